@@ -1,0 +1,1 @@
+"""OpenClaw Gateway: a person's own AI agents behind one port, as a Twisted service."""

@@ -1,0 +1,373 @@
+"""
+The errors that the gateway raises on purpose.
+
+The tree is the documentation; what stands in brackets is the HTTP status::
+
+    OpenClawError
+     ├── ConfigError              a configuration that cannot be used; names every problem
+     ├── StartError               the gateway cannot start; carries the process exit code
+     ├── StoreError               [503] the durable state cannot be read or written
+     ├── RequestError             the caller's fault, 4xx
+     │    ├── InvalidRequest      [400]
+     │    │    ├── ModelNotFound  [400]
+     │    │    └── ContextTooLong [400]
+     │    ├── Unauthorized        [401]
+     │    ├── Forbidden           [403]
+     │    │    └── MissingScope   [403]
+     │    ├── NotFound            [404]
+     │    ├── MethodNotAllowed    [405]
+     │    ├── BodyTimeout         [408]
+     │    ├── BodyTooLarge        [413]
+     │    ├── UnsupportedMedia    [415]
+     │    └── LockedOut           [429]
+     ├── CapacityError            [503] nothing is wrong with the request; try later
+     │    ├── Overloaded
+     │    └── Draining
+     ├── RunError                 a run that was started and did not succeed
+     │    ├── RunTimeout          [504]
+     │    └── RunCancelled        the caller ended it; never sent to that caller
+     └── ProviderError            the model server's fault, or ours towards it
+          ├── ProviderAuthFailed  [502]
+          ├── ProviderRejected    [400, 404, 422] as the provider said
+          ├── ProviderQuota       [429]
+          ├── ProviderRateLimited [429]
+          ├── ProviderOverloaded  [503]
+          ├── ProviderTimeout     [504]
+          └── ProviderFailed      [502]
+
+Statuses, types and codes are those of the table of errors in C{docs/http-api.md}.  An exception that is
+not in this tree is a bug of the gateway and is answered with 500 C{internal_error}.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+
+class OpenClawError(Exception):
+    """
+    Base of all errors that are raised on purpose.
+
+    @cvar status: HTTP status of the answer.
+    @cvar type: the C{type} of the error object on the wire.
+    @cvar default_code: the C{code} where the raiser gives none.
+
+    @ivar message: one sentence for the caller; it never holds a path, a secret or a traceback.
+    @ivar code: the machine-readable C{code}, or L{None}.
+    @ivar param: the field at fault in dotted form (C{messages.0.role}), or L{None}.
+    @ivar retry_after_s: seconds after which a retry may succeed, or L{None}.
+    @ivar retry_useless: true when no retry of the same request can succeed.
+    """
+
+    status: ClassVar[int] = 500
+    type: ClassVar[str] = "api_error"
+    default_code: ClassVar[str | None] = "internal_error"
+    retry_useless: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str | None = None,
+        param: str | None = None,
+        retry_after_s: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.code = code if code is not None else self.default_code
+        self.param = param
+        self.retry_after_s = retry_after_s
+
+    @property
+    def http_status(self) -> int:
+        """The HTTP status of the answer to this very error."""
+        return self.status
+
+    @property
+    def wire_type(self) -> str:
+        """The C{type} of the error object of this very error."""
+        return self.type
+
+    @property
+    def details(self) -> Mapping[str, Any] | None:
+        """Members beyond the common four, or L{None}."""
+        return None
+
+
+class ConfigError(OpenClawError):
+    """
+    A configuration that cannot be used.
+
+    @ivar problems: one line for each problem, each beginning with the on-disk name of the key.
+    """
+
+    default_code: ClassVar[str | None] = "config_invalid"
+
+    def __init__(self, problems: Sequence[str], path: str | None = None) -> None:
+        self.problems = tuple(problems)
+        self.path = path
+        super().__init__("; ".join(self.problems))
+
+
+class StartError(OpenClawError):
+    """
+    The gateway cannot start.
+
+    @ivar exit_code: exit status of the process; 78 (C{EX_CONFIG}) where a supervisor must not try again.
+    """
+
+    default_code: ClassVar[str | None] = "start_failed"
+
+    def __init__(self, message: str, exit_code: int = 1) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+class StoreError(OpenClawError):
+    """The durable state cannot be read or written; what was acknowledged before is safe."""
+
+    status = 503
+    default_code: ClassVar[str | None] = "store_unavailable"
+
+
+class RequestError(OpenClawError):
+    """The request cannot be served as it is."""
+
+    status = 400
+    type = "invalid_request_error"
+    default_code: ClassVar[str | None] = None
+    retry_useless = True
+
+
+class InvalidRequest(RequestError):
+    """Bad JSON, a value of a wrong type or out of range, or a request that means nothing."""
+
+
+class ModelNotFound(InvalidRequest):
+    """The C{model} or agent that was asked for does not exist."""
+
+    default_code: ClassVar[str | None] = "model_not_found"
+
+
+class ContextTooLong(InvalidRequest):
+    """The conversation does not fit into the model's context window."""
+
+    default_code: ClassVar[str | None] = "context_length_exceeded"
+
+
+class Unauthorized(RequestError):
+    """
+    No credential, or a wrong one.
+
+    @ivar delay_s: seconds to wait before the answer is sent; slows down guessing from this machine.
+    """
+
+    status = 401
+    type = "unauthorized"
+    default_code: ClassVar[str | None] = "invalid_api_key"
+
+    def __init__(self, message: str, *, delay_s: float = 0.0) -> None:
+        super().__init__(message)
+        self.delay_s = delay_s
+
+
+class Forbidden(RequestError):
+    """
+    The caller is known, or need not be, and may not do this.
+
+    @param wire_type: the C{type} on the wire where it is not C{forbidden}.
+    """
+
+    status = 403
+    type = "forbidden"
+    default_code: ClassVar[str | None] = "forbidden"
+
+    def __init__(self, message: str, *, code: str | None = None, wire_type: str | None = None) -> None:
+        super().__init__(message, code=code)
+        self._wire_type = wire_type
+
+    @property
+    def wire_type(self) -> str:
+        """What the raiser gave, else C{forbidden}."""
+        return self._wire_type or self.type
+
+
+class MissingScope(Forbidden):
+    """The caller lacks an operator scope."""
+
+    default_code: ClassVar[str | None] = "missing_scope"
+
+    def __init__(self, scope: str) -> None:
+        super().__init__(f"missing scope: {scope}")
+        self.scope = scope
+
+    @property
+    def details(self) -> Mapping[str, Any]:
+        """The scope, in the original's words."""
+        return {"code": "MISSING_SCOPE", "missingScope": self.scope, "requiredScopes": [self.scope]}
+
+
+class NotFound(RequestError):
+    """There is nothing at this path or under this id."""
+
+    status = 404
+    default_code: ClassVar[str | None] = "not_found"
+
+
+class MethodNotAllowed(RequestError):
+    """
+    The path exists, the method does not.
+
+    @ivar allow: the value of the C{Allow} header.
+    """
+
+    status = 405
+    default_code: ClassVar[str | None] = "method_not_allowed"
+
+    def __init__(self, allow: str) -> None:
+        super().__init__(f"method not allowed; use {allow}")
+        self.allow = allow
+
+
+class BodyTimeout(RequestError):
+    """The body was not complete in time."""
+
+    status = 408
+    default_code: ClassVar[str | None] = "request_timeout"
+
+
+class BodyTooLarge(RequestError):
+    """The body is larger than the limit."""
+
+    status = 413
+    default_code: ClassVar[str | None] = "payload_too_large"
+
+
+class UnsupportedMedia(RequestError):
+    """A browser's simple form post: never a client of ours."""
+
+    status = 415
+    default_code: ClassVar[str | None] = "unsupported_media_type"
+
+
+class LockedOut(RequestError):
+    """Too many wrong credentials from this client."""
+
+    status = 429
+    type = "rate_limited"
+    default_code: ClassVar[str | None] = "too_many_auth_failures"
+    retry_useless = False
+
+
+class CapacityError(OpenClawError):
+    """The gateway cannot take this request now."""
+
+    status = 503
+
+
+class Overloaded(CapacityError):
+    """The queue of waiting runs is full."""
+
+    default_code: ClassVar[str | None] = "overloaded"
+
+
+class Draining(CapacityError):
+    """The gateway is shutting down."""
+
+    default_code: ClassVar[str | None] = "draining"
+
+
+class RunError(OpenClawError):
+    """A run that was started and did not succeed."""
+
+
+class RunTimeout(RunError):
+    """The run took longer than C{agents.defaults.timeoutSeconds}."""
+
+    status = 504
+    default_code: ClassVar[str | None] = "timeout"
+
+
+class RunCancelled(RunError):
+    """The run was ended by its caller or by the gateway's stop."""
+
+    status = 499
+    default_code: ClassVar[str | None] = "cancelled"
+    retry_useless = True
+
+
+class ProviderError(OpenClawError):
+    """
+    The model server did not do its part.
+
+    @ivar transient: true when another attempt at the same provider may succeed before any output was sent.
+    """
+
+    status = 502
+    default_code: ClassVar[str | None] = "provider_error"
+    transient: ClassVar[bool] = False
+
+
+class ProviderAuthFailed(ProviderError):
+    """The provider refused our key (401, 403)."""
+
+    default_code: ClassVar[str | None] = "provider_auth_failed"
+    retry_useless = True
+
+
+class ProviderRejected(ProviderError):
+    """The provider called the request itself wrong (400, 404, 422); its status is passed on."""
+
+    type = "invalid_request_error"
+    default_code: ClassVar[str | None] = None
+    retry_useless = True
+
+    def __init__(self, message: str, *, status: int, code: str | None = None, param: str | None = None) -> None:
+        super().__init__(message, code=code, param=param)
+        self._status = status
+
+    @property
+    def http_status(self) -> int:
+        """The provider's own status."""
+        return self._status
+
+
+class ProviderQuota(ProviderError):
+    """The account at the provider has no credit left (402, C{insufficient_quota})."""
+
+    status = 429
+    type = "insufficient_quota"
+    default_code: ClassVar[str | None] = "insufficient_quota"
+    retry_useless = True
+
+
+class ProviderRateLimited(ProviderError):
+    """The provider asks to slow down (429)."""
+
+    status = 429
+    type = "rate_limit_error"
+    default_code: ClassVar[str | None] = "rate_limit_exceeded"
+    transient = True
+
+
+class ProviderOverloaded(ProviderError):
+    """The provider is overloaded (503, 529)."""
+
+    status = 503
+    default_code: ClassVar[str | None] = "provider_overloaded"
+    transient = True
+
+
+class ProviderTimeout(ProviderError):
+    """The provider did not answer, or stopped answering, within its deadline."""
+
+    status = 504
+    default_code: ClassVar[str | None] = "timeout"
+
+
+class ProviderFailed(ProviderError):
+    """The provider could not be reached, failed, sent garbage or cut its answer off."""
+
+    default_code: ClassVar[str | None] = "provider_error"
+    transient = True

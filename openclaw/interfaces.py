@@ -1,0 +1,257 @@
+"""
+The seams between layers, as Protocols.
+
+C{store}, C{providers} and C{auth} do not import one another, nor do C{http} and C{ws}; what one needs of another
+is described here and given to its constructor by L{openclaw.service}.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Any, Literal, Protocol, Self
+
+import attrs
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall
+
+from openclaw.events import ProviderEvent
+from openclaw.messages import FinishReason, Message, Usage
+
+StopReason = FinishReason | Literal["aborted", "error"]
+"""Why an assistant entry ends where it ends: the model's reason, or that the run was cancelled or failed."""
+
+RunStatus = Literal["running", "done", "failed", "cancelled", "interrupted"]
+"""State of a run in the store; C{interrupted} is one that the process died under."""
+
+
+class Clock(Protocol):
+    """The part of C{IReactorTime} that the gateway uses; L{twisted.internet.task.Clock} in tests."""
+
+    def seconds(self) -> float:
+        """Seconds on a clock of arbitrary origin."""
+
+    def callLater(self, delay: float, callable: Any, *args: Any, **kw: Any) -> IDelayedCall:  # noqa: A002
+        """Call something after C{delay} seconds."""
+
+
+@attrs.frozen
+class Caller:
+    """
+    Who makes a request, as decided before its body was read.
+
+    @ivar name: a stable name of the credential; C{operator} for the shared secret.
+    @ivar scopes: the operator scopes it has.
+    @ivar address: the canonical address of the client, for logs and limits; empty on a unix socket.
+    """
+
+    name: str
+    scopes: frozenset[str]
+    address: str = ""
+
+
+# ---------------------------------------------------------------------------------------- providers
+
+
+@attrs.frozen
+class Sampling:
+    """
+    How the model is to pick its words; L{None} leaves a setting to the provider.
+
+    @ivar stop: at most four texts that end the answer.
+    @ivar response_format: the client's C{response_format} object as raw JSON.
+    """
+
+    temperature: float | None = None
+    top_p: float | None = None
+    frequency_penalty: float | None = None
+    presence_penalty: float | None = None
+    seed: int | None = None
+    stop: tuple[str, ...] = ()
+    max_tokens: int | None = None
+    response_format: bytes | None = None
+    reasoning_effort: str | None = None
+
+
+@attrs.frozen
+class ModelRequest:
+    """
+    One call of a model.
+
+    @ivar model: the model's id at its provider, without the provider's name.
+    @ivar messages: the whole prompt, system message first.
+    @ivar sampling: as the client asked, the token limit already bounded by the model's.
+    """
+
+    model: str
+    messages: Sequence[Message]
+    sampling: Sampling
+
+
+class ProviderStream(Protocol):
+    """
+    One model call under way, used by C{async with}.
+
+    Entering sends the request and returns at the response's head.  Iterating gives batches of events and ends
+    after the model's last one.  Leaving, or L{close}, aborts the connection if the answer is not complete.
+
+    Entering and iterating raise L{openclaw.errors.ProviderError} or one of its kind.  Cancelling the Deferred
+    that either awaits aborts the connection.
+    """
+
+    async def __aenter__(self) -> Self: ...
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
+    ) -> None: ...
+
+    def __aiter__(self) -> Self: ...
+
+    async def __anext__(self) -> Sequence[ProviderEvent]: ...
+
+    def close(self) -> None:
+        """Abort the call now; harmless when it is over."""
+
+
+class ModelProvider(Protocol):
+    """A model server."""
+
+    def stream(self, request: ModelRequest) -> ProviderStream:
+        """Prepare a call; nothing is sent before the stream is entered."""
+
+
+@attrs.frozen
+class ResolvedModel:
+    """
+    A model that a run can use.
+
+    @ivar ref: C{provider/model}, the name in the configuration.
+    @ivar provider_id: the part before the first slash.
+    @ivar model_id: the rest, which is the provider's own name for it.
+    @ivar context_window: tokens that the model can read, prompt and answer together.
+    @ivar max_tokens: most tokens that one answer may have; L{None} if the configuration does not say.
+    """
+
+    ref: str
+    provider_id: str
+    model_id: str
+    provider: ModelProvider
+    context_window: int
+    max_tokens: int | None
+
+
+class ModelCatalog(Protocol):
+    """Finds models by their reference."""
+
+    def resolve(self, ref: str) -> ResolvedModel:
+        """
+        Find a model.
+
+        @param ref: C{provider/model}.
+        @raise openclaw.errors.ModelNotFound: if no such provider is configured.
+        """
+
+
+# ---------------------------------------------------------------------------------------- the store
+
+
+@attrs.frozen
+class Entry:
+    """
+    One message of a transcript, append-only.
+
+    @ivar id: 32 hexadecimal digits, chosen by whoever appends.
+    @ivar parent_id: the entry before it on its branch; L{None} at a root.
+    @ivar run_id: the run that wrote it.
+    @ivar message: what was said.
+    @ivar stop_reason: on an answer, why it ends.
+    @ivar created_at_ms: milliseconds since 1970.
+    """
+
+    id: str
+    parent_id: str | None
+    run_id: str
+    message: Message
+    created_at_ms: int
+    stop_reason: StopReason | None = None
+
+
+@attrs.frozen
+class RunRecord:
+    """
+    What the store keeps of a run.
+
+    @ivar agent_id: the agent that answered.
+    @ivar session_key: its session, the key of an unstored one included.
+    @ivar error_code: the C{code} of the error that ended it.
+    """
+
+    run_id: str
+    agent_id: str
+    session_key: str
+    model_ref: str
+    status: RunStatus
+    started_at_ms: int
+    ended_at_ms: int | None = None
+    usage: Usage = attrs.field(factory=Usage)
+    error_code: str | None = None
+
+
+@attrs.frozen
+class SessionRecord:
+    """One stored session, as lists of sessions show it."""
+
+    key: str
+    agent_id: str
+    created_at_ms: int
+    updated_at_ms: int
+    entry_count: int
+
+
+class SessionStore(Protocol):
+    """
+    The durable state.
+
+    Each method returns a Deferred that fires on the reactor's thread after the change is committed to disk, or
+    fails with L{openclaw.errors.StoreError}; then nothing of that change is stored.  Calls take effect in the
+    order in which they are made.  A call cannot be taken back: cancelling its Deferred only stops waiting.
+    """
+
+    def branch(self, session_key: str) -> Deferred[tuple[Entry, ...]]:
+        """The current branch of a session from its root to its tip; empty if the session is not stored."""
+
+    def begin_run(self, run: RunRecord, entries: Sequence[Entry]) -> Deferred[None]:
+        """
+        Store a run as running and append its new turn, creating the session if need be.
+
+        The last entry becomes the tip.
+        """
+
+    def end_run(self, run: RunRecord, entries: Sequence[Entry]) -> Deferred[None]:
+        """Store a run's end and append its answer to its session; without entries the session is left alone."""
+
+    def sessions(self, agent_id: str | None, limit: int) -> Deferred[tuple[SessionRecord, ...]]:
+        """The sessions last written, newest first, of one agent or of all."""
+
+    def runs(self, limit: int) -> Deferred[tuple[RunRecord, ...]]:
+        """The runs last started, newest first."""
+
+
+# ---------------------------------------------------------------------------------------- the port
+
+
+class HealthSource(Protocol):
+    """What the health routes tell."""
+
+    def phase(self) -> Literal["starting", "started", "draining"]:
+        """The gateway's phase of life."""
+
+    def uptime_ms(self) -> int:
+        """Milliseconds since the gateway's start."""
+
+    def failing(self) -> Sequence[str]:
+        """Names of the parts that keep the gateway from being ready."""
+
+
+Json = Mapping[str, Any]
+"""A decoded JSON object."""
