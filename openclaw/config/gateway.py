@@ -1,0 +1,228 @@
+"""The section C{gateway}: the port, who may use it, and what it serves."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Callable
+from typing import Annotated, Literal, Self
+
+import attrs
+
+from openclaw.config.checks import Address, Between, HeaderName, Network, Origin, Text
+from openclaw.config.secret import Secret
+
+DEFAULT_PORT = 18789
+"""The original's port, so that its clients find us."""
+
+BindMode = Literal["auto", "loopback", "lan", "tailnet", "custom"]
+"""C{gateway.bind}."""
+
+AuthMode = Literal["none", "token", "password", "trusted-proxy"]
+"""C{gateway.auth.mode}."""
+
+Problem = Callable[[tuple[str, ...], str], None]
+"""How a class tells a problem across its fields: the path below it, and the text."""
+
+WebOrigin = Annotated[str, Origin()]
+"""C{https://host:port}."""
+
+
+def is_loopback_host(host: str) -> bool:
+    """Whether an address or C{localhost} is reached from this machine only."""
+    if host.lower() == "localhost":
+        return True
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return (mapped or address).is_loopback
+
+
+@attrs.frozen
+class RateLimitConfig:
+    """
+    C{gateway.auth.rateLimit}: how many wrong credentials one client may send.
+
+    @ivar max_attempts: wrong ones within the window that lock the client out.
+    @ivar window_ms: length of the window, milliseconds.
+    @ivar lockout_ms: length of the lockout, milliseconds.
+    @ivar exempt_loopback: clients of this machine are never locked out.
+    """
+
+    max_attempts: Annotated[int, Between(1, 1_000_000_000)] = 10
+    window_ms: Annotated[int, Between(1, 86_400_000)] = 60_000
+    lockout_ms: Annotated[int, Between(1, 86_400_000)] = 300_000
+    exempt_loopback: bool = True
+
+
+@attrs.frozen
+class TrustedProxyConfig:
+    """
+    C{gateway.auth.trustedProxy}: a proxy in front of us that authenticates.
+
+    @ivar user_header: the header that names the user.
+    @ivar required_headers: headers that must be there.
+    @ivar allow_users: the users that may pass; empty means all.
+    @ivar allow_loopback: the proxy may run on this machine.
+    """
+
+    user_header: Annotated[str, HeaderName()]
+    required_headers: tuple[Annotated[str, HeaderName()], ...] = ()
+    allow_users: tuple[Text, ...] = ()
+    allow_loopback: bool = False
+
+
+@attrs.frozen
+class AuthConfig:
+    """
+    C{gateway.auth}.
+
+    L{openclaw.config.auth_mode.effective_auth} says what follows from it and the environment.
+
+    @ivar mode: L{None} if it follows from what is set.
+    @ivar rate_limit: L{None} if the defaults apply, which treat loopback mildly.
+    """
+
+    mode: AuthMode | None = None
+    token: Secret | None = None
+    password: Secret | None = None
+    rate_limit: RateLimitConfig | None = None
+    trusted_proxy: TrustedProxyConfig | None = None
+
+    def settled(self, problem: Problem) -> Self:
+        """Check that the mode's own settings are there."""
+        if self.mode == "trusted-proxy" and self.trusted_proxy is None:
+            problem(("trustedProxy",), 'required when gateway.auth.mode is "trusted-proxy"')
+        return self
+
+
+@attrs.frozen
+class ChatCompletionsConfig:
+    """
+    C{gateway.http.endpoints.chatCompletions}.
+
+    @ivar reasoning: pass the model's reasoning on to the client.
+    """
+
+    enabled: bool = False
+    reasoning: bool = False
+
+
+@attrs.frozen
+class ResponsesConfig:
+    """C{gateway.http.endpoints.responses}."""
+
+    enabled: bool = False
+
+
+@attrs.frozen
+class EndpointsConfig:
+    """C{gateway.http.endpoints}: which of the optional routes exist."""
+
+    chat_completions: ChatCompletionsConfig = attrs.field(factory=ChatCompletionsConfig)
+    responses: ResponsesConfig = attrs.field(factory=ResponsesConfig)
+
+
+@attrs.frozen
+class CorsConfig:
+    """
+    C{gateway.http.cors}: browser pages of other origins.
+
+    @ivar allowed_origins: the exact origins that may read our answers, in lower case.
+    """
+
+    allowed_origins: tuple[WebOrigin, ...] = ()
+
+    def settled(self, _: Problem) -> Self:
+        """Bring the origins into the case that browsers send."""
+        return attrs.evolve(self, allowed_origins=tuple(origin.lower() for origin in self.allowed_origins))
+
+
+@attrs.frozen
+class HttpConfig:
+    """C{gateway.http}."""
+
+    endpoints: EndpointsConfig = attrs.field(factory=EndpointsConfig)
+    cors: CorsConfig = attrs.field(factory=CorsConfig)
+
+
+@attrs.frozen
+class ControlUiConfig:
+    """
+    C{gateway.controlUi}.
+
+    @ivar allowed_origins: origins under which this gateway is reached by browsers, in lower case.
+    """
+
+    allowed_origins: tuple[WebOrigin, ...] = ()
+
+    def settled(self, _: Problem) -> Self:
+        """Bring the origins into the case that browsers send."""
+        return attrs.evolve(self, allowed_origins=tuple(origin.lower() for origin in self.allowed_origins))
+
+
+@attrs.frozen
+class MetricsConfig:
+    """
+    C{gateway.metrics}.
+
+    @ivar public: the metrics need no credential.
+    """
+
+    public: bool = False
+
+
+@attrs.frozen
+class ReloadConfig:
+    """
+    C{gateway.reload}.
+
+    @ivar mode: C{off} keeps the configuration of the start.
+    """
+
+    mode: Literal["hybrid", "off"] = "hybrid"
+
+
+@attrs.frozen
+class TlsConfig:
+    """C{gateway.tls}.  Not served yet, and never ignored where it is on: that would send secrets in the clear."""
+
+    enabled: bool = False
+
+    def settled(self, problem: Problem) -> Self:
+        """Refuse it where it is on."""
+        if self.enabled:
+            problem(("enabled",), "TLS is not available yet; let a proxy on this machine serve it")
+        return self
+
+
+@attrs.frozen
+class GatewayConfig:
+    """
+    C{gateway}.
+
+    @ivar mode: L{None} means C{local}.
+    @ivar custom_bind_host: the address of C{bind: "custom"}.
+    @ivar trusted_proxies: addresses and networks whose forwarded headers are believed.
+    @ivar shutdown_drain_ms: how long runs may go on after a stop was asked for, milliseconds.
+    """
+
+    mode: Literal["local", "remote"] | None = None
+    port: Annotated[int, Between(1, 65535)] = DEFAULT_PORT
+    bind: BindMode = "loopback"
+    custom_bind_host: Annotated[str, Address()] | None = None
+    auth: AuthConfig = attrs.field(factory=AuthConfig)
+    trusted_proxies: tuple[Annotated[str, Network()], ...] = ()
+    tls: TlsConfig = attrs.field(factory=TlsConfig)
+    http: HttpConfig = attrs.field(factory=HttpConfig)
+    control_ui: ControlUiConfig = attrs.field(factory=ControlUiConfig)
+    metrics: MetricsConfig = attrs.field(factory=MetricsConfig)
+    shutdown_drain_ms: Annotated[int, Between(0, 3_600_000)] = 25_000
+    reload: ReloadConfig = attrs.field(factory=ReloadConfig)
+
+    def settled(self, problem: Problem) -> Self:
+        """Check that a custom bind has its address."""
+        if self.bind == "custom" and self.custom_bind_host is None:
+            problem(("customBindHost",), 'required when gateway.bind is "custom"')
+        return self

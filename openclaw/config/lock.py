@@ -1,0 +1,60 @@
+"""
+One gateway for one state folder.
+
+The lock is the operating system's (C{flock}): it is gone with the process, however that ends, and never has to be
+cleaned up.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+
+from openclaw.errors import StartError
+
+EXIT_CONFIG = 78
+"""C{EX_CONFIG} of sysexits: a supervisor must not start the gateway again by itself."""
+
+
+class StateLock:
+    """
+    The lock of a state folder.
+
+    @param path: the lock file; it stays when the lock is given back.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._descriptor: int | None = None
+
+    def acquire(self) -> None:
+        """
+        Take the lock and note this process's id in it.
+
+        @raise StartError: with exit code 78 and the holder's process id, if somebody else has it; if the file
+            cannot be written.
+        """
+        try:
+            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        except OSError as error:
+            raise StartError(f"the lock file {self._path} cannot be opened: {error.strerror}") from None
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip() or "unknown"
+            os.close(descriptor)
+            raise StartError(
+                f"gateway already running (pid {holder}) on the state folder {self._path.parent}; "
+                "stop it, or set OPENCLAW_STATE_DIR",
+                EXIT_CONFIG,
+            ) from None
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        self._descriptor = descriptor
+
+    def release(self) -> None:
+        """Give the lock back; harmless without it."""
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            os.close(descriptor)

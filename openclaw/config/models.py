@@ -1,0 +1,154 @@
+"""The section C{models}: model servers, and the embedded model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Literal, Self
+
+import attrs
+
+from openclaw.config.checks import Between, HeaderName, HttpUrl, Text
+from openclaw.config.gateway import Problem
+from openclaw.config.secret import Secret
+
+DEFAULT_CONTEXT_TOKENS = 200_000
+"""Context window of a model about which the configuration says nothing."""
+
+LOCAL_PROVIDER = "local"
+"""Name of the embedded model's provider."""
+
+SERVED_APIS = ("openai-completions",)
+"""Wire protocols of model servers that work."""
+
+Api = Literal[
+    "openai-completions",
+    "openai-responses",
+    "openai-chatgpt-responses",
+    "anthropic-messages",
+    "google-generative-ai",
+    "google-vertex",
+    "github-copilot",
+    "bedrock-converse-stream",
+    "ollama",
+    "pi-messages",
+    "azure-openai-responses",
+]
+"""Wire protocols that the original's schema names."""
+
+Tokens = Annotated[int, Between(1, 1_000_000_000)]
+"""A number of tokens."""
+
+
+def _check_api(api: str | None, path: tuple[str, ...], problem: Problem) -> None:
+    if api is not None and api not in SERVED_APIS:
+        problem((*path, "api"), f'"{api}" is not available yet; available: {", ".join(SERVED_APIS)}')
+
+
+@attrs.frozen
+class ModelConfig:
+    """
+    C{models.providers.<id>.models[]}: one model of a server.
+
+    @ivar id: its name at the server.
+    @ivar api: overrides the provider's.
+    @ivar base_url: overrides the provider's; not available yet.
+    @ivar context_window: tokens that it can read, prompt and answer together.
+    @ivar max_tokens: most tokens of one answer; L{None} if not said.
+    @ivar input: kinds of content that it takes.
+    """
+
+    id: Text
+    name: Text | None = None
+    api: Api | None = None
+    base_url: Text | None = None
+    context_window: Tokens = DEFAULT_CONTEXT_TOKENS
+    context_tokens: Tokens | None = None
+    max_tokens: Tokens | None = None
+    reasoning: bool = False
+    input: tuple[Literal["text", "image", "audio", "video"], ...] = ("text",)
+
+    def settled(self, problem: Problem) -> Self:
+        """Refuse a protocol that we don't speak yet."""
+        _check_api(self.api, (), problem)
+        if self.base_url is not None:
+            problem(("baseUrl",), "a URL for one model is not available yet; make it a provider of its own")
+        return self
+
+
+@attrs.frozen
+class ProviderConfig:
+    """
+    C{models.providers.<id>}: a model server.
+
+    @ivar base_url: what C{/chat/completions} is appended to; without a slash at its end.
+    @ivar api_key: sent as bearer token.  One that lacks its environment variable says so in C{missing}.
+    @ivar auth: how C{api_key} came about; what we can send is the same for the first two.
+    @ivar headers: sent with every request.
+    @ivar timeout_seconds: longest silence of the server, seconds; L{None} for the defaults.
+    @ivar max_tokens: most tokens of one answer, for models that don't say it themselves.
+    """
+
+    base_url: Annotated[str, HttpUrl()]
+    api_key: Secret | None = None
+    auth: Literal["api-key", "token", "oauth", "aws-sdk"] = "api-key"
+    api: Api = "openai-completions"
+    headers: Mapping[Annotated[str, HeaderName()], Secret] = attrs.field(factory=dict)
+    timeout_seconds: Annotated[float, Between(1, 86_400)] | None = None
+    max_tokens: Tokens | None = None
+    models: tuple[ModelConfig, ...] = ()
+
+    def settled(self, problem: Problem) -> Self:
+        """Refuse a protocol that we don't speak yet, and two models of one name."""
+        _check_api(self.api, (), problem)
+        if self.auth not in ("api-key", "token"):
+            problem(("auth",), f'"{self.auth}" is not available yet; use "api-key"')
+        seen: set[str] = set()
+        for index, model in enumerate(self.models):
+            if model.id in seen:
+                problem(("models", str(index), "id"), f'a second model "{model.id}"')
+            seen.add(model.id)
+        return attrs.evolve(self, base_url=self.base_url.rstrip("/"))
+
+
+@attrs.frozen
+class LocalModelConfig:
+    """
+    C{models.local}: the embedded model.
+
+    @ivar path: a GGUF file to use in place of the known weights.
+    @ivar model: name of known weights.
+    @ivar context_tokens: tokens of one conversation, prompt and answer together.
+    @ivar parallel: conversations at a time.
+    @ivar threads: threads of the model's process; L{None} leaves it to the number of cores.
+    """
+
+    path: Text | None = None
+    model: Text = "smollm2-135m"
+    context_tokens: Annotated[int, Between(256, 1_048_576)] = 4096
+    parallel: Annotated[int, Between(1, 64)] = 2
+    threads: Annotated[int, Between(1, 1024)] | None = None
+
+
+@attrs.frozen
+class ModelsConfig:
+    """
+    C{models}.
+
+    @ivar mode: whether the providers are added to built-in ones or replace them.
+    @ivar providers: the model servers by name.
+    """
+
+    mode: Literal["merge", "replace"] = "merge"
+    providers: Mapping[str, ProviderConfig] = attrs.field(factory=dict)
+    local: LocalModelConfig = attrs.field(factory=LocalModelConfig)
+
+    def settled(self, problem: Problem) -> Self:
+        """Check the names of providers, which become the part of a model's name before its first slash."""
+        for name in self.providers:
+            if not name.strip() or name != name.strip():
+                problem(("providers",), "a provider's name must not be empty or have blanks around it")
+            elif "/" in name:
+                problem(("providers", name), 'a provider\'s name must not hold "/"')
+            elif name == LOCAL_PROVIDER:
+                problem(("providers", name), "this name is reserved for the embedded model; see models.local")
+        return self

@@ -1,0 +1,50 @@
+"""The whole configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import attrs
+
+from openclaw.config.agents import AgentsConfig
+from openclaw.config.env import EnvConfig
+from openclaw.config.gateway import GatewayConfig
+from openclaw.config.models import LOCAL_PROVIDER, ModelsConfig
+from openclaw.config.secret import Secret
+
+
+@attrs.frozen
+class Config:
+    """
+    The whole configuration; C{Config()} is what applies without a file.
+
+    @ivar schema: C{$schema}, for editors; ignored.
+    """
+
+    gateway: GatewayConfig = attrs.field(factory=GatewayConfig)
+    models: ModelsConfig = attrs.field(factory=ModelsConfig)
+    agents: AgentsConfig = attrs.field(factory=AgentsConfig)
+    env: EnvConfig = attrs.field(factory=EnvConfig)
+    schema: str | None = attrs.field(default=None, metadata={"disk": "$schema"})
+
+    def secrets(self) -> Iterator[tuple[str, Secret]]:
+        """All secrets, each with the name of its key."""
+        auth = self.gateway.auth
+        named = {"gateway.auth.token": auth.token, "gateway.auth.password": auth.password}
+        for name, provider in self.models.providers.items():
+            named[f"models.providers.{name}.apiKey"] = provider.api_key
+            for header, value in provider.headers.items():
+                named[f"models.providers.{name}.headers.{header}"] = value
+        for variable, value in {**self.env.bare, **self.env.vars}.items():
+            named[f"env.vars.{variable}"] = value
+        yield from ((key, secret) for key, secret in named.items() if secret is not None)
+
+    def foreign_models(self) -> Iterator[tuple[str, str]]:
+        """The models that are chosen and whose provider is not configured, each with the name of its key."""
+        choices = {"agents.defaults.model": self.agents.defaults.model}
+        choices |= {f"agents.entries.{agent_id}.model": entry.model for agent_id, entry in self.agents.entries.items()}
+        known = {*self.models.providers, LOCAL_PROVIDER}
+        for key, choice in choices.items():
+            for ref in choice.refs if choice is not None else ():
+                if ref.partition("/")[0] not in known:
+                    yield key, ref
