@@ -1,0 +1,151 @@
+"""Opening the database file: whose it is, who may read it, and how SQLite is to treat it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import stat
+from collections.abc import Sequence
+from pathlib import Path
+
+from openclaw.errors import StartError
+from openclaw.store.migrate import Migration, load_migrations, migrate
+
+APPLICATION_ID = 0x4F43544B
+"""Marks a file as a store of this gateway (SQLite's C{application_id})."""
+
+BUSY_TIMEOUT_MS = 5000
+"""How long a lock of another process, a backup for instance, is waited for."""
+
+CACHE_KIB = 8192
+"""Most memory of SQLite's page cache."""
+
+WAL_KEPT_BYTES = 64 * 1024 * 1024
+"""Size to which the write-ahead log is cut back once a burst is over."""
+
+EXIT_CONFIG = 78
+"""Exit status (C{EX_CONFIG}) that tells a supervisor not to try again."""
+
+_SIDE_FILES = ("-wal", "-shm", "-journal")
+
+
+def open_database(path: Path, migrations: Sequence[Migration] | None = None) -> sqlite3.Connection:
+    """
+    Open the store's file, creating or upgrading it as need be.
+
+    The connection commits by itself outside of an explicit transaction, and a commit is on the disk when it
+    returns (C{synchronous=FULL}).  It may be used by the thread that opened it only.
+
+    @param path: the file.  It gets mode 0600; its folder is created with mode 0700, an existing folder is left
+        as it is.
+    @param migrations: the schema's versions, for tests; otherwise the package's own.
+    @raise StartError: with one sentence that names the file and says what to do, if it is a symbolic link, not
+        a store of the gateway, of a newer schema, in use, or cannot be written.
+    """
+    try:
+        _make_private_file(path)
+    except OSError as error:
+        raise _unusable(path, error.strerror or str(error)) from error
+    connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_MS / 1000, isolation_level=None)
+    try:
+        _claim(connection, path)
+        migrate(connection, path, load_migrations() if migrations is None else migrations)
+        _configure(connection)
+        _make_private(path)
+    except BaseException as error:
+        connection.close()
+        if isinstance(error, (sqlite3.Error, OSError)):
+            raise _start_error(path, error) from error
+        raise
+    return connection
+
+
+def open_memory() -> sqlite3.Connection:
+    """A new store in memory, for tests; it may be used from any one thread at a time."""
+    connection = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+    migrate(connection, Path(":memory:"), load_migrations())
+    _configure(connection)
+    return connection
+
+
+def _make_private_file(path: Path) -> None:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for name in (path, *(path.with_name(path.name + suffix) for suffix in _SIDE_FILES)):
+        try:
+            mode = name.lstat().st_mode
+        except FileNotFoundError:
+            continue
+        if not stat.S_ISREG(mode):
+            raise StartError(
+                f"{name} is a symbolic link or no ordinary file; move the real file there", exit_code=EXIT_CONFIG
+            )
+    # SQLite gives its side files the mode of this one, so it must be private before SQLite sees it.  One that
+    # exists is not opened here: closing it again would drop the locks that this process has on it.
+    with contextlib.suppress(FileExistsError):
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+
+
+def _make_private(path: Path) -> None:
+    for name in (path, *(path.with_name(path.name + suffix) for suffix in _SIDE_FILES)):
+        try:
+            if stat.S_IMODE(name.stat().st_mode) & 0o077:
+                name.chmod(0o600)
+        except FileNotFoundError:
+            continue
+
+
+def _claim(connection: sqlite3.Connection, path: Path) -> None:
+    """Check that the file is ours or new, and that it can be written; make a new one ours."""
+    (found,) = connection.execute("PRAGMA application_id").fetchone()
+    if found != APPLICATION_ID:
+        (user_version,) = connection.execute("PRAGMA user_version").fetchone()
+        (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        if found or user_version or tables:
+            raise _foreign(path)
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID:d}")
+    connection.execute("PRAGMA journal_mode = WAL").fetchone()
+    connection.execute("PRAGMA synchronous = FULL")
+    # Fails where writing would, and writes nothing; BEGIN IMMEDIATE alone succeeds on a read-only file.
+    connection.execute("BEGIN IMMEDIATE")
+    connection.execute(f"PRAGMA application_id = {APPLICATION_ID:d}")
+    connection.execute("ROLLBACK")
+
+
+def _configure(connection: sqlite3.Connection) -> None:
+    for setting in (
+        "foreign_keys = ON",
+        "trusted_schema = OFF",
+        "temp_store = MEMORY",
+        f"cache_size = -{CACHE_KIB:d}",
+        f"journal_size_limit = {WAL_KEPT_BYTES:d}",
+    ):
+        connection.execute(f"PRAGMA {setting}")
+
+
+def _foreign(path: Path) -> StartError:
+    return StartError(
+        f"{path} is not a store of this gateway; move it away, or name another state folder in OPENCLAW_STATE_DIR",
+        exit_code=EXIT_CONFIG,
+    )
+
+
+def _unusable(path: Path, reason: str) -> StartError:
+    return StartError(
+        f"the store {path} cannot be opened for writing ({reason}); make its folder writable for this user, "
+        "or name another one in OPENCLAW_STATE_DIR",
+        exit_code=EXIT_CONFIG,
+    )
+
+
+def _start_error(path: Path, error: sqlite3.Error | OSError) -> StartError:
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code == sqlite3.SQLITE_NOTADB:
+        return _foreign(path)
+    if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
+        return _unusable(path, str(error))
+    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return StartError(f"the store {path} is in use by another process; stop that one first")
+    if code == sqlite3.SQLITE_FULL:
+        return StartError(f"the disk of the store {path} is full; free some space")
+    return StartError(f"the store {path} cannot be opened: {error}; a copy of it may be restored in its place")

@@ -1,0 +1,254 @@
+"""
+The one thread that owns the one connection, with group commit.
+
+While a commit waits for the disk, jobs gather in the queue; the thread then takes them all and commits once
+for all of them.  At 64 writes in flight that is some ten times as fast as a commit for each.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Sequence
+from queue import Empty, SimpleQueue
+from threading import Thread
+from typing import Any, Protocol, TypeVar
+
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from openclaw.errors import StoreError
+from openclaw.store.group import Group, Incident, Job, Outcome, log_incidents
+
+T = TypeVar("T")
+
+MAX_PENDING_JOBS = 10_000
+"""Jobs that may wait before further ones are refused."""
+
+MAX_GROUP_JOBS = 256
+"""Jobs of one commit; bounds the time that one report holds the reactor."""
+
+
+class JobRunner(Protocol):
+    """What runs jobs on the store's connection: L{StoreThread}, or L{openclaw.store.inline.InlineStoreThread}."""
+
+    @property
+    def alive(self) -> bool:
+        """Whether jobs are taken."""
+
+    def start(self) -> Deferred[None]:
+        """Open the connection; fails with L{openclaw.errors.StartError}."""
+
+    def run_read(self, work: Callable[[sqlite3.Connection], T]) -> Deferred[T]:
+        """Run work that reads."""
+
+    def run_write(self, work: Callable[[sqlite3.Connection], T]) -> Deferred[T]:
+        """Run work that writes, in a transaction."""
+
+    def close(self) -> Deferred[None]:
+        """Close the connection after what is queued."""
+
+
+def closed_error() -> StoreError:
+    """The error of a job that comes after the store's end."""
+    return StoreError("the gateway's store is closed", code="store_unavailable")
+
+
+def overloaded_error() -> StoreError:
+    """The error of a job that finds too many before it."""
+    return StoreError("too many writes wait for the gateway's store", code="store_overloaded", retry_after_s=1.0)
+
+
+def close_connection(connection: sqlite3.Connection) -> Sequence[Incident]:
+    """
+    Move the write-ahead log into the database and close.
+
+    @return: what failed; nothing is lost by that, as the log is read at the next start.
+    """
+    incidents = []
+    for step, act in (
+        ("checkpoint", lambda: connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()),
+        ("close", connection.close),
+    ):
+        try:
+            act()
+        except sqlite3.Error as error:
+            incidents.append(Incident(step, error))
+    return incidents
+
+
+class _Waiting:
+    """A job and who waits for it."""
+
+    __slots__ = ("deferred", "job")
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        # Without a canceller, cancelling fires it with CancelledError and the later result is dropped.
+        self.deferred: Deferred[Any] = Deferred()
+
+
+class StoreThread:
+    """
+    Runs jobs in one thread of its own, in the order in which they came.
+
+    All methods are for the reactor's thread; Deferreds fire there.  Cancelling a Deferred only stops waiting:
+    the job is done all the same.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        open_connection: Callable[[], sqlite3.Connection],
+        call_from_thread: Callable[..., Any],
+        *,
+        max_pending: int = MAX_PENDING_JOBS,
+    ) -> None:
+        """
+        @param open_connection: called in the thread; the connection must leave transactions to us
+            (C{isolation_level=None}).
+        @param call_from_thread: C{reactor.callFromThread}.
+        @param max_pending: jobs that may wait before further ones fail with C{store_overloaded}.
+        """
+        self._open_connection = open_connection
+        self._call_from_thread = call_from_thread
+        self._max_pending = max_pending
+        self._queue: SimpleQueue[_Waiting | None] = SimpleQueue()
+        self._pending: dict[_Waiting, None] = {}
+        # A daemon, for a process that is to exit without close(): nothing unacknowledged need be kept.
+        self._thread = Thread(target=self._run, name="openclaw-store", daemon=True)
+        self._started = False
+        self._opened: Deferred[None] = Deferred()
+        self._closing = False
+        self._ended = False
+        self._end_waiters: list[Deferred[None]] = []
+
+    # ------------------------------------------------------------------------------ the reactor's side
+
+    def start(self) -> Deferred[None]:
+        """
+        Start the thread and open the connection in it; to be called once.
+
+        @return: fires when the connection is open, or fails with what C{open_connection} raised.
+        """
+        self._started = True
+        self._thread.start()
+        return self._opened
+
+    @property
+    def alive(self) -> bool:
+        """Whether jobs are taken: false once closed, or when opening or the thread itself failed."""
+        return not (self._closing or self._ended)
+
+    def run_read(self, work: Callable[[sqlite3.Connection], T]) -> Deferred[T]:
+        """
+        Run work that only reads.
+
+        @param work: called in the thread; it sees all writes submitted before it.
+        @return: fires with what C{work} returns.  Fails with L{StoreError} for a failure of the database,
+            C{store_overloaded} if too many jobs wait, and with what else C{work} raises.
+        """
+        return self._submit(Job(work, writes=False))
+
+    def run_write(self, work: Callable[[sqlite3.Connection], T]) -> Deferred[T]:
+        """
+        Run work that writes, in a transaction that it shares with its neighbours.
+
+        @param work: called in the thread; it must not begin, commit or roll back.
+        @return: fires with what C{work} returns when that is committed to disk.  Fails as L{run_read} does;
+            then nothing of it is stored.
+        """
+        return self._submit(Job(work, writes=True))
+
+    def close(self) -> Deferred[None]:
+        """
+        Run what is queued, move the write-ahead log into the database and close it; later jobs fail.
+
+        @return: fires when the thread has ended; harmless to call again.
+        """
+        if self._ended or not self._started:
+            self._closing = True
+            return succeed(None)
+        if not self._closing:
+            self._closing = True
+            self._queue.put(None)
+        waiter: Deferred[None] = Deferred()
+        self._end_waiters.append(waiter)
+        return waiter
+
+    def _submit(self, job: Job) -> Deferred[Any]:
+        if not self.alive:
+            return fail(closed_error())
+        if len(self._pending) >= self._max_pending:
+            return fail(overloaded_error())
+        waiting = _Waiting(job)
+        self._pending[waiting] = None
+        self._queue.put(waiting)
+        return waiting.deferred
+
+    def _report(self, group: Sequence[_Waiting], outcomes: Sequence[Outcome], incidents: Sequence[Incident]) -> None:
+        log_incidents(incidents)
+        for waiting in group:
+            del self._pending[waiting]
+        for waiting, outcome in zip(group, outcomes, strict=True):
+            if outcome.error is None:
+                waiting.deferred.callback(outcome.value)
+            else:
+                waiting.deferred.errback(outcome.error)
+
+    def _end(self, bug: Failure | None, incidents: Sequence[Incident]) -> None:
+        if bug is not None:
+            self._log.failure("the store's thread died; a restart of the gateway is needed", bug)
+        log_incidents(incidents)
+        self._ended = True
+        # This call was the last thing that the thread did.
+        self._thread.join()
+        pending, self._pending = self._pending, {}
+        for waiting in pending:
+            waiting.deferred.errback(StoreError("the gateway's store has stopped"))
+        waiters, self._end_waiters = self._end_waiters, []
+        for waiter in waiters:
+            waiter.callback(None)
+
+    def _open_failed(self, reason: Failure) -> None:
+        self._end(None, ())
+        self._opened.errback(reason)
+
+    # ------------------------------------------------------------------------------ the thread's side
+
+    def _run(self) -> None:
+        try:
+            connection = self._open_connection()
+        except BaseException:  # noqa: BLE001 - it is handed over as it is
+            self._call_from_thread(self._open_failed, Failure())
+            return
+        self._call_from_thread(self._opened.callback, None)
+        bug: Failure | None = None
+        try:
+            while self._serve_group(connection):
+                pass
+        except BaseException:  # noqa: BLE001 - it is logged on the reactor's thread
+            bug = Failure()
+        self._call_from_thread(self._end, bug, close_connection(connection))
+
+    def _serve_group(self, connection: sqlite3.Connection) -> bool:
+        group, go_on = self._take_group()
+        if group:
+            work = Group(connection, [waiting.job for waiting in group])
+            outcomes = work.run()
+            self._call_from_thread(self._report, group, outcomes, work.incidents)
+        return go_on
+
+    def _take_group(self) -> tuple[list[_Waiting], bool]:
+        group: list[_Waiting] = []
+        waiting = self._queue.get()
+        while waiting is not None:
+            group.append(waiting)
+            if len(group) >= MAX_GROUP_JOBS:
+                return group, True
+            try:
+                waiting = self._queue.get_nowait()
+            except Empty:
+                return group, True
+        return group, False
