@@ -1,0 +1,1 @@
+"""Who may call: credentials, limits, hosts and origins."""

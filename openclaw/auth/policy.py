@@ -1,0 +1,196 @@
+"""
+The one door of access: a request's head goes in, a L{Caller} or an error comes out.
+
+Order: Host, CORS preflight, the client behind a proxy, credential, Origin.  Health routes are served before all this.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Literal
+
+import attrs
+
+from openclaw.auth.client import Client
+from openclaw.auth.credentials import is_secret, presented_secret, secret_digest
+from openclaw.auth.head import RequestHead
+from openclaw.auth.origin import (
+    check_host,
+    check_page_origin,
+    check_page_type,
+    cors_headers,
+    hosts_of,
+    listed_origins,
+    preflight,
+)
+from openclaw.auth.proxy import TrustedProxies, resolve_client
+from openclaw.auth.ratelimit import FailureLimiter, Limits
+from openclaw.auth.scopes import ALL_SCOPES, parse_scopes
+from openclaw.config.auth_mode import effective_auth
+from openclaw.config.gateway import RateLimitConfig
+from openclaw.config.schema import Config
+from openclaw.errors import Unauthorized
+from openclaw.interfaces import Caller, Clock
+
+OPERATOR = "operator"
+"""The name of whoever has the shared secret, or needs none."""
+
+
+@attrs.frozen
+class _Rules:
+    """One configuration, prepared for many requests."""
+
+    mode: Literal["none", "token", "password"]
+    digest: bytes | None
+    limits: Limits
+    proxies: TrustedProxies
+    hosts: frozenset[str]
+    cors_origins: frozenset[bytes]
+    page_origins: frozenset[bytes]
+
+
+def _prepare(config: Config, environ: Mapping[str, str]) -> _Rules:
+    gateway = config.gateway
+    auth = effective_auth(config, environ)
+    # JSON can hold a lone surrogate; such a secret matches nothing, which is better than an error at each request.
+    secret = auth.secret.reveal().encode("utf-8", "surrogatepass") if auth.secret else None
+    cors_origins = listed_origins(gateway.http.cors.allowed_origins)
+    return _Rules(
+        mode=auth.mode,
+        digest=secret_digest(secret) if secret else None,
+        limits=gateway.auth.rate_limit or RateLimitConfig(),
+        proxies=TrustedProxies.parse(gateway.trusted_proxies),
+        hosts=hosts_of(gateway.control_ui.allowed_origins),
+        cors_origins=cors_origins,
+        page_origins=cors_origins | listed_origins(gateway.control_ui.allowed_origins),
+    )
+
+
+class AccessPolicy:
+    """
+    Decides who may call, from the configuration as it is at that moment.
+
+    Nothing here waits: an error that is to be answered late says so (L{Unauthorized.delay_s}).  If the configuration
+    in force gives no usable credential, every method raises that L{openclaw.errors.OpenClawError}: nobody gets in.
+    """
+
+    def __init__(
+        self,
+        current_config: Callable[[], Config],
+        environ: Mapping[str, str],
+        clock: Clock,
+        *,
+        on_loopback_bind: bool,
+    ) -> None:
+        """
+        @param current_config: gives the configuration in force; the same object as long as nothing changed.
+        @param environ: the environment, which may hold the secret.
+        @param clock: for the limits.
+        @param on_loopback_bind: true if the gateway can be reached from this machine only: loopback addresses and
+            unix sockets.  Otherwise mode C{none} lets nobody in.
+        """
+        self._current_config = current_config
+        self._environ = environ
+        self._on_loopback_bind = on_loopback_bind
+        self._limiter = FailureLimiter(clock, lambda: self._rules().limits)
+        self._prepared: tuple[Config, _Rules] | None = None
+
+    def _rules(self) -> _Rules:
+        config = self._current_config()
+        prepared = self._prepared
+        if prepared is None or prepared[0] is not config:
+            prepared = self._prepared = (config, _prepare(config, self._environ))
+        return prepared[1]
+
+    def check_host(self, head: RequestHead) -> None:
+        """
+        Apply the Host rule alone; for routes that need no credential, and for WebSocket upgrades.
+
+        @raise openclaw.errors.InvalidRequest: see L{openclaw.auth.origin.check_host}.
+        @raise openclaw.errors.Forbidden: C{host_not_allowed}.
+        """
+        check_host(head, self._rules().hosts)
+
+    def preflight(self, head: RequestHead) -> dict[bytes, bytes] | None:
+        """
+        Answer a CORS preflight; to be asked before L{authenticate}, as browsers send no credential with it.
+
+        @return: the headers of a 204 answer, or L{None}: go on.
+        @raise openclaw.errors.InvalidRequest: as L{check_host}, and for more than one C{Origin}.
+        @raise openclaw.errors.Forbidden: C{host_not_allowed}.
+        """
+        if head.method != b"OPTIONS":
+            return None
+        rules = self._rules()
+        check_host(head, rules.hosts)
+        return preflight(head, rules.cors_origins)
+
+    def cors_headers(self, head: RequestHead) -> dict[bytes, bytes]:
+        """Headers for every answer to this request, errors too; see L{openclaw.auth.origin.cors_headers}."""
+        return cors_headers(head, self._rules().cors_origins)
+
+    def client(self, head: RequestHead) -> Client:
+        """
+        Find out where a request comes from.
+
+        @raise openclaw.errors.Forbidden: C{proxy_attribution_required}.
+        """
+        return resolve_client(head, self._rules().proxies)
+
+    def check_origin(self, head: RequestHead) -> None:
+        """
+        Apply the rules for web pages.
+
+        @raise openclaw.errors.Forbidden: C{origin_not_allowed}, in mode C{none}.
+        @raise openclaw.errors.UnsupportedMedia: for a page's simple post, in every mode.
+        """
+        rules = self._rules()
+        if rules.mode == "none":
+            check_page_origin(head, rules.page_origins)
+        check_page_type(head)
+
+    def authenticate(self, head: RequestHead) -> Caller:
+        """
+        Decide who makes a request.
+
+        @return: the caller with its scopes.
+        @raise openclaw.errors.InvalidRequest: for a malformed or missing Host, or a repeated header.
+        @raise openclaw.errors.Forbidden: a foreign Host, a client that no proxy vouches for, a foreign Origin.
+        @raise openclaw.errors.LockedOut: after too many wrong credentials.
+        @raise Unauthorized: no credential, or a wrong one; to be answered after its C{delay_s}.
+        @raise openclaw.errors.UnsupportedMedia: for a page's simple post.
+        """
+        rules = self._rules()
+        check_host(head, rules.hosts)
+        client = resolve_client(head, rules.proxies)
+        if rules.mode == "none":
+            scopes = self._declared_scopes(head)
+        else:
+            self._check_secret(head, client, rules)
+            scopes = ALL_SCOPES
+        self.check_origin(head)
+        return Caller(OPERATOR, scopes, client.address)
+
+    def _check_secret(self, head: RequestHead, client: Client, rules: _Rules) -> None:
+        presented = presented_secret(head)
+        self._limiter.check(client)
+        if presented is None:
+            raise Unauthorized(
+                f"unauthorized: no credential; send the gateway's {rules.mode} as"
+                f' "Authorization: Bearer <{rules.mode}>"'
+            )
+        if rules.digest is None or not is_secret(presented, rules.digest):
+            delay_s = self._limiter.failed(client)
+            raise Unauthorized(
+                f"unauthorized: wrong credential; send the gateway's {rules.mode} as"
+                f' "Authorization: Bearer <{rules.mode}>"',
+                delay_s=delay_s,
+            )
+
+    def _declared_scopes(self, head: RequestHead) -> frozenset[str]:
+        if not self._on_loopback_bind:
+            raise Unauthorized("unauthorized: gateway.auth.mode none serves this machine only; set a token")
+        declared = head.values(b"x-openclaw-scopes")
+        if not declared:
+            return ALL_SCOPES
+        return parse_scopes(b",".join(declared).decode("latin-1"))

@@ -1,0 +1,162 @@
+"""
+Limits for those who guess credentials.
+
+Only a wrong credential counts, never an absent one.  A client beyond this machine is locked out after too many of
+them.  On loopback anybody could then lock out the owner, a web page included, so there a wrong credential is answered
+late and the right one always passes.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from typing import Protocol
+
+import attrs
+
+from openclaw.auth.client import Client
+from openclaw.errors import LockedOut
+from openclaw.interfaces import Clock
+
+MAX_BUCKETS = 10_000
+"""Most clients that are remembered; the one whose last failure is oldest is forgotten first."""
+
+MAX_FAILURES = 200_000
+"""Most failures that are remembered over all clients, so that a huge C{maxAttempts} does not cost memory."""
+
+FIRST_DELAY_S = 0.25
+"""Seconds by which the first wrong credential on loopback is answered late; doubles with each further one."""
+
+LONGEST_DELAY_S = 5.0
+"""Seconds; bound of the doubling."""
+
+MAX_DELAYED = 64
+"""Most answers that are being held back at one time; further wrong credentials are told at once to come later."""
+
+
+class Limits(Protocol):
+    """The numbers of C{gateway.auth.rateLimit}."""
+
+    @property
+    def max_attempts(self) -> int:
+        """Failures within the window that lock a client out."""
+
+    @property
+    def window_ms(self) -> int:
+        """Milliseconds after which a failure is forgotten."""
+
+    @property
+    def lockout_ms(self) -> int:
+        """Milliseconds for which a client is locked out."""
+
+    @property
+    def exempt_loopback(self) -> bool:
+        """True if loopback is slowed down and never locked out."""
+
+
+@attrs.define
+class _Bucket:
+    failures: deque[float] = attrs.field(factory=deque)
+    locked_at: float | None = None
+
+
+class FailureLimiter:
+    """
+    Counts wrong credentials by client.
+
+    Times come from a clock that may be set: one that lies in the future counts as expired.
+    """
+
+    def __init__(self, clock: Clock, limits: Callable[[], Limits]) -> None:
+        """
+        @param limits: gives the limits now in force; asked at every call, as the configuration may change.
+        """
+        self._clock = clock
+        self._limits = limits
+        self._buckets: OrderedDict[str, _Bucket] = OrderedDict()
+        self._failure_count = 0
+        self._due: list[float] = []
+
+    def __len__(self) -> int:
+        """How many clients are remembered."""
+        return len(self._buckets)
+
+    def check(self, client: Client) -> None:
+        """
+        Refuse a client that is locked out, whatever it presents.
+
+        @raise LockedOut: with C{retry_after_s}, whole seconds.
+        """
+        bucket = self._buckets.get(client.bucket)
+        if bucket is None or bucket.locked_at is None:
+            return
+        limits = self._limits()
+        age_s = self._clock.seconds() - bucket.locked_at
+        if 0 <= age_s < limits.lockout_ms / 1000 and not (client.is_loopback and limits.exempt_loopback):
+            raise _locked_out(limits.lockout_ms / 1000 - age_s)
+        self._forget(client.bucket)
+
+    def failed(self, client: Client) -> float:
+        """
+        Note a wrong credential.
+
+        @return: seconds by which its answer is to be held back; 0.0 beyond loopback.
+        @raise LockedOut: on loopback, if L{MAX_DELAYED} answers are already being held back; then this one need not
+            be, and costs neither a timer nor a connection.
+        """
+        limits = self._limits()
+        if client.is_loopback and limits.exempt_loopback:
+            return self._delay(client, limits)
+        bucket = self._note(client, limits)
+        if len(bucket.failures) >= min(limits.max_attempts, MAX_FAILURES):
+            bucket.locked_at = self._clock.seconds()
+        return 0.0
+
+    def _delay(self, client: Client, limits: Limits) -> float:
+        now = self._clock.seconds()
+        longest_s = LONGEST_DELAY_S
+        # The second condition drops times that a clock which was set back has left in the future.
+        self._due = [due for due in self._due if now < due <= now + longest_s]
+        heapq.heapify(self._due)
+        if len(self._due) >= MAX_DELAYED:
+            raise _locked_out(self._due[0] - now)
+        bucket = self._note(client, limits)
+        delay_s = min(FIRST_DELAY_S * 2.0 ** min(len(bucket.failures) - 1, 16), longest_s)
+        heapq.heappush(self._due, now + delay_s)
+        return delay_s
+
+    def _note(self, client: Client, limits: Limits) -> _Bucket:
+        now = self._clock.seconds()
+        window_s = limits.window_ms / 1000
+        bucket = self._buckets.get(client.bucket)
+        if bucket is None:
+            bucket = self._buckets[client.bucket] = _Bucket()
+        self._buckets.move_to_end(client.bucket)
+        failures = bucket.failures
+        failures.append(now)
+        self._failure_count += 1
+        while not 0 <= now - failures[0] < window_s:
+            failures.popleft()
+            self._failure_count -= 1
+        self._trim(bucket)
+        return bucket
+
+    def _trim(self, newest: _Bucket) -> None:
+        while len(self._buckets) > MAX_BUCKETS or (self._failure_count > MAX_FAILURES and len(self._buckets) > 1):
+            self._forget(next(iter(self._buckets)))
+        while self._failure_count > MAX_FAILURES:
+            newest.failures.popleft()
+            self._failure_count -= 1
+
+    def _forget(self, name: str) -> None:
+        self._failure_count -= len(self._buckets.pop(name).failures)
+
+
+def _locked_out(remaining_s: float) -> LockedOut:
+    retry_after_s = max(1, math.ceil(remaining_s))
+    return LockedOut(
+        f"too many failed authentication attempts from this address; try again in {retry_after_s} s",
+        retry_after_s=retry_after_s,
+    )
