@@ -1,0 +1,1 @@
+"""Clients of model servers, the embedded one included."""

@@ -1,0 +1,263 @@
+"""
+The body of a model server's answer: handed over read by read, with back-pressure, deadlines and abort.
+
+Three things the library does not do are done here.  A body is handed over once for each read of the network and
+not once for each chunk of the transfer coding.  A body that nobody takes pauses its connection.  And a connection
+can be aborted, where the library can only ask it to close, which over TLS a hung peer never lets happen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, cast
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IDelayedCall, ITransport
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.protocols.policies import ProtocolWrapper
+from twisted.python.failure import Failure
+from twisted.web.client import ResponseDone
+from twisted.web.http import PotentialDataLoss
+from twisted.web.iweb import IResponse
+
+from openclaw.errors import OpenClawError, ProviderFailed, ProviderTimeout
+from openclaw.interfaces import Clock
+
+
+class Connection(ProtocolWrapper):
+    """
+    A connection that tells when a read of the network is over.
+
+    @ivar at_read_end: called once, after the read that is under way.
+    """
+
+    at_read_end: Callable[[], None] | None = None
+
+    def dataReceived(self, data: bytes) -> None:
+        cast(Any, super()).dataReceived(data)
+        told = self.at_read_end
+        if told is not None:
+            self.at_read_end = None
+            told()
+
+
+def connection_of(transport: Any) -> Any:
+    """
+    The real connection behind the transport of a response's body.
+
+    This is the one place that reads a private attribute: the library gives the body a proxy that can pause and
+    close, and neither abort nor tell of the end of a read.
+
+    @return: the connection, or L{None} if it is gone or the transport is not that proxy.
+    """
+    return getattr(transport, "_producer", None)
+
+
+def abort_body(transport: ITransport | None) -> None:
+    """
+    Cut the connection that a response's body comes over, at once and without asking the peer.
+
+    @param transport: the body protocol's transport.  Nothing happens if its body is complete.
+    """
+    if transport is None:
+        return
+    connection = connection_of(transport) or transport
+    abort = getattr(connection, "abortConnection", None)
+    if abort is not None:
+        abort()
+    else:
+        connection.loseConnection()
+
+
+class BodyReceiver(Protocol):
+    """
+    Takes the body of a response and hands it over read by read.
+
+    While a batch waits for L{read}, the connection is paused; at most one read of the network is held.  While it
+    is not paused, a gap of more than C{idle_timeout_s} between bytes aborts it.  There is one timer, which looks
+    when it fires how long ago the last bytes came.
+    """
+
+    def __init__(self, clock: Clock, idle_timeout_s: float, name: str) -> None:
+        """
+        @param name: the provider's name, for messages.
+        """
+        self._clock = clock
+        self._idle_timeout_s = idle_timeout_s
+        self._name = name
+        self._pieces: list[bytes] = []
+        self._waiter: Deferred[bytes | None] | None = None
+        self._ended = False
+        self._error: OpenClawError | None = None
+        self._paused = False
+        self._draining = False
+        self._limited = False
+        self._timer: IDelayedCall | None = None
+        self._last_s = 0.0
+        self._connection: Connection | None = None
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more will come: the body is complete, was cut off or was aborted."""
+        return self._ended
+
+    def connectionMade(self) -> None:
+        """The body begins."""
+        connection = connection_of(self.transport)
+        if isinstance(connection, Connection):
+            self._connection = connection
+        self._last_s = self._clock.seconds()
+        self._timer = self._clock.callLater(self._idle_timeout_s, self._look)
+
+    def dataReceived(self, data: bytes) -> None:
+        """Some of the body: perhaps one of several chunks of the same read."""
+        if self._ended or self._draining:
+            return
+        self._last_s = self._clock.seconds()
+        self._pieces.append(data)
+        if self._connection is None:
+            self.hand_over()
+        elif len(self._pieces) == 1:
+            self._connection.at_read_end = self.hand_over
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """The end of the body, or of its connection."""
+        if self._ended:
+            return
+        complete = reason.check(ResponseDone, PotentialDataLoss) is not None
+        self._end(None if complete else ProviderFailed(f"the provider {self._name} cut its answer off"))
+
+    def hand_over(self) -> None:
+        """Give what has come to whoever waits; if nobody does, pause the connection."""
+        if not self._pieces:
+            return
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None:
+            waiter.callback(self._take())
+        elif not self._paused and not self._ended:
+            self._paused = True
+            cast(Any, self.transport).pauseProducing()
+
+    def read(self) -> Deferred[bytes | None]:
+        """
+        Take the next batch.  Only one read may wait at a time.
+
+        Cancelling aborts the connection.
+
+        @return: fires with the bytes, with L{None} at the end of the body, or fails with L{ProviderFailed} if the
+            body was cut off or L{ProviderTimeout} if it stopped coming.
+        """
+        if self._pieces:
+            data = self._take()
+            self._resume()
+            return succeed(data)
+        waiter: Deferred[bytes | None] = Deferred(self._cancelled)
+        if self._ended:
+            self._tell_end(waiter)
+        else:
+            self._waiter = waiter
+        return waiter
+
+    def abort(self) -> None:
+        """Cut the connection unless the body is complete; what was not taken is thrown away."""
+        self._pieces.clear()
+        if not self._ended:
+            self._end(ProviderFailed(f"the call of the provider {self._name} was closed"))
+            abort_body(self.transport)
+
+    def drain(self, timeout_s: float) -> None:
+        """
+        Throw away the rest of the body, so that its connection can serve another request.
+
+        @param timeout_s: seconds after which the connection is cut instead.
+        """
+        self._draining = True
+        self._pieces.clear()
+        self.limit(timeout_s)
+        self._resume()
+
+    def limit(self, timeout_s: float) -> None:
+        """Expect the end of the body within C{timeout_s} seconds, whether or not bytes come meanwhile."""
+        if not self._ended:
+            self._limited = True
+            self._stop_timer()
+            self._timer = self._clock.callLater(timeout_s, self._time_out)
+
+    def _take(self) -> bytes:
+        data = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
+        self._pieces.clear()
+        return data
+
+    def _resume(self) -> None:
+        if not self._paused:
+            return
+        self._paused = False
+        if self._ended:
+            return
+        self._last_s = self._clock.seconds()
+        if self._timer is None and not self._limited:
+            self._timer = self._clock.callLater(self._idle_timeout_s, self._look)
+        cast(Any, self.transport).resumeProducing()
+
+    def _look(self) -> None:
+        self._timer = None
+        if self._paused:
+            return
+        left_s = self._last_s + self._idle_timeout_s - self._clock.seconds()
+        if left_s > 0:
+            self._timer = self._clock.callLater(left_s, self._look)
+        else:
+            self._time_out()
+
+    def _time_out(self) -> None:
+        self._timer = None
+        self._end(ProviderTimeout(f"the provider {self._name} stopped answering"))
+        abort_body(self.transport)
+
+    def _cancelled(self, waiter: Deferred[bytes | None]) -> None:
+        self._waiter = None
+        self.abort()
+
+    def _end(self, error: OpenClawError | None) -> None:
+        self._ended = True
+        self._error = error
+        self._stop_timer()
+        # Pieces go first; a waiter that gets them comes back for the end.
+        self.hand_over()
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None:
+            self._tell_end(waiter)
+
+    def _tell_end(self, waiter: Deferred[bytes | None]) -> None:
+        if self._error is None:
+            waiter.callback(None)
+        else:
+            waiter.errback(self._error)
+
+    def _stop_timer(self) -> None:
+        timer, self._timer = self._timer, None
+        if timer is not None and timer.active():
+            timer.cancel()
+
+
+def discard(response: IResponse) -> None:
+    """Abort the connection of a response that nobody wants."""
+    response.deliverBody(_Discarded())
+
+
+class _Discarded(Protocol):
+    def connectionMade(self) -> None:
+        abort_body(self.transport)
+
+
+def receive(response: IResponse, clock: Clock, idle_timeout_s: float, name: str) -> BodyReceiver:
+    """
+    Begin to take the body of a response.
+
+    @param idle_timeout_s: longest gap between its bytes, in seconds.
+    """
+    receiver = BodyReceiver(clock, idle_timeout_s, name)
+    response.deliverBody(receiver)
+    # Bytes that were here before came without a read whose end could be told.
+    receiver.hand_over()
+    return receiver

@@ -1,0 +1,364 @@
+"""
+Model servers that speak OpenAI's chat completions.
+
+Calls always stream, also for a client that does not: then a call that hangs is noticed, and one that is cancelled
+costs nothing more.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import unquote
+
+import attrs
+import msgspec
+from hyperlink import EncodedURL
+from treq.client import HTTPClient
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.web.iweb import IResponse
+
+from openclaw._version import __version__
+from openclaw.errors import OpenClawError, ProviderError, ProviderFailed
+from openclaw.events import ProviderEvent
+from openclaw.interfaces import Clock, ModelRequest
+from openclaw.messages import Message
+from openclaw.providers.body import BodyReceiver, receive
+from openclaw.providers.failures import LastingProviderFailure, error_of_answer
+from openclaw.providers.http import RequestURL, post, ready_url, request_headers
+from openclaw.providers.openai_chunks import ChunkReader
+from openclaw.providers.sse import MAX_EVENT_BYTES, SseParser
+
+MAX_ERROR_BYTES = 64 * 1024
+"""Most of the body of an error answer that is read."""
+
+ERROR_BODY_TIMEOUT_S = 5.0
+"""Seconds for reading the body of an error answer."""
+
+TRAILER_TIMEOUT_S = 5.0
+"""Seconds that usage and C{[DONE]} may take after the model's last word; the answer is whole without them."""
+
+DRAIN_TIMEOUT_S = 2.0
+"""Seconds that the end of a body may take after C{[DONE]} before its connection is given up."""
+
+
+@attrs.frozen
+class Endpoint:
+    """
+    Where a model server is and how it is to be talked to.
+
+    @ivar base_url: what C{/chat/completions} is added to.  A user and password in it are sent as basic
+        authentication where there is no key.
+    @ivar api_key: sent as a bearer token; L{None} for none.
+    @ivar headers: further headers; they beat the ones that are made here.
+    @ivar first_byte_timeout_s: seconds from the start of a call to the head of its answer.
+    @ivar idle_timeout_s: longest gap within an answer, in seconds.
+    @ivar name: the provider's name in the configuration, for messages.
+    """
+
+    base_url: str = attrs.field(repr=False)
+    api_key: str | None = attrs.field(repr=False)
+    headers: Mapping[str, str] = attrs.field(repr=False)
+    first_byte_timeout_s: float
+    idle_timeout_s: float
+    name: str
+
+
+class OpenAICompletionsProvider:
+    """
+    A L{openclaw.interfaces.ModelProvider} over one L{Endpoint}.
+
+    @ivar endpoint: that endpoint.
+    """
+
+    def __init__(self, endpoint: Endpoint, http_client: HTTPClient, clock: Clock) -> None:
+        """
+        @param http_client: as L{openclaw.providers.http.make_http_client} makes it.
+        @param clock: for the deadlines.
+        """
+        self.endpoint = endpoint
+        self._http_client = http_client
+        self._clock = clock
+        self._address = _address_of(endpoint)
+
+    def stream(self, request: ModelRequest) -> CompletionStream:
+        """See L{openclaw.interfaces.ModelProvider.stream}."""
+        return CompletionStream(self.endpoint, self._address, self._http_client, self._clock, request)
+
+
+class CompletionStream:
+    """
+    One call under way: a L{openclaw.interfaces.ProviderStream}.
+
+    The finish and the usage are in its last batch, in this order.
+    """
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        address: Address | None,
+        http_client: HTTPClient,
+        clock: Clock,
+        request: ModelRequest,
+    ) -> None:
+        """
+        @param address: made of the endpoint; L{None} if its base URL is none.
+        """
+        self._endpoint = endpoint
+        self._address = address
+        self._secrets = () if address is None else address.secrets
+        self._http_client = http_client
+        self._clock = clock
+        self._request = request
+        self._opening: Deferred[IResponse] | None = None
+        self._body: BodyReceiver | None = None
+        self._parser = SseParser()
+        self._reader = ChunkReader(endpoint.name, self._secrets)
+        self._document: list[bytes] | None = None
+        self._document_bytes = 0
+        self._form_known = False
+        self._trailing = False
+        self._over = False
+        self._failure: OpenClawError | None = None
+
+    async def __aenter__(self) -> Self:
+        """
+        Send the request and wait for the head of its answer.  Cancelling aborts the connection.
+
+        @raise openclaw.errors.ProviderError: or L{openclaw.errors.ContextTooLong}, if the call was not accepted.
+        """
+        endpoint, address = self._endpoint, self._address
+        if self._over:
+            raise self._closed()
+        if address is None:
+            raise LastingProviderFailure(f"the baseUrl of the provider {endpoint.name} cannot be used")
+        self._opening = post(
+            self._http_client,
+            self._clock,
+            address.url,
+            request_headers(address.headers),
+            encode_request(self._request),
+            first_byte_timeout_s=endpoint.first_byte_timeout_s,
+            name=endpoint.name,
+        )
+        try:
+            response = await self._opening
+        except CancelledError:
+            if self._over:
+                raise self._closed() from None
+            raise
+        body = receive(response, self._clock, endpoint.idle_timeout_s, endpoint.name)
+        self._body = body
+        if response.code != 200:
+            raise await self._refusal(response, body)
+        content_type = response.headers.getRawHeaders("content-type", [""])[-1].lower()
+        if "html" in content_type:
+            body.abort()
+            raise self._no_completion()
+        self._form_known = content_type.startswith("text/event-stream")
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        """Close the call."""
+        self.close()
+
+    def __aiter__(self) -> Self:
+        """The batches of this call."""
+        return self
+
+    async def __anext__(self) -> Sequence[ProviderEvent]:
+        """
+        The next batch: what one read of the network gave.  Cancelling aborts the connection.
+
+        @raise openclaw.errors.ProviderError: if the provider reports an error, sends garbage, stops sending or cuts
+            its answer off.  What came before it has been given.
+        """
+        while True:
+            if self._failure is not None:
+                failure, self._failure = self._failure, None
+                raise failure
+            if self._over or self._body is None:
+                raise StopAsyncIteration
+            events = await self._next_events(self._body)
+            if events:
+                return events
+
+    def close(self) -> None:
+        """Abort the call now; harmless when it is over.  Whoever waits for it gets L{ProviderFailed}."""
+        if not self._over:
+            self._over = True
+            if self._body is not None:
+                self._body.abort()
+            elif self._opening is not None:
+                self._opening.cancel()
+
+    async def _next_events(self, body: BodyReceiver) -> list[ProviderEvent]:
+        """The events of one read; empty if it held none, or if all that is left is L{_failure}."""
+        data: bytes | None = None
+        events: list[ProviderEvent] = []
+        reader = self._reader
+        try:
+            data = await body.read()
+            events = self._parse(data)
+        except ProviderError as error:
+            # What comes after the model's last word may be missing.
+            if reader.finish_reason is None or self._over:
+                return self._fail(error, events)
+        if reader.error is not None:
+            cut_off = data is None and self._document is None
+            return self._fail(self._cut_off() if cut_off else reader.error, events)
+        if reader.over or (data is None and reader.finish_reason is not None):
+            self._over = True
+            events.extend(reader.end())
+            body.drain(DRAIN_TIMEOUT_S)
+        elif data is None:
+            return self._fail(self._cut_off() if reader.seen else self._no_completion(), events)
+        elif reader.finish_reason is not None and not self._trailing:
+            self._trailing = True
+            body.limit(TRAILER_TIMEOUT_S)
+        return events
+
+    def _fail(self, error: OpenClawError, events: list[ProviderEvent]) -> list[ProviderEvent]:
+        """Note how the call ends, for after C{events}, and drop the connection."""
+        self._failure = error
+        self.close()
+        return events
+
+    def _parse(self, data: bytes | None) -> list[ProviderEvent]:
+        if not self._form_known and data:
+            # Not declared as a stream of events: a JSON document begins like none.
+            self._form_known = True
+            if data.lstrip()[:1] in (b"{", b"["):
+                self._document = []
+        if self._document is None:
+            return self._reader.read(self._parser.finish() if data is None else self._parser.feed(data))
+        if data is None:
+            return self._reader.read_document(b"".join(self._document))
+        self._document.append(data)
+        self._document_bytes += len(data)
+        if self._document_bytes > MAX_EVENT_BYTES:
+            raise LastingProviderFailure(f"the provider {self._endpoint.name} sent an answer that is too large")
+        return []
+
+    async def _refusal(self, response: IResponse, body: BodyReceiver) -> OpenClawError:
+        """Read why the call was not accepted."""
+        body.limit(ERROR_BODY_TIMEOUT_S)
+        pieces: list[bytes] = []
+        size = 0
+        try:
+            while size < MAX_ERROR_BYTES:
+                data = await body.read()
+                if data is None:
+                    break
+                pieces.append(data)
+                size += len(data)
+        except ProviderError:
+            # The status says enough without the rest.
+            pass
+        body.abort()
+        return error_of_answer(
+            response.code,
+            response.headers,
+            b"".join(pieces)[:MAX_ERROR_BYTES],
+            name=self._endpoint.name,
+            secrets=self._secrets,
+        )
+
+    def _closed(self) -> OpenClawError:
+        return ProviderFailed(f"the call of the provider {self._endpoint.name} was closed")
+
+    def _cut_off(self) -> OpenClawError:
+        return ProviderFailed(f"the provider {self._endpoint.name} cut its answer off")
+
+    def _no_completion(self) -> OpenClawError:
+        return LastingProviderFailure(
+            f"the provider {self._endpoint.name} sent an answer that is no chat completion; check its baseUrl"
+        )
+
+
+@attrs.frozen
+class Address:
+    """
+    What is made once of an L{Endpoint}.
+
+    @ivar url: where calls are posted to.
+    @ivar headers: the headers of each call.
+    @ivar secrets: texts that must not appear in messages.
+    """
+
+    url: RequestURL = attrs.field(repr=False)
+    headers: Mapping[str, str] = attrs.field(repr=False)
+    secrets: Sequence[str] = attrs.field(repr=False)
+
+
+def _address_of(endpoint: Endpoint) -> Address | None:
+    """The address of an endpoint, or L{None} if its base URL is none."""
+    headers = {
+        "Content-Type": "application/json",
+        "Accept": "text/event-stream",
+        "User-Agent": f"openclaw/{__version__}",
+    }
+    secrets = [endpoint.api_key or "", *endpoint.headers.values()]
+    try:
+        url = EncodedURL.from_text(endpoint.base_url)
+        path = tuple(part for part in url.path if part)
+        ready = ready_url(url.replace(userinfo="", path=(*path, "chat", "completions")))
+    except ValueError:
+        return None
+    if url.scheme not in ("http", "https") or not url.host:
+        return None
+    if url.userinfo:
+        user = unquote(url.userinfo)
+        headers["Authorization"] = "Basic " + base64.b64encode(user.encode()).decode()
+        secrets.append(user.partition(":")[2])
+    if endpoint.api_key:
+        headers["Authorization"] = f"Bearer {endpoint.api_key}"
+    headers.update(endpoint.headers)
+    return Address(ready, headers, tuple(secrets))
+
+
+def encode_request(request: ModelRequest) -> bytes:
+    """
+    Write a call as the JSON body of C{POST /chat/completions}.
+
+    Settings that are L{None} are left out.  The token limit is C{max_completion_tokens}.
+    """
+    sampling = request.sampling
+    body: dict[str, Any] = {
+        "model": request.model,
+        "messages": [_message(message) for message in request.messages],
+        "stream": True,
+        "stream_options": {"include_usage": True},
+    }
+    settings: dict[str, Any] = {
+        "temperature": sampling.temperature,
+        "top_p": sampling.top_p,
+        "frequency_penalty": sampling.frequency_penalty,
+        "presence_penalty": sampling.presence_penalty,
+        "seed": sampling.seed,
+        "stop": sampling.stop or None,
+        "max_completion_tokens": sampling.max_tokens,
+        "response_format": None if sampling.response_format is None else msgspec.Raw(sampling.response_format),
+        "reasoning_effort": sampling.reasoning_effort,
+    }
+    body.update((name, value) for name, value in settings.items() if value is not None)
+    return msgspec.json.encode(body)
+
+
+def _message(message: Message) -> dict[str, Any]:
+    if message.role == "tool":
+        return {"role": "tool", "tool_call_id": message.tool_call_id or "", "content": message.text}
+    if message.role == "assistant" and message.tool_calls:
+        return {
+            "role": "assistant",
+            "content": message.text or None,
+            "tool_calls": [
+                {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+                for call in message.tool_calls
+            ],
+        }
+    return {"role": message.role, "content": message.text}

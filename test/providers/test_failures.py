@@ -1,0 +1,245 @@
+"""Tests of L{openclaw.providers.failures}."""
+
+from __future__ import annotations
+
+import json
+import time
+from email.utils import formatdate
+from typing import Any
+
+from OpenSSL.SSL import Error as TLSError
+from twisted.internet.defer import TimeoutError as DeferredTimeoutError
+from twisted.internet.error import (
+    ConnectionAborted,
+    ConnectionDone,
+    ConnectionLost,
+    ConnectionRefusedError,
+    DNSLookupError,
+    NoRouteError,
+    TCPTimedOutError,
+    TimeoutError,
+)
+from twisted.internet.ssl import VerificationError
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
+from twisted.web.client import RequestTransmissionFailed, ResponseFailed, ResponseNeverReceived
+from twisted.web.error import SchemeNotSupported
+from twisted.web.http_headers import Headers
+
+from openclaw.errors import (
+    ContextTooLong,
+    OpenClawError,
+    ProviderAuthFailed,
+    ProviderFailed,
+    ProviderOverloaded,
+    ProviderQuota,
+    ProviderRateLimited,
+    ProviderRejected,
+)
+from openclaw.providers.failures import (
+    NETWORK_ERRORS,
+    LastingProviderFailure,
+    TransientProviderTimeout,
+    clean_text,
+    error_of_answer,
+    error_of_event,
+    error_of_network,
+    retry_after_s,
+)
+
+
+def openai_body(message: str = "told", **more: Any) -> bytes:
+    return json.dumps({"error": {"message": message, "type": "mock_error", "param": None, **more}}).encode()
+
+
+def answer(status: int, body: bytes = b"", headers: Headers | None = None, **more: Any) -> OpenClawError:
+    return error_of_answer(status, headers or Headers(), body, name="mock", **more)
+
+
+class StatusTests(SynchronousTestCase):
+    def test_map(self) -> None:
+        """Every status has its error, HTTP status, code, message and whether it is tried again."""
+        lasting, failed = LastingProviderFailure, ProviderFailed
+        rows: list[tuple[int, type[OpenClawError], int, str | None, str, bool]] = [
+            (400, ProviderRejected, 400, "mock_error", "400 told", False),
+            (401, ProviderAuthFailed, 502, "provider_auth_failed", "refused our credentials (401)", False),
+            (402, ProviderQuota, 429, "insufficient_quota", "402 told", False),
+            (403, ProviderAuthFailed, 502, "provider_auth_failed", "refused our credentials (403)", False),
+            (404, ProviderRejected, 404, "mock_error", "404 told", False),
+            (405, lasting, 502, "provider_error", "not expected: 405 told", False),
+            (408, TransientProviderTimeout, 504, "timeout", "timed out: 408 told", True),
+            (413, ContextTooLong, 400, "context_length_exceeded", "413 told", False),
+            (422, ProviderRejected, 422, "mock_error", "422 told", False),
+            (429, ProviderRateLimited, 429, "rate_limit_exceeded", "429 told", True),
+            (500, failed, 502, "provider_error", "the provider mock failed: 500 told", True),
+            (502, failed, 502, "provider_error", "502 told", True),
+            (503, ProviderOverloaded, 503, "provider_overloaded", "503 told", True),
+            (504, TransientProviderTimeout, 504, "timeout", "504 told", True),
+            (529, ProviderOverloaded, 503, "provider_overloaded", "529 told", True),
+            (599, failed, 502, "provider_error", "599 told", True),
+            (301, lasting, 502, "provider_error", "answered 301, a redirect", False),
+            (307, lasting, 502, "provider_error", "answered 307, a redirect", False),
+            (204, lasting, 502, "provider_error", "not expected: 204 told", False),
+        ]
+        for status, kind, http_status, code, message, transient in rows:
+            error = answer(status, openai_body())
+            self.assertIs(kind, type(error), status)
+            self.assertEqual((http_status, code), (error.http_status, error.code), status)
+            self.assertIn(message, error.message)
+            self.assertEqual(transient, getattr(error, "transient", False), status)
+
+    def test_codes_beat_statuses(self) -> None:
+        """A used-up quota and a too long prompt are told by their code, in C{code} or C{type}, at any status."""
+        for status in (400, 403, 429, 500):
+            self.assertIsInstance(answer(status, openai_body(code="insufficient_quota")), ProviderQuota)
+            self.assertIsInstance(answer(status, openai_body(type="insufficient_quota")), ProviderQuota)
+            self.assertIsInstance(answer(status, openai_body(code="context_length_exceeded")), ContextTooLong)
+            self.assertIsInstance(
+                answer(status, openai_body(code=400, type="exceed_context_size_error")), ContextTooLong
+            )
+
+    def test_context_phrases(self) -> None:
+        """Servers without a code for a too long prompt are understood by what they write."""
+        body = openai_body("This model's maximum context length is 4096 tokens.", type="BadRequestError", code=400)
+        self.assertIsInstance(answer(400, body), ContextTooLong)
+
+    def test_codes_passed(self) -> None:
+        """A rejected request keeps the provider's code; a number is none."""
+        self.assertEqual("bad_value", answer(400, openai_body(code="bad_value")).code)
+        self.assertEqual("mock_error", answer(400, openai_body(code=400)).code)
+        self.assertIsNone(answer(400, b'{"error": {"message": "x", "code": 400, "type": true}}').code)
+
+    def test_bodies(self) -> None:
+        """All forms of bodies that are about give their message."""
+        rows = [
+            (b'{"error": "bare"}', "400 bare"),
+            (b'{"object": "error", "message": "flat", "type": "BadRequestError", "code": 400}', "400 flat"),
+            (b'{"detail": "not here"}', "400 not here"),
+            (b'{"detail": [{"loc": ["body"]}]}', '400 [{"loc":["body"]}]'),
+            (b'[{"error": {"code": 400, "message": "in a list", "status": "INVALID"}}]', "400 in a list"),
+            (b'"text"', "400 text"),
+            (b"plain text\r\n", "400 plain text"),
+            (b"<html><h1>Bad</h1></html>", "400 no reason given"),
+            (b'{"error": {"message": null}}', "400 no reason given"),
+            (b'{"error": {}}', "400 no reason given"),
+            (b"[]", "400 no reason given"),
+            (b"7", "400 no reason given"),
+            (b"", "400 no reason given"),
+            (b"\xff\xfe", "400 \ufffd\ufffd"),
+            (b'{"error": {"message": "cut', '400 {"error": {"message": "cut'),
+            (b'{"error": {"message": "\xff"}}', '400 {"error": {"message": "\ufffd"}}'),
+            (b"[" * 60_000, "400 " + "[" * 499 + "…"),
+        ]
+        for body, message in rows:
+            self.assertEqual(message, answer(400, body).message)
+
+    def test_texts_are_cleaned(self) -> None:
+        """Texts are cut at 500 characters, are one line and hold no secret."""
+        error = answer(400, openai_body("a\r\n\x1b[31mb\x00 Bearer sk-12345678 " + "x" * 1000), secrets=["sk-12345678"])
+        self.assertTrue(error.message.startswith("400 a [31mb  Bearer *** xxx"))
+        self.assertEqual(504, len(error.message))
+        self.assertEqual("a a", clean_text("a\u2028a", ["", "a"]))
+
+    def test_auth_text_is_dropped(self) -> None:
+        """What a provider writes about our key stays here."""
+        self.assertNotIn("told", answer(401, openai_body()).message)
+
+
+class RetryAfterTests(SynchronousTestCase):
+    def test_forms(self) -> None:
+        """Seconds, milliseconds and dates are read; nonsense is nothing."""
+        rows: list[tuple[dict[str, str], float | None]] = [
+            ({"Retry-After": "2"}, 2.0),
+            ({"Retry-After": " 1.5 "}, 1.5),
+            ({"Retry-After": "0"}, 0.0),
+            ({"Retry-After": "-3"}, 0.0),
+            ({"Retry-After": "2", "Retry-After-Ms": "250"}, 0.25),
+            ({"Retry-After": "2", "Retry-After-Ms": "soon"}, 2.0),
+            ({"Retry-After": "nan"}, None),
+            ({"Retry-After": "inf"}, None),
+            ({"Retry-After": "soon"}, None),
+            ({"Retry-After": "Wed, 99 Nov 2026 21:00:00 GMT"}, None),
+            ({}, None),
+            ({"Retry-After": "Sun, 22 Nov 2026 21:00:30 GMT", "Date": "Sun, 22 Nov 2026 21:00:00 GMT"}, 30.0),
+            ({"Retry-After": "Sun, 22 Nov 2026 21:00:00 GMT", "Date": "Sun, 22 Nov 2026 21:00:30 GMT"}, 0.0),
+        ]
+        for fields, seconds in rows:
+            headers = Headers({name: [value] for name, value in fields.items()})
+            self.assertEqual(seconds, retry_after_s(headers), fields)
+
+    def test_date_without_date(self) -> None:
+        """Without the response's own date the clock of this machine counts."""
+        seconds = retry_after_s(Headers({"Retry-After": [formatdate(time.time() + 100, usegmt=True)]}))
+        self.assertTrue(90 < (seconds or 0) <= 100)
+
+    def test_on_errors(self) -> None:
+        """Errors that may be tried again carry it."""
+        headers = Headers({"Retry-After": ["2"]})
+        for status in (408, 429, 500, 503, 504, 529):
+            self.assertEqual(2.0, answer(status, openai_body(), headers).retry_after_s, status)
+
+
+class EventErrorTests(SynchronousTestCase):
+    def test_map(self) -> None:
+        """An error in a stream is known by its code, then its type, as a word or an HTTP status."""
+        rows: list[tuple[Any, type[OpenClawError], str]] = [
+            ({"message": "m", "type": "server_error", "code": "mid"}, ProviderFailed, "the provider mock failed: m"),
+            ({"message": "m", "code": "rate_limit_exceeded"}, ProviderRateLimited, "429 m"),
+            ({"message": "m", "type": "overloaded_error"}, ProviderOverloaded, "529 m"),
+            ({"message": "m", "code": 503}, ProviderOverloaded, "503 m"),
+            ({"message": "m", "code": "502"}, ProviderFailed, "502 m"),
+            ({"message": "m", "code": 200}, ProviderFailed, "the provider mock failed: m"),
+            ({"message": "m", "code": 401}, ProviderAuthFailed, "(401)"),
+            ({"message": "m", "type": "invalid_request_error"}, ProviderRejected, "400 m"),
+            ({"message": "m", "code": "insufficient_quota"}, ProviderQuota, "m"),
+            ({"message": "m", "code": "context_length_exceeded"}, ContextTooLong, "m"),
+            ({"message": "m", "type": "timeout_error"}, TransientProviderTimeout, "504 m"),
+            ({"code": "\u00b2\u00b2\u00b2"}, ProviderFailed, "no reason given"),
+            ({}, ProviderFailed, "no reason given"),
+            ("bare", ProviderFailed, "bare"),
+            (7, ProviderFailed, "no reason given"),
+        ]
+        for document, kind, message in rows:
+            error = error_of_event(document, name="mock")
+            self.assertIs(kind, type(error), document)
+            self.assertIn(message, error.message)
+
+    def test_secrets(self) -> None:
+        """Secrets are kept out of these too."""
+        error = error_of_event({"message": "key sk-12345678"}, name="mock", secrets=["sk-12345678"])
+        self.assertEqual("the provider mock failed: key ***", error.message)
+
+
+def wrapped(kind: type[Exception], *causes: Exception) -> Exception:
+    return kind([Failure(cause) for cause in causes])
+
+
+class NetworkErrorTests(SynchronousTestCase):
+    def test_map(self) -> None:
+        """Each failure of the network has its sentence, and whether it is tried again."""
+        lasting, timeout, failed = LastingProviderFailure, TransientProviderTimeout, ProviderFailed
+        rows: list[tuple[Exception, type[OpenClawError], str, bool]] = [
+            (ConnectionRefusedError(), failed, "connection refused", True),
+            (TimeoutError(), timeout, "could not be reached in time", True),
+            (TCPTimedOutError(), timeout, "could not be reached in time", True),
+            (DeferredTimeoutError(), timeout, "could not be reached in time", True),
+            (DNSLookupError("x"), failed, "its host name cannot be resolved", True),
+            (NoRouteError(), failed, "the provider mock could not be reached", True),
+            (OSError(24, "too many open files"), failed, "the provider mock could not be reached", True),
+            (SchemeNotSupported(), lasting, "baseUrl", False),
+            (ValueError("bad"), lasting, "baseUrl", False),
+            (TLSError([]), lasting, "TLS failed", False),
+            (wrapped(ResponseNeverReceived, TLSError([])), lasting, "TLS failed", False),
+            (wrapped(ResponseNeverReceived, VerificationError(errors=[])), lasting, "TLS failed", False),
+            (wrapped(ResponseNeverReceived, ConnectionDone()), failed, "without an answer", True),
+            (wrapped(ResponseNeverReceived, ConnectionAborted()), failed, "without an answer", True),
+            (wrapped(RequestTransmissionFailed, ConnectionLost()), failed, "without an answer", True),
+            (wrapped(ResponseFailed, ConnectionLost()), failed, "cut its answer off", True),
+            (wrapped(ResponseFailed, ValueError()), lasting, "does not speak HTTP", False),
+        ]
+        for cause, kind, message, transient in rows:
+            self.assertIsInstance(cause, NETWORK_ERRORS)
+            error = error_of_network(cause, name="mock")
+            self.assertIs(kind, type(error), cause)
+            self.assertIn(message, error.message)
+            self.assertEqual(transient, getattr(error, "transient", None), cause)

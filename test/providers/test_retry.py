@@ -1,0 +1,92 @@
+"""Tests of L{openclaw.providers.retry}."""
+
+from __future__ import annotations
+
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from openclaw.errors import (
+    ContextTooLong,
+    OpenClawError,
+    ProviderAuthFailed,
+    ProviderFailed,
+    ProviderOverloaded,
+    ProviderQuota,
+    ProviderRateLimited,
+    ProviderRejected,
+    ProviderTimeout,
+)
+from openclaw.providers.failures import LastingProviderFailure, TransientProviderTimeout
+from openclaw.providers.retry import Retries
+
+FAILED = ProviderFailed("reset")
+
+
+class RetriesTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.clock = Clock()
+
+    def retries(self, chance: float = 0.0) -> Retries:
+        return Retries(self.clock, lambda: chance)
+
+    def test_two_further_attempts(self) -> None:
+        """There are two further attempts, after 0.25 s and 1 s, and no third."""
+        retries = self.retries()
+        self.assertEqual([0.25, 1.0, None, None], [retries.next_delay_s(FAILED) for _ in range(4)])
+
+    def test_jitter_is_upwards(self) -> None:
+        """Chance adds up to a fifth."""
+        for chance, first, second in ((0.5, 0.275, 1.1), (1.0, 0.3, 1.2)):
+            retries = self.retries(chance)
+            self.assertAlmostEqual(first, retries.next_delay_s(FAILED) or 0)
+            self.assertAlmostEqual(second, retries.next_delay_s(FAILED) or 0)
+
+    def test_which_errors(self) -> None:
+        """Only errors that another attempt may not meet are tried again."""
+        transient: list[OpenClawError] = [
+            FAILED,
+            ProviderOverloaded("529"),
+            ProviderRateLimited("429"),
+            TransientProviderTimeout("408"),
+        ]
+        final: list[OpenClawError] = [
+            ContextTooLong("long"),
+            LastingProviderFailure("html"),
+            OpenClawError("bug"),
+            ProviderAuthFailed("401"),
+            ProviderQuota("402"),
+            ProviderRejected("400", status=400),
+            ProviderTimeout("first byte"),
+        ]
+        for error in transient:
+            self.assertEqual(0.25, self.retries().next_delay_s(error), error)
+        for error in final:
+            self.assertIsNone(self.retries().next_delay_s(error), error)
+
+    def test_final_error_later(self) -> None:
+        """A final error after a transient one ends it."""
+        retries = self.retries()
+        retries.next_delay_s(FAILED)
+        self.assertIsNone(retries.next_delay_s(ProviderAuthFailed("401")))
+
+    def test_retry_after(self) -> None:
+        """What the provider asks for is a lower bound up to 5 s; more than that ends it."""
+        for asked, delay in ((0.0, 0.25), (0.1, 0.25), (2.0, 2.0), (5.0, 5.0), (5.1, None), (3600.0, None)):
+            error = ProviderRateLimited("429", retry_after_s=asked)
+            self.assertEqual(delay, self.retries().next_delay_s(error), asked)
+
+    def test_latest_attempt(self) -> None:
+        """No attempt starts later than 15 s after the first."""
+        retries = self.retries()
+        self.clock.advance(14.75)
+        self.assertEqual(0.25, retries.next_delay_s(FAILED))
+        self.assertIsNone(retries.next_delay_s(FAILED))
+        retries = self.retries()
+        self.clock.advance(14.8)
+        self.assertIsNone(retries.next_delay_s(FAILED))
+
+    def test_refusal_is_not_counted(self) -> None:
+        """Two calls do not share their attempts."""
+        first, second = self.retries(), self.retries()
+        first.next_delay_s(FAILED)
+        self.assertEqual(0.25, second.next_delay_s(FAILED))
