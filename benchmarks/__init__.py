@@ -1,0 +1,1 @@
+"""The project's own benchmark: a model server, a load generator and the table they make (C{python -m benchmarks})."""
