@@ -34,7 +34,7 @@ setup(
     ],
     extras_require={
         "local": ["xllamacpp>=2026.10"],
-        "test": ["coverage>=7.6", "hypothesis>=6.100", "openai>=3", "build>=1.2"],
+        "test": ["coverage>=7.6", "hypothesis>=6.100", "openai>=3", "build>=1.2", "setuptools>=65", "wheel>=0.43"],
         "dev": ["mypy>=2.4", "mypy-zope>=1.0.17", "ruff>=0.17", "pydoctor>=25.10", "tox>=4"],
     },
     entry_points={"console_scripts": ["openclaw = openclaw.cli.main:main"]},

@@ -112,8 +112,7 @@ class ArchitectureTests(SynchronousTestCase):
             f"{name}:{node.lineno}"
             for name, tree, _ in modules()
             for node in ast.walk(tree)
-            if isinstance(node, ast.AsyncFunctionDef)
-            and any(isinstance(inner, ast.Yield) for inner in ast.walk(node))
+            if isinstance(node, ast.AsyncFunctionDef) and any(isinstance(inner, ast.Yield) for inner in ast.walk(node))
         ]
         self.assertEqual(wrong, [])
 
@@ -141,10 +140,10 @@ class ArchitectureTests(SynchronousTestCase):
                 if isinstance(scope, ast.ClassDef) and scope.name.startswith("_"):
                     continue
                 for node in scope.body:
-                    is_public = not getattr(node, "name", "_").startswith("_")
-                    if is_public and isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-                        if ast.get_docstring(node) is None and not _overrides(node):
-                            wrong.append(f"{name}.{getattr(scope, 'name', '')}.{node.name}")
+                    if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+                        continue
+                    if not node.name.startswith("_") and ast.get_docstring(node) is None and not _overrides(node):
+                        wrong.append(f"{name}.{getattr(scope, 'name', '')}.{node.name}")
         self.assertEqual(wrong, [])
 
 
