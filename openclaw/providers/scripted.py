@@ -102,7 +102,8 @@ class ScriptedStream:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
     ) -> None:
-        """Leave the call."""
+        """Leave the call; who leaves waits no more, not even where its coroutine is thrown away while it waits."""
+        self._waiter = None
         self.close()
 
     def __aiter__(self) -> Self:
