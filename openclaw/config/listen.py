@@ -78,7 +78,7 @@ def listening_at(description: str) -> Listening:
     if kind in ("tcp", "tcp6"):
         positional = next((part for part in parts if "=" not in part), "")
         port = options.get("port", positional)
-        if not port.isdigit() or int(port) > 65535:
+        if not (port.isascii() and port.isdigit() and len(port) <= 5 and int(port) <= 65535):
             raise StartError(f"--endpoint: {description!r} names no TCP port")
         host = options.get("interface", "::" if kind == "tcp6" else "0.0.0.0")  # noqa: S104
         return Listening(host, int(port), description, is_loopback_host(host))

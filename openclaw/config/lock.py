@@ -49,8 +49,15 @@ class StateLock:
                 "stop it, or set OPENCLAW_STATE_DIR",
                 EXIT_CONFIG,
             ) from None
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        except OSError as error:
+            os.close(descriptor)
+            raise StartError(f"the lock file {self._path} cannot be locked: {error.strerror}") from None
+        try:
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        except OSError as error:
+            os.close(descriptor)
+            raise StartError(f"the lock file {self._path} cannot be written: {error.strerror}") from None
         self._descriptor = descriptor
 
     def release(self) -> None:

@@ -1,0 +1,1 @@
+"""The runtime: sessions, lanes, runs and the model loop."""

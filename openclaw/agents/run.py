@@ -1,0 +1,181 @@
+"""
+A run: one piece of an agent's work in one session, and what it tells while it works.
+
+It is the only object that a surface and the runtime share.  A run yields batches of events until exactly one
+terminal event; the surface that reads them sets the pace, because a run waits while its batches are not taken.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Self
+
+import attrs
+from twisted.internet.defer import Deferred, succeed
+
+from openclaw.agents.resolve import Target
+from openclaw.errors import OpenClawError, RunCancelled
+from openclaw.events import RunEvent
+from openclaw.messages import FinishReason, Usage
+
+MAX_WAITING_BATCHES = 2
+"""Batches that wait for the reader before the run itself waits; one batch is at most one network read."""
+
+
+@attrs.frozen
+class RunOutcome:
+    """
+    How a run ended.
+
+    @ivar text: the answer, or as much of it as there was.
+    @ivar reason: why the model stopped; L{None} if the run did not succeed.
+    @ivar error: why the run did not succeed; L{None} if it did.
+    """
+
+    text: str
+    reason: FinishReason | None
+    usage: Usage
+    error: OpenClawError | None = None
+
+
+@attrs.define
+class Timings:
+    """
+    Milestones of a run in seconds on the gateway's clock; L{None} until they are reached.
+
+    @ivar received: the request was complete.
+    @ivar admitted: it was let into the queue.
+    @ivar let_in: it had its session lane and a slot.
+    @ivar placed: its turn is in the transcript.
+    @ivar first_output: the provider's first event was there.
+    """
+
+    received: float
+    admitted: float | None = None
+    let_in: float | None = None
+    placed: float | None = None
+    first_output: float | None = None
+
+
+class RunEvents:
+    """
+    The batches of one run, for one reader.
+
+    Iterating it gives the batches in order and ends after the one with the terminal event.  When the reader is
+    gone L{close} is called; the iteration is then over and the run goes on without waiting for anybody.
+    """
+
+    def __init__(self) -> None:
+        self._batches: deque[Sequence[RunEvent]] = deque()
+        self._reader: Deferred[None] | None = None
+        self._writer: Deferred[None] | None = None
+        self._ended = False
+        self._closed = False
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Sequence[RunEvent]:
+        if not (self._batches or self._ended or self._closed):
+            self._reader = Deferred()
+            try:
+                await self._reader
+            finally:
+                self._reader = None
+        if not self._batches:
+            raise StopAsyncIteration
+        batch = self._batches.popleft()
+        self._wake_writer()
+        return batch
+
+    def close(self) -> None:
+        """The reader is gone: drop what waits and whatever comes."""
+        self._closed = True
+        self._batches.clear()
+        self._wake_writer()
+        self._wake_reader()
+
+    async def put(self, batch: Sequence[RunEvent]) -> None:
+        """
+        Hand a batch over; waits while the reader is behind.
+
+        Cancelling the wait is harmless: the batch stays handed over.
+        """
+        self.put_now(batch)
+        if len(self._batches) > MAX_WAITING_BATCHES and not self._closed:
+            self._writer = Deferred()
+            try:
+                await self._writer
+            finally:
+                self._writer = None
+
+    def put_now(self, batch: Sequence[RunEvent]) -> None:
+        """Hand a batch over without waiting."""
+        if not self._closed:
+            self._batches.append(batch)
+            self._wake_reader()
+
+    def end(self, batch: Sequence[RunEvent]) -> None:
+        """Hand over the batch with the terminal event; nothing may follow."""
+        self._ended = True
+        self.put_now(batch)
+
+    def _wake_reader(self) -> None:
+        reader, self._reader = self._reader, None
+        if reader is not None:
+            reader.callback(None)
+
+    def _wake_writer(self) -> None:
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            writer.callback(None)
+
+
+class Run:
+    """
+    One run, placed in its session and under way.
+
+    @ivar id: the run's id.
+    @ivar target: who serves it.
+    @ivar events: its batches of events.
+    @ivar timings: its milestones.
+    """
+
+    def __init__(self, run_id: str, target: Target, timings: Timings, stop: Callable[[OpenClawError], None]) -> None:
+        self.id = run_id
+        self.target = target
+        self.timings = timings
+        self.events = RunEvents()
+        self._stop = stop
+        self._outcome: RunOutcome | None = None
+        self._waiters: list[Deferred[RunOutcome]] = []
+
+    @property
+    def done(self) -> Deferred[RunOutcome]:
+        """
+        Fires with the L{RunOutcome} when the run is over and on disk, or could not be stored; it never fails.
+
+        Each access gives a Deferred of its own, so that whoever cancels the wait stops only waiting himself.
+        """
+        if self._outcome is not None:
+            return succeed(self._outcome)
+        waiter: Deferred[RunOutcome] = Deferred()
+        self._waiters.append(waiter)
+        return waiter
+
+    def conclude(self, outcome: RunOutcome) -> None:
+        """Tell those who wait for L{done}; for whoever does the run's work, once."""
+        self._outcome = outcome
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            # Those who gave up waiting have had their CancelledError; such a Deferred takes one more result.
+            waiter.callback(outcome)
+
+    def cancel(self) -> None:
+        """
+        End the run now: the provider's connection is closed before this returns.
+
+        What was produced is kept as an answer that was cut off.  Harmless when the run is over.
+        """
+        self._stop(RunCancelled("the run was cancelled"))

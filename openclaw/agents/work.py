@@ -1,0 +1,202 @@
+"""What makes a placed run happen: drive the model, keep the deadline, store the end, tell the end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import attrs
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import TimeoutError as WaitedTooLong
+from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+
+from openclaw.agents.lanes import Place
+from openclaw.agents.loop import Delta, LoopHooks, ModelTurn, converse
+from openclaw.agents.resolve import Target
+from openclaw.agents.run import Run, RunOutcome, Timings
+from openclaw.errors import OpenClawError, RunCancelled, RunTimeout, StoreError
+from openclaw.events import RunFailed, RunFinished
+from openclaw.ids import new_entry_id
+from openclaw.interfaces import (
+    Clock,
+    Entry,
+    ModelRequest,
+    ProviderStream,
+    ResolvedModel,
+    RunRecord,
+    RunStatus,
+    SessionStore,
+)
+from openclaw.messages import Message
+from openclaw.providers.retry import LATEST_ATTEMPT_S, Retries
+
+log = Logger()
+
+
+class Work:
+    """
+    One run from its place in the transcript to its terminal event.
+
+    @ivar run: what the surface sees of it.
+
+    @param tip: the entry that the answer is to follow; L{None} if this run's session is not stored.
+    @param lane: left when the run is over.
+    """
+
+    def __init__(
+        self,
+        store: SessionStore,
+        clock: Clock,
+        retries: Retries,
+        lane: Place,
+        model: ResolvedModel,
+        request: ModelRequest,
+        record: RunRecord,
+        tip: str | None,
+        target: Target,
+        timings: Timings,
+    ) -> None:
+        self.run = Run(record.run_id, target, timings, self.stop)
+        self._store = store
+        self._clock = clock
+        self._retries = retries
+        self._lane = lane
+        self._model = model
+        self._request = request
+        self._record = record
+        self._tip = tip
+        self._turn = ModelTurn()
+        self._stream: ProviderStream | None = None
+        self._deadline: IDelayedCall | None = None
+        self._stopped_by: OpenClawError | None = None
+        self._model_part: Deferred[None] | None = None
+        self._model_is_done = False
+        self._began_s = 0.0
+
+    def begin(self, timeout_s: float | None, over: Callable[[], None]) -> None:
+        """
+        Start working.
+
+        @param timeout_s: seconds that the run may take from now on; L{None} for no bound.
+        @param over: called once, when the run has left its lane and before anybody is told its outcome.
+        """
+        self._began_s = self._clock.seconds()
+        self._over = over
+        if timeout_s is not None:
+            late = RunTimeout("the run took longer than agents.defaults.timeoutSeconds allows")
+            self._deadline = self._clock.callLater(timeout_s, self.stop, late)
+        Deferred.fromCoroutine(self._work()).addErrback(
+            lambda failure: log.failure("run {run_id} was not ended properly", failure, run_id=self.run.id)
+        )
+
+    def stop(self, error: OpenClawError) -> None:
+        """
+        End the run with C{error}; its provider's connection is closed before this returns.
+
+        Harmless once the model's part is over: what is then being stored is told as it is.
+        """
+        if self._stopped_by is not None or self._model_is_done:
+            return
+        self._stopped_by = error
+        if self._stream is not None:
+            self._stream.close()
+        # In a turn of its own: whoever stops the run may be reading its events at this very moment.
+        self._clock.callLater(0, self._unwind)
+
+    def _unwind(self) -> None:
+        assert self._model_part is not None
+        self._model_part.cancel()
+
+    async def _work(self) -> None:
+        error: OpenClawError | None = None
+        self._model_part = Deferred.fromCoroutine(self._converse())
+        try:
+            await self._model_part
+        except OpenClawError as failed:
+            error = failed
+        except Exception as failed:  # noqa: BLE001 -- a bug must end the run and not leave it hanging
+            # A cancellation that we did not ask for is one, too: of a provider that gave up its own Deferred.
+            if self._stopped_by is None or not isinstance(failed, CancelledError):
+                log.failure("run {run_id} failed by a bug", run_id=self.run.id)
+            error = OpenClawError("internal error")
+        finally:
+            self._model_is_done = True
+            if self._deadline is not None and self._deadline.active():
+                self._deadline.cancel()
+        if error is not None and self._stopped_by is not None:
+            error = self._stopped_by
+        await self._finish(error)
+
+    async def _converse(self) -> None:
+        hooks = LoopHooks(self._tell, self._opened, self._first_output, self._wait)
+        await converse(self._model, self._request, self._turn, self._retries, hooks)
+
+    async def _tell(self, deltas: Sequence[Delta]) -> None:
+        await self.run.events.put(deltas)
+
+    def _opened(self, stream: ProviderStream | None) -> None:
+        self._stream = stream
+
+    def _first_output(self) -> None:
+        self.run.timings.first_output = self._clock.seconds()
+
+    async def _wait(self, delay_s: float) -> bool:
+        if self._stopped_by is not None:
+            # The failed attempt is the one that the stop has closed.
+            return False
+        self._lane.pause()
+        await deferLater(self._clock, delay_s)  # type: ignore[arg-type]
+        left_s = self._began_s + LATEST_ATTEMPT_S - self._clock.seconds()
+        try:
+            await self._lane.resume().addTimeout(max(left_s, 0.0), self._clock)  # type: ignore[arg-type]
+        except WaitedTooLong:
+            return False
+        return self._stopped_by is None
+
+    async def _finish(self, error: OpenClawError | None) -> None:
+        """Store the end, then tell it, then let the next run of the session in."""
+        usage = self._turn.usage_or_estimate(self._request)
+        try:
+            await self._store.end_run(
+                attrs.evolve(
+                    self._record,
+                    status=_status(error),
+                    ended_at_ms=int(self._clock.seconds() * 1000),
+                    usage=usage,
+                    error_code=error.code if error is not None else None,
+                ),
+                self._answer(error),
+            )
+        except StoreError as failed:
+            log.error("the end of run {run_id} is not stored: {error}", run_id=self.run.id, error=failed.message)
+            error = error or failed
+        except Exception:  # noqa: BLE001 -- as above; nobody cancels this wait
+            log.failure("the end of run {run_id} is not stored by a bug", run_id=self.run.id)
+            error = error or OpenClawError("internal error")
+        reason = self._turn.reason
+        if error is None and reason is not None:
+            self.run.events.end((RunFinished(reason, usage),))
+        else:
+            error = error or OpenClawError("internal error")
+            reason = None
+            self.run.events.end((RunFailed(error, self._turn.produced_output),))
+        self._lane.leave()
+        self._over()
+        self.run.conclude(RunOutcome(self._turn.text, reason, usage, error))
+
+    def _answer(self, error: OpenClawError | None) -> Sequence[Entry]:
+        """The answer as entries of the transcript, empty if nothing was said; none if the session is not stored."""
+        turn = self._turn
+        if self._tip is None:
+            return ()
+        reason = turn.reason if error is None else "aborted" if isinstance(error, RunCancelled) else "error"
+        # Calls of an answer that was cut off have no results and never will.
+        calls = turn.tool_calls if error is None else ()
+        message = Message("assistant", turn.text, tool_calls=calls)
+        ended_at_ms = int(self._clock.seconds() * 1000)
+        return (Entry(new_entry_id(), self._tip, self.run.id, message, ended_at_ms, reason),)
+
+
+def _status(error: OpenClawError | None) -> RunStatus:
+    return "done" if error is None else "cancelled" if isinstance(error, RunCancelled) else "failed"

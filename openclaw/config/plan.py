@@ -1,0 +1,90 @@
+"""What a gateway is started with: the configuration together with the command line's options."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from openclaw.config.auth_mode import effective_auth, listen_port
+from openclaw.config.listen import Listening, listening_at, listening_of
+from openclaw.config.load import LoadedConfig, load_config
+from openclaw.config.lock import EXIT_CONFIG
+from openclaw.config.paths import Paths
+from openclaw.config.schema import Config
+from openclaw.errors import StartError
+
+
+@attrs.frozen
+class Options:
+    """
+    What the command line adds to the configuration.
+
+    @ivar config_path: a configuration file in place of the usual one.
+    @ivar port: a port in place of the configured one.
+    @ivar bind: C{gateway.bind} in place of the configured one.
+    @ivar endpoint: a Twisted endpoint description in place of both.
+    """
+
+    config_path: Path | None = None
+    port: int | None = None
+    bind: str | None = None
+    endpoint: str | None = None
+
+
+@attrs.frozen
+class Plan:
+    """
+    Everything that is decided before anything is opened; see L{plan}.
+
+    @ivar loaded: the configuration as the file has it.
+    @ivar config: the configuration with the command line's options.
+    @ivar environ: the process's environment.
+    """
+
+    loaded: LoadedConfig
+    config: Config
+    paths: Paths
+    listening: Listening
+    environ: Mapping[str, str] = attrs.field(factory=dict, repr=False)
+
+
+def plan(paths: Paths, environ: Mapping[str, str], options: Options) -> Plan:
+    """
+    Read the configuration and decide where to listen and how callers prove who they are.
+
+    Nothing is opened, so this may run before a daemon forks.
+
+    @param environ: the process's environment.
+
+    @raise openclaw.errors.ConfigError: if the configuration cannot be used.
+    @raise StartError: if the gateway must not or cannot start with it.
+    """
+    # A daemon leaves the folder that it is started in, so a path has to mean the same everywhere.
+    path = (options.config_path or paths.config_path).absolute()
+    loaded = load_config(path, environ, state_dir=paths.state_dir)
+    if options.config_path is not None and not loaded.exists:
+        raise StartError(f"--config: there is no file {path}", EXIT_CONFIG)
+    config = loaded.config
+    if config.gateway.mode == "remote":
+        raise StartError(
+            'gateway.mode is "remote": this machine uses a gateway elsewhere; set it to "local"', EXIT_CONFIG
+        )
+    if options.bind == "custom" and config.gateway.custom_bind_host is None:
+        raise StartError("--bind custom: gateway.customBindHost names no address", EXIT_CONFIG)
+    if options.bind is not None:
+        config = _with_gateway(config, bind=options.bind)
+    if options.endpoint is not None:
+        listening = listening_at(options.endpoint)
+        config = _with_gateway(config, bind="loopback" if listening.on_loopback_bind else "lan")
+    else:
+        port = options.port if options.port is not None else listen_port(config, loaded.environ)
+        listening = listening_of(config, port)
+    effective_auth(config, loaded.environ)
+    return Plan(loaded, config, paths, listening, environ)
+
+
+def _with_gateway(config: Config, **changes: Any) -> Config:
+    return attrs.evolve(config, gateway=attrs.evolve(config.gateway, **changes))

@@ -1,0 +1,101 @@
+"""Tests of L{openclaw.agents.loop}; what a run makes of it is in C{test_work.py}."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from openclaw.agents.loop import Delta, LoopHooks, ModelTurn, converse
+from openclaw.errors import ProviderFailed
+from openclaw.events import ProviderFinished, ProviderUsage, ReasoningDelta, TextDelta, ToolCallDelta
+from openclaw.interfaces import ModelRequest, ProviderStream, Sampling
+from openclaw.messages import Message, ToolCall, Usage
+from openclaw.providers.retry import Retries
+from openclaw.providers.scripted import ScriptedProvider
+from test.fakes import FixedCatalog
+
+REQUEST = ModelRequest("m", (Message("system", "12345678"), Message("user", "1")), Sampling())
+
+
+class ModelTurnTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.turn = ModelTurn()
+
+    def test_text(self) -> None:
+        batch = [TextDelta("a"), ReasoningDelta("hm"), TextDelta("b"), ProviderFinished("stop")]
+        self.assertEqual(batch[:3], self.turn.take(batch))
+        self.assertEqual(("ab", "stop", True), (self.turn.text, self.turn.reason, self.turn.produced_output))
+
+    def test_what_is_no_output(self) -> None:
+        self.assertEqual([], self.turn.take([ProviderFinished("stop"), ProviderUsage(Usage(1, 2))]))
+        self.assertFalse(self.turn.produced_output)
+        self.assertEqual(Usage(1, 2), self.turn.usage_or_estimate(REQUEST))
+        self.turn.restart()
+        self.assertEqual((None, None), (self.turn.reason, self.turn.usage))
+
+    def test_calls_in_pieces(self) -> None:
+        self.turn.take([ToolCallDelta(1, "b", "g", "")])
+        self.turn.take([ToolCallDelta(0, "a", "f", "{"), ToolCallDelta(1, None, None, "[]")])
+        self.turn.take([ToolCallDelta(0, None, None, "}")])
+        self.assertEqual((ToolCall("a", "f", "{}"), ToolCall("b", "g", "[]")), self.turn.tool_calls)
+        self.assertTrue(self.turn.produced_output)
+
+    def test_estimate(self) -> None:
+        self.turn.take([TextDelta("12345"), ToolCallDelta(0, "a", "f", "1234")])
+        self.assertEqual(Usage(3, 3, estimated=True), self.turn.usage_or_estimate(REQUEST))
+
+
+class ConverseTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.provider = ScriptedProvider()
+        self.told: list[Sequence[Delta]] = []
+        self.opened: list[ProviderStream | None] = []
+        self.firsts = 0
+        self.waits: list[float] = []
+        self.goes_on = True
+
+    def converse(self) -> Deferred[None]:
+        clock = Clock()
+
+        async def tell(deltas: Sequence[Delta]) -> None:
+            self.told.append(deltas)
+
+        async def wait(delay_s: float) -> bool:
+            self.waits.append(delay_s)
+            return self.goes_on
+
+        def first_output() -> None:
+            self.firsts += 1
+
+        hooks = LoopHooks(tell, self.opened.append, first_output, wait)
+        model = FixedCatalog(self.provider).resolve("p/m")
+        return Deferred.fromCoroutine(converse(model, REQUEST, ModelTurn(), Retries(clock, lambda: 0.0), hooks))
+
+    def test_batches(self) -> None:
+        self.provider.enqueue([TextDelta("a"), TextDelta("b")], [ProviderUsage(Usage())], [ProviderFinished("stop")])
+        self.successResultOf(self.converse())
+        self.assertEqual([[TextDelta("a"), TextDelta("b")]], self.told)
+        self.assertEqual(1, self.firsts)
+        self.assertEqual([self.provider.streams[0], None], self.opened)
+        self.assertTrue(self.provider.streams[0].closed)
+
+    def test_repeats(self) -> None:
+        self.provider.enqueue(ProviderFailed("1"))
+        self.provider.enqueue_text("a")
+        self.successResultOf(self.converse())
+        self.assertEqual([0.25], self.waits)
+        self.assertEqual([self.provider.streams[0], None, self.provider.streams[1], None], self.opened)
+
+    def test_wait_that_allows_no_other_attempt(self) -> None:
+        self.goes_on = False
+        self.provider.enqueue(ProviderFailed("1"))
+        self.assertEqual("1", self.failureResultOf(self.converse(), ProviderFailed).value.message)
+        self.assertEqual(1, len(self.provider.streams))
+
+    def test_no_reason(self) -> None:
+        self.provider.enqueue([TextDelta("a")])
+        self.failureResultOf(self.converse(), ProviderFailed)
+        self.assertEqual([], self.waits)

@@ -1,0 +1,142 @@
+"""Tests of L{openclaw.agents.run}."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.trial.unittest import SynchronousTestCase
+
+from openclaw.agents.resolve import Target
+from openclaw.agents.run import MAX_WAITING_BATCHES, Run, RunEvents, RunOutcome, Timings
+from openclaw.errors import OpenClawError, RunCancelled
+from openclaw.events import RunEvent, RunFinished, TextDelta
+from openclaw.ids import SessionKey
+from openclaw.messages import Usage
+from test.fakes import EventReader
+
+END = (RunFinished("stop", Usage()),)
+
+
+def batch(number: int) -> Sequence[RunEvent]:
+    return (TextDelta(str(number)),)
+
+
+class RunEventsTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.events = RunEvents()
+
+    def put(self, number: int) -> Deferred[None]:
+        return Deferred.fromCoroutine(self.events.put(batch(number)))
+
+    def next(self) -> Deferred[Sequence[RunEvent]]:
+        return Deferred.fromCoroutine(self.events.__anext__())
+
+    def fill(self) -> Deferred[None]:
+        """As many batches as wait without the writer waiting, and one more."""
+        for number in range(MAX_WAITING_BATCHES):
+            self.successResultOf(self.put(number))
+        return self.put(MAX_WAITING_BATCHES)
+
+    def test_order_and_end(self) -> None:
+        for number in range(2):
+            self.events.put_now(batch(number))
+        self.events.end(END)
+        reader = EventReader(self.events)
+        self.assertEqual([batch(0), batch(1), END], reader.batches)
+        self.assertTrue(reader.over)
+
+    def test_reader_that_waits(self) -> None:
+        reader = EventReader(self.events)
+        self.assertEqual([], reader.batches)
+        self.successResultOf(self.put(1))
+        self.assertEqual([batch(1)], reader.batches)
+        self.assertFalse(reader.over)
+        self.events.end(END)
+        self.assertEqual([batch(1), END], reader.batches)
+        self.assertTrue(reader.over)
+
+    def test_end_without_more_to_read(self) -> None:
+        self.events.end(END)
+        self.assertEqual(END, self.successResultOf(self.next()))
+        for _ in range(2):
+            self.failureResultOf(self.next(), StopAsyncIteration)
+
+    def test_writer_waits_while_the_reader_is_behind(self) -> None:
+        writing = self.fill()
+        self.assertNoResult(writing)
+        self.assertEqual(batch(0), self.successResultOf(self.next()))
+        self.successResultOf(writing)
+        # One was read, so there is room for none: the next one waits again.
+        self.assertNoResult(self.put(9))
+
+    def test_a_reader_that_keeps_up_never_holds_the_writer(self) -> None:
+        reader = EventReader(self.events)
+        for number in range(100):
+            self.successResultOf(self.put(number))
+        self.assertEqual([batch(number) for number in range(100)], reader.batches)
+
+    def test_cancelled_writer_has_handed_over(self) -> None:
+        writing = self.fill()
+        writing.cancel()
+        self.failureResultOf(writing, CancelledError)
+        self.events.end(END)
+        reader = EventReader(self.events)
+        self.assertEqual([batch(0), batch(1), batch(2), END], reader.batches)
+
+    def test_cancelled_reader_loses_nothing(self) -> None:
+        reading = self.next()
+        reading.cancel()
+        self.failureResultOf(reading, CancelledError)
+        self.events.put_now(batch(1))
+        self.assertEqual(batch(1), self.successResultOf(self.next()))
+
+    def test_close_releases_the_writer_and_drops_all(self) -> None:
+        writing = self.fill()
+        self.events.close()
+        self.successResultOf(writing)
+        for number in range(10):
+            self.successResultOf(self.put(number))
+        self.assertEqual(0, len(self.events._batches))
+        self.failureResultOf(self.next(), StopAsyncIteration)
+        self.events.end(END)
+        self.failureResultOf(self.next(), StopAsyncIteration)
+
+    def test_close_ends_an_iteration_that_waits(self) -> None:
+        reader = EventReader(self.events)
+        self.events.close()
+        self.successResultOf(reader.reading)
+        self.assertTrue(reader.over)
+
+    def test_reader_closes_from_inside(self) -> None:
+        reader = EventReader(self.events, lambda batch: self.events.close())
+        self.successResultOf(self.put(1))
+        self.successResultOf(self.put(2))
+        self.assertEqual([batch(1)], reader.batches)
+
+
+class RunTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.stops: list[OpenClawError] = []
+        target = Target("main", SessionKey("main", "x"), "key", "p/m")
+        self.run_ = Run("r1", target, Timings(0.0), self.stops.append)
+        self.outcome = RunOutcome("text", "stop", Usage())
+
+    def test_cancel(self) -> None:
+        self.run_.cancel()
+        (error,) = self.stops
+        self.assertIsInstance(error, RunCancelled)
+
+    def test_done(self) -> None:
+        before = [self.run_.done, self.run_.done]
+        self.assertNoResult(before[0])
+        self.run_.conclude(self.outcome)
+        for done in (*before, self.run_.done):
+            self.assertEqual(self.outcome, self.successResultOf(done))
+
+    def test_who_stops_waiting_disturbs_nobody(self) -> None:
+        first, second = self.run_.done, self.run_.done
+        first.cancel()
+        self.failureResultOf(first, CancelledError)
+        self.run_.conclude(self.outcome)
+        self.assertEqual(self.outcome, self.successResultOf(second))

@@ -1,0 +1,129 @@
+"""Runs in random interleavings: whatever happens, each ends exactly once and nothing is left."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.trial.unittest import SynchronousTestCase
+
+from openclaw.agents.runs import Runs
+from openclaw.errors import Draining, Overloaded, ProviderAuthFailed, ProviderOverloaded, RunCancelled, StoreError
+from openclaw.events import ProviderFinished, RunFailed, TextDelta
+from openclaw.interfaces import Entry
+from openclaw.providers.scripted import ScriptedStream
+from test.fakes import Bench, HeldStore, Started, config_with
+
+_KEYS = ("a", "b", None)
+_KINDS = ("start", "start", "release", "release", "text", "text", "end", "fail", "busy", "cancel", "tick", "break")
+_STEPS = st.lists(st.tuples(st.sampled_from(_KINDS), st.integers(0, 30)), min_size=10, max_size=80)
+_HOLDS = st.sets(st.sampled_from(("branch", "begin_run", "end_run")))
+
+
+class _Interleaving:
+    def __init__(self, holds: set[str], max_concurrent: int) -> None:
+        self.store = HeldStore(*holds)
+        self.bench = Bench(self.store, config_with(max_concurrent=max_concurrent, max_queued=6))
+        self.started: list[Started] = []
+        self.cancelled: set[int] = set()
+
+    def open_streams(self) -> list[ScriptedStream]:
+        return [stream for stream in self.bench.provider.streams if not (stream._over or stream._last_step_known)]
+
+    def step(self, kind: str, number: int) -> None:
+        if kind == "start":
+            self.started.append(self.bench.start(f"u{len(self.started)}", key=_KEYS[number % 3]))
+        elif kind == "release" and self.store.held:
+            self.store.release()
+        elif kind == "tick":
+            self.bench.clock.advance((0, 0.3, 2.0)[number % 3])
+        elif kind == "break":
+            name = ("branch", "begin_run", "end_run")[number % 3]
+            self.store.failures.setdefault(name, []).append(StoreError("the disk is full"))
+        elif kind == "cancel" and self.started:
+            self.cancel(number % len(self.started))
+        elif self.open_streams():
+            self.feed(kind, self.open_streams()[number % len(self.open_streams())])
+
+    def cancel(self, number: int) -> None:
+        started = self.started[number]
+        self.cancelled.add(number)
+        if started.run is not None:
+            started.run.cancel()
+        else:
+            started.starting.cancel()
+
+    def feed(self, kind: str, stream: ScriptedStream) -> None:
+        if kind == "text":
+            stream.push(TextDelta("x"))
+        elif kind == "end":
+            stream.push(TextDelta("y"), ProviderFinished("stop"))
+            stream.end()
+        elif kind == "fail":
+            stream.fail(ProviderAuthFailed("no"))
+        elif kind == "busy":
+            stream.fail(ProviderOverloaded("busy"))
+
+    def finish(self) -> None:
+        """Stop the gateway, with a disk that works from now on."""
+        self.store.failures.clear()
+        stopping = Deferred.fromCoroutine(self.bench.runs.stop(5.0))
+        for _ in range(4):
+            self.bench.clock.advance(5.0)
+            while self.store.held:
+                self.store.release()
+        assert stopping.called
+
+
+class RandomTests(SynchronousTestCase):
+    def check_run(self, number: int, started: Started, cancelled: bool) -> None:
+        if started.run is None:
+            allowed = (CancelledError,) if cancelled else ()
+            self.assertIsInstance(started.error, (StoreError, Overloaded, Draining, *allowed))
+            return
+        assert started.reader is not None and started.outcome is not None
+        self.assertTrue(started.reader.over)
+        (terminal,) = started.reader.terminal
+        self.assertIs(terminal, started.reader.events[-1])
+        self.assertEqual(started.reader.text, started.outcome.text)
+        if isinstance(terminal, RunFailed):
+            self.assertIs(terminal.error, started.outcome.error)
+            self.assertEqual(bool(started.reader.text), terminal.produced_output)
+            if isinstance(terminal.error, RunCancelled):
+                self.assertTrue(cancelled)
+
+    def check_nothing_is_left(self, runs: Runs) -> None:
+        lanes = runs._lanes
+        self.assertEqual((0, 0, {}, 0), (lanes.running, lanes.waiting, lanes._sessions, len(lanes._slot_queue)))
+        self.assertEqual(([], set()), (list(runs.live), runs._starting))
+
+    def check_transcript(self, branch: tuple[Entry, ...]) -> None:
+        """The turns are in the order of their admission, and each answer follows its own turn."""
+        turns = [int(entry.message.text[1:]) for entry in branch if entry.message.role == "user"]
+        self.assertEqual(sorted(set(turns)), turns)
+        for before, after in pairwise(branch):
+            self.assertEqual(before.id, after.parent_id)
+            if after.message.role == "assistant":
+                self.assertEqual(("user", after.run_id), (before.message.role, before.run_id))
+
+    @settings(max_examples=200, derandomize=True, deadline=None, database=None)
+    @given(_HOLDS, st.integers(1, 3), _STEPS)
+    def test_each_ends_once(self, holds: set[str], max_concurrent: int, steps: list[tuple[str, int]]) -> None:
+        interleaving = _Interleaving(holds, max_concurrent)
+        runs = interleaving.bench.runs
+        for kind, number in steps:
+            interleaving.step(kind, number)
+            self.assertLessEqual(runs._lanes.running, max_concurrent)
+            sessions = [str(run.target.session_key) for run in runs.live if run.target.is_stable]
+            self.assertEqual(len(sessions), len(set(sessions)))
+        interleaving.finish()
+        for number, started in enumerate(interleaving.started):
+            self.check_run(number, started, number in interleaving.cancelled)
+        self.check_nothing_is_left(runs)
+        self.assertTrue(all(stream.closed for stream in interleaving.bench.provider.streams))
+        for key in ("agent:main:a", "agent:main:b"):
+            self.check_transcript(self.successResultOf(interleaving.store.inner.branch(key)))
+        # The end of a run that was cancelled while its turn was being stored may find the disk full.
+        self.flushLoggedErrors(StoreError)

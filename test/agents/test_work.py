@@ -1,0 +1,412 @@
+"""Tests of L{openclaw.agents.work}: how a placed run ends."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from twisted.internet.defer import CancelledError, Deferred, fail
+
+from openclaw.agents import work as work_module
+from openclaw.agents.run import MAX_WAITING_BATCHES
+from openclaw.config.agents import AgentEntry
+from openclaw.errors import (
+    ProviderAuthFailed,
+    ProviderFailed,
+    RunCancelled,
+    RunTimeout,
+    StoreError,
+)
+from openclaw.events import (
+    ProviderEvent,
+    ProviderFinished,
+    ProviderUsage,
+    ReasoningDelta,
+    RunEvent,
+    RunFailed,
+    RunFinished,
+    TextDelta,
+    ToolCallDelta,
+)
+from openclaw.messages import ToolCall, Usage
+from openclaw.providers.scripted import ScriptedStream
+from test.agents.test_runs import BenchTestCase
+from test.fakes import Started, config_with
+
+
+class EndTests(BenchTestCase):
+    def test_success(self) -> None:
+        events: list[ProviderEvent] = [ReasoningDelta("hm"), TextDelta("a"), TextDelta("b")]
+        self.provider.enqueue(events, [ProviderFinished("length"), ProviderUsage(Usage(7, 2, 1))])
+        run = self.bench.start("u", key="k")
+        assert run.reader is not None
+        self.assertEqual([*events, RunFinished("length", Usage(7, 2, 1))], run.reader.events)
+        self.assertEqual((Usage(7, 2, 1), "length"), (self.record().usage, self.branch()[1].stop_reason))
+
+    def test_tool_calls(self) -> None:
+        pieces = [
+            ToolCallDelta(0, "c1", "f", '{"a"'),
+            ToolCallDelta(1, "c2", "g", "{}"),
+            ToolCallDelta(0, None, None, ":1}"),
+        ]
+        self.provider.enqueue(pieces, [ProviderFinished("tool_calls")])
+        self.bench.start("u", key="k")
+        calls = (ToolCall("c1", "f", '{"a":1}'), ToolCall("c2", "g", "{}"))
+        self.assertEqual(calls, self.branch()[1].message.tool_calls)
+
+    def test_empty_answer(self) -> None:
+        self.provider.enqueue([ProviderFinished("stop")])
+        run = self.bench.start("u", key="k")
+        self.assertEqual(RunFinished("stop", self.record().usage), run.end())
+        self.assertEqual(["u", ""], self.texts())
+
+    def test_usage_is_estimated_where_there_is_none(self) -> None:
+        self.provider.enqueue_text("12345")
+        self.bench.start("u")
+        usage = self.record().usage
+        self.assertTrue(usage.estimated and usage.prompt_tokens > 100)
+        self.assertEqual(2, usage.completion_tokens)
+
+    def test_error_after_output(self) -> None:
+        self.provider.enqueue([TextDelta("par"), TextDelta("tial")], ProviderFailed("cut off"))
+        run = self.bench.start("u", key="k")
+        self.assertIsInstance(run.failed(), ProviderFailed)
+        self.assertEqual("partial", run.outcome and run.outcome.text)
+        assert isinstance(run.end(), RunFailed) and run.end().produced_output  # type: ignore[union-attr]
+        self.assertEqual(["u", "partial"], self.texts())
+        self.assertEqual("error", self.branch()[1].stop_reason)
+        self.assertEqual(("failed", "provider_error"), (self.record().status, self.record().error_code))
+        self.assertEqual(1, len(self.provider.streams))
+
+    def test_calls_that_were_cut_off_are_not_stored(self) -> None:
+        self.provider.enqueue([ToolCallDelta(0, "c1", "f", "{")], ProviderFailed("cut off"))
+        self.bench.start("u", key="k")
+        self.assertEqual((), self.branch()[1].message.tool_calls)
+
+    def test_stream_that_ends_without_a_reason(self) -> None:
+        self.provider.enqueue([TextDelta("x")])
+        self.assertIsInstance(self.bench.start("u").failed(), ProviderFailed)
+
+    def test_refused_by_the_provider(self) -> None:
+        self.provider.enqueue(ProviderAuthFailed("bad key"))
+        run = self.bench.start("u", key="k")
+        self.assertIsInstance(run.failed(), ProviderAuthFailed)
+        self.assertFalse(run.end().produced_output)  # type: ignore[union-attr]
+        self.assertEqual(["u", ""], self.texts())
+
+    def test_bug_in_the_provider(self) -> None:
+        def broken(request: object) -> ScriptedStream:
+            raise ZeroDivisionError("a bug")
+
+        self.provider.stream = broken  # type: ignore[assignment,method-assign]
+        run = self.bench.start("u", key="k")
+        self.assertEqual(("internal_error", 500), (run.failed().code, run.failed().http_status))
+        self.assertNotIn("a bug", run.failed().message)
+        self.assertEqual(1, len(self.flushLoggedErrors(ZeroDivisionError)))
+        self.assertEqual(("failed", "error"), (self.record().status, self.branch()[1].stop_reason))
+
+    def test_provider_that_cancels_itself(self) -> None:
+        """Nobody asked for it: the caller must not be told that he did."""
+        run = self.bench.start("u")
+        waiter = self.provider.streams[0]._waiter
+        assert waiter is not None
+        waiter.cancel()
+        self.assertEqual("internal_error", run.failed().code)
+        self.assertEqual(1, len(self.flushLoggedErrors(CancelledError)))
+
+    def test_loop_that_returns_without_an_answer(self) -> None:
+        async def converse(*arguments: object) -> None:
+            return None
+
+        self.patch(work_module, "converse", converse)
+        self.assertEqual("internal_error", self.bench.start("u").failed().code)
+
+    def test_store_fails_at_the_end(self) -> None:
+        self.provider.enqueue_text("answer")
+        self.store.failures["end_run"] = [StoreError("the disk is full", code="store_full")]
+        run = self.bench.start("u", key="k")
+        self.assertEqual("store_full", run.failed().code)
+        self.assertTrue(run.end().produced_output)  # type: ignore[union-attr]
+        self.assertEqual("answer", run.outcome and run.outcome.text)
+        self.assertEqual(["u"], self.texts())
+
+    def test_store_fails_at_the_end_of_a_failed_run(self) -> None:
+        for error in (StoreError("the disk is full"), ZeroDivisionError("a bug")):
+            self.provider.enqueue(ProviderAuthFailed("bad key"))
+            self.store.failures["end_run"] = [error]
+            self.assertIsInstance(self.bench.start("u").failed(), ProviderAuthFailed)
+        self.assertEqual(1, len(self.flushLoggedErrors(ZeroDivisionError)))
+
+    def test_bug_in_the_store_at_the_end(self) -> None:
+        self.provider.enqueue_text("answer")
+        self.store.failures["end_run"] = [ZeroDivisionError("a bug")]
+        run = self.bench.start("u", key="k")
+        self.assertEqual("internal_error", run.failed().code)
+        self.assertEqual(1, len(self.flushLoggedErrors(ZeroDivisionError)))
+
+    def test_store_that_raises_at_the_end(self) -> None:
+        self.provider.enqueue_text("answer")
+
+        def end_run(*arguments: object) -> Deferred[None]:
+            raise ZeroDivisionError("a bug")
+
+        self.store.end_run = end_run  # type: ignore[method-assign]
+        self.assertEqual("internal_error", self.bench.start("u").failed().code)
+        self.assertEqual(1, len(self.flushLoggedErrors(ZeroDivisionError)))
+
+    def test_what_a_listener_does_wrong_keeps_nobody_from_going_on(self) -> None:
+        run = self.bench.start("u1", key="k", read=False)
+        next_run = self.bench.start("u2", key="k")
+        assert run.run is not None
+        broken = run.run.done.addCallback(lambda outcome: 1 / 0)
+        self.answer(run)
+        self.failureResultOf(broken, ZeroDivisionError)
+        self.answer(next_run)
+        self.assertIsNotNone(next_run.outcome)
+
+
+class CancelTests(BenchTestCase):
+    def cancel(self, run: Started) -> None:
+        """Cancel; the provider's connection is closed before that returns."""
+        assert run.run is not None
+        run.run.cancel()
+        self.assertTrue(all(stream.closed for stream in self.provider.streams))
+        self.tick()
+        run.run.cancel()
+
+    def assert_cancelled(self, run: Started, text: str = "") -> None:
+        self.assertIsInstance(run.failed(), RunCancelled)
+        self.assertEqual(text, run.outcome and run.outcome.text)
+        self.assertEqual(["u", text], self.texts())
+        self.assertEqual("aborted", self.branch()[1].stop_reason)
+        self.assertEqual(("cancelled", "cancelled"), (self.record().status, self.record().error_code))
+
+    def test_before_the_head(self) -> None:
+        self.provider.hold_head = True
+        run = self.bench.start("u", key="k")
+        assert run.run is not None
+        # close() does not end the wait for a head here: the cancellation does, in its own turn.
+        run.run.cancel()
+        self.tick()
+        self.assertTrue(self.provider.streams[0].aborted)
+        self.assert_cancelled(run)
+
+    def test_before_the_first_byte(self) -> None:
+        run = self.bench.start("u", key="k")
+        self.cancel(run)
+        self.assert_cancelled(run)
+        self.assertEqual(1, len(self.provider.streams))
+
+    def test_mid_stream(self) -> None:
+        run = self.bench.start("u", key="k")
+        self.provider.streams[0].push(TextDelta("hal"))
+        self.cancel(run)
+        self.assert_cancelled(run, "hal")
+
+    def test_while_the_reader_is_behind(self) -> None:
+        run = self.bench.start("u", key="k", read=False)
+        stream = self.provider.streams[0]
+        for number in range(10):
+            stream.push(TextDelta(str(number)))
+        self.assertEqual(MAX_WAITING_BATCHES + 1, stream.taken)
+        self.cancel(run)
+        assert run.run is not None and run.outcome is not None
+        self.assertEqual("012", run.outcome.text)
+        self.assertTrue(stream.aborted)
+        batches = list(run.run.events._batches)
+        self.assertEqual(4, len(batches))
+        self.assertIsInstance(batches[-1][0], RunFailed)
+
+    def test_reader_that_closes_and_cancels(self) -> None:
+        """What a surface does when its client is gone."""
+        run = self.bench.start("u", key="k", read=False)
+        for number in range(10):
+            self.provider.streams[0].push(TextDelta(str(number)))
+        assert run.run is not None
+        run.run.events.close()
+        run.run.cancel()
+        self.tick()
+        self.assertEqual("0123456789", run.outcome and run.outcome.text)
+        self.assertIsInstance(run.outcome and run.outcome.error, RunCancelled)
+
+    def test_while_the_end_is_stored(self) -> None:
+        self.store.holds = {"end_run"}
+        self.provider.enqueue_text("answer")
+        run = self.bench.start("u", key="k")
+        assert run.run is not None
+        run.run.cancel()
+        self.tick()
+        self.store.release()
+        self.assertIsInstance(run.end(), RunFinished)
+        self.assertEqual("done", self.record().status)
+
+    def test_once_it_is_over(self) -> None:
+        self.provider.enqueue_text("answer")
+        run = self.bench.start("u", key="k")
+        assert run.run is not None
+        run.run.cancel()
+        self.assertEqual([], self.bench.clock.getDelayedCalls())
+        self.tick()
+        self.assertIsInstance(run.end(), RunFinished)
+
+    def test_twice(self) -> None:
+        run = self.bench.start("u", key="k")
+        assert run.run is not None
+        run.run.cancel()
+        run.run.cancel()
+        self.tick()
+        self.assert_cancelled(run)
+
+    def test_from_inside_the_reading(self) -> None:
+        run = self.bench.start("u", key="k", read=False)
+        assert run.run is not None
+        told: list[Sequence[RunEvent]] = []
+
+        async def read() -> None:
+            assert run.run is not None
+            async for batch in run.run.events:
+                told.append(batch)
+                run.run.cancel()
+
+        reading = Deferred.fromCoroutine(read())
+        self.provider.streams[0].push(TextDelta("x"))
+        self.tick()
+        self.successResultOf(reading)
+        self.assertEqual([TextDelta("x")], list(told[0]))
+        (failed,) = told[1]
+        assert isinstance(failed, RunFailed)
+        self.assertIsInstance(failed.error, RunCancelled)
+        self.assertEqual(["u", "x"], self.texts())
+
+    def test_from_inside_the_reading_of_what_waited(self) -> None:
+        """The reader wakes the writer, which is the run itself, by taking a batch."""
+        run = self.bench.start("u", key="k", read=False)
+        stream = self.provider.streams[0]
+        for number in range(5):
+            stream.push(TextDelta(str(number)))
+        assert run.run is not None
+
+        async def read() -> int:
+            assert run.run is not None
+            count = 0
+            async for _batch in run.run.events:
+                count += 1
+                run.run.cancel()
+            return count
+
+        reading = Deferred.fromCoroutine(read())
+        self.tick()
+        self.assertEqual(5, self.successResultOf(reading))
+        self.assertIsInstance(run.outcome and run.outcome.error, RunCancelled)
+
+    def test_bug_while_stopping_is_logged(self) -> None:
+        run = self.bench.start("u", key="k")
+        stream = self.provider.streams[0]
+        assert stream._waiter is not None
+        stream.close = lambda: None  # type: ignore[method-assign]
+
+        def broken(waiter: object) -> None:
+            stream._waiter, waiting = None, stream._waiter
+            assert waiting is not None
+            waiting.errback(ZeroDivisionError("a bug"))
+
+        stream._waiter._canceller = broken
+        assert run.run is not None
+        run.run.cancel()
+        self.tick()
+        self.assert_cancelled(run)
+        self.assertEqual(1, len(self.flushLoggedErrors(ZeroDivisionError)))
+
+    def test_while_the_providers_last_words_are_awaited(self) -> None:
+        run = self.bench.start("u", key="k")
+        self.provider.streams[0].push(TextDelta("all"), ProviderFinished("stop"))
+        self.cancel(run)
+        self.assert_cancelled(run, "all")
+
+
+class TimeoutTests(BenchTestCase):
+    def test_run_timeout(self) -> None:
+        self.bench.config = config_with(timeout_seconds=60.0)
+        run = self.bench.start("u", key="k")
+        self.provider.streams[0].push(TextDelta("hal"))
+        self.bench.clock.advance(59)
+        self.assertIsNone(run.outcome)
+        self.bench.clock.advance(1)
+        self.tick()
+        self.assertIsInstance(run.failed(), RunTimeout)
+        self.assertEqual(("timeout", 504), (run.failed().code, run.failed().http_status))
+        self.assertEqual(("failed", "timeout"), (self.record().status, self.record().error_code))
+        self.assertEqual(["u", "hal"], self.texts())
+        self.assertEqual("error", self.branch()[1].stop_reason)
+
+    def test_time_in_the_queue_does_not_count(self) -> None:
+        self.bench.config = config_with(timeout_seconds=60.0)
+        first, second = self.bench.start("u1", key="k"), self.bench.start("u2", key="k")
+        self.bench.clock.advance(59)
+        self.answer(first)
+        self.bench.clock.advance(59)
+        self.answer(second)
+        self.assertEqual("stop", second.outcome and second.outcome.reason)
+
+    def test_of_the_agent(self) -> None:
+        self.bench.config = config_with({"main": AgentEntry(timeout_seconds=5.0)}, timeout_seconds=60.0)
+        run = self.bench.start("u")
+        self.bench.clock.pump([5, 0])
+        self.assertIsInstance(run.failed(), RunTimeout)
+
+    def test_none(self) -> None:
+        self.bench.config = config_with(timeout_seconds=0.0)
+        run = self.bench.start("u")
+        self.assertEqual([], self.bench.clock.getDelayedCalls())
+        self.answer(run)
+
+    def test_while_the_reader_is_behind(self) -> None:
+        self.bench.config = config_with(timeout_seconds=60.0)
+        run = self.bench.start("u", read=False)
+        for _ in range(10):
+            self.provider.streams[0].push(TextDelta("x"))
+        self.bench.clock.pump([60, 0])
+        self.assertIsInstance(run.outcome and run.outcome.error, RunTimeout)
+
+
+class PaceTests(BenchTestCase):
+    def test_slow_reader_pauses_the_provider(self) -> None:
+        run = self.bench.start("u", read=False)
+        stream = self.provider.streams[0]
+        for number in range(10):
+            stream.push(TextDelta(str(number)))
+        self.assertEqual((3, 7), (stream.taken, stream.pending))
+        assert run.run is not None
+        read: list[Any] = [self.successResultOf(Deferred.fromCoroutine(run.run.events.__anext__()))]
+        self.assertEqual(4, stream.taken)
+        stream.push(ProviderFinished("stop"))
+        stream.end()
+        while run.outcome is None or run.run.events._batches:
+            read.append(self.successResultOf(Deferred.fromCoroutine(run.run.events.__anext__())))
+        self.assertEqual("0123456789", "".join(batch[0].text for batch in read[:-1]))
+        self.assertEqual("0123456789", run.outcome.text)
+
+    def test_gone_reader_does_not_hold_the_run_up(self) -> None:
+        run = self.bench.start("u", read=False)
+        assert run.run is not None
+        run.run.events.close()
+        for number in range(10):
+            self.provider.streams[0].push(TextDelta(str(number)))
+        self.answer(run)
+        self.assertEqual("0123456789answer", run.outcome and run.outcome.text)
+
+
+class LostDeferredTests(BenchTestCase):
+    def test_who_awaits_done_and_gives_up_disturbs_nothing(self) -> None:
+        run = self.bench.start("u", key="k")
+        assert run.run is not None
+        waiting = run.run.done
+        waiting.cancel()
+        self.failureResultOf(waiting, CancelledError)
+        self.answer(run)
+        self.assertIsInstance(run.end(), RunFinished)
+        self.assertIsNotNone(run.outcome)
+
+    def test_store_fails_at_once(self) -> None:
+        self.store.begin_run = lambda *arguments: fail(StoreError("closed"))  # type: ignore[method-assign]
+        self.assertIsInstance(self.bench.start("u", key="k").error, StoreError)

@@ -1,0 +1,251 @@
+"""
+Fakes that several layers' tests share.
+
+Of what is shipped for tests there are L{openclaw.providers.scripted} and C{GatewayStore.in_memory()}; here is what
+puts them together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import attrs
+from twisted.internet.defer import Deferred, fail
+from twisted.internet.task import Clock
+
+from openclaw.agents.resolve import Selection
+from openclaw.agents.run import Run, RunEvents, RunOutcome
+from openclaw.agents.runs import RunRequest, Runs
+from openclaw.config.agents import AgentDefaults, AgentEntry, AgentsConfig
+from openclaw.config.schema import Config
+from openclaw.errors import ModelNotFound, OpenClawError
+from openclaw.events import RunEvent, RunFailed, RunFinished, TextDelta
+from openclaw.interfaces import Caller, Entry, ModelProvider, ResolvedModel, RunRecord, SessionRecord, SessionStore
+from openclaw.messages import Message
+from openclaw.providers.scripted import ScriptedProvider
+from openclaw.store.store import GatewayStore
+
+OPERATOR = Caller("operator", frozenset({"operator.write"}), "127.0.0.1")
+"""Who makes the requests of tests."""
+
+
+def config_with(
+    entries: Mapping[str, AgentEntry] | None = None, *, config: Config | None = None, **defaults: Any
+) -> Config:
+    """A configuration with these agents and C{agents.defaults}."""
+    agents = AgentsConfig(entries=dict(entries or {}), defaults=AgentDefaults(**defaults))
+    return attrs.evolve(config or Config(), agents=agents)
+
+
+def user(text: str) -> Message:
+    """What a user said."""
+    return Message("user", text)
+
+
+def assistant(text: str) -> Message:
+    """What an agent said."""
+    return Message("assistant", text)
+
+
+class FixedCatalog:
+    """
+    A L{openclaw.interfaces.ModelCatalog} that gives one provider for every model.
+
+    @ivar unknown: providers that it says are not configured.
+    """
+
+    def __init__(self, provider: ModelProvider, max_tokens: int | None = None) -> None:
+        self.provider = provider
+        self.max_tokens = max_tokens
+        self.unknown: set[str] = set()
+
+    def resolve(self, ref: str) -> ResolvedModel:
+        """See L{openclaw.interfaces.ModelCatalog.resolve}."""
+        provider_id, _, model_id = ref.partition("/")
+        if provider_id in self.unknown:
+            raise ModelNotFound(f"the provider {provider_id} is not configured")
+        return ResolvedModel(ref, provider_id, model_id, self.provider, 4096, self.max_tokens)
+
+
+@attrs.define(eq=False)
+class HeldCall:
+    """
+    A call of a L{HeldStore} that waits to be done.
+
+    @ivar name: the method.
+    """
+
+    name: str
+    act: Callable[[], Deferred[Any]]
+    deferred: Deferred[Any]
+
+
+class HeldStore:
+    """
+    A L{openclaw.interfaces.SessionStore} in memory whose calls take effect when a test says so, in their order.
+
+    @ivar held: the calls that wait.
+    @ivar holds: names of the methods that are held; all others take effect at once.
+    @ivar failures: errors that the next call of a method fails with, by its name.
+    @ivar calls: names of all calls.
+    """
+
+    def __init__(self, *holds: str) -> None:
+        self.inner = GatewayStore.in_memory()
+        self.holds = set(holds)
+        self.held: list[HeldCall] = []
+        self.failures: dict[str, list[Exception]] = {}
+        self.calls: list[str] = []
+
+    def release(self) -> HeldCall:
+        """Let the oldest call take effect."""
+        call = self.held.pop(0)
+        call.act().chainDeferred(call.deferred)
+        return call
+
+    def _call(self, name: str, act: Callable[[], Deferred[Any]]) -> Deferred[Any]:
+        self.calls.append(name)
+        if self.failures.get(name):
+            error = self.failures[name].pop(0)
+            act = lambda: fail(error)  # noqa: E731
+        if name not in self.holds and not self.held:
+            return act()
+        # Without a canceller, as in the real store: cancelling only stops waiting.
+        call = HeldCall(name, act, Deferred())
+        self.held.append(call)
+        return call.deferred
+
+    def branch(self, session_key: str) -> Deferred[tuple[Entry, ...]]:
+        """See L{openclaw.interfaces.SessionStore.branch}."""
+        return self._call("branch", lambda: self.inner.branch(session_key))
+
+    def begin_run(self, run: RunRecord, entries: Sequence[Entry]) -> Deferred[None]:
+        """See L{openclaw.interfaces.SessionStore.begin_run}."""
+        return self._call("begin_run", lambda: self.inner.begin_run(run, entries))
+
+    def end_run(self, run: RunRecord, entries: Sequence[Entry]) -> Deferred[None]:
+        """See L{openclaw.interfaces.SessionStore.end_run}."""
+        return self._call("end_run", lambda: self.inner.end_run(run, entries))
+
+    def sessions(self, agent_id: str | None, limit: int) -> Deferred[tuple[SessionRecord, ...]]:
+        """See L{openclaw.interfaces.SessionStore.sessions}."""
+        return self._call("sessions", lambda: self.inner.sessions(agent_id, limit))
+
+    def runs(self, limit: int) -> Deferred[tuple[RunRecord, ...]]:
+        """See L{openclaw.interfaces.SessionStore.runs}."""
+        return self._call("runs", lambda: self.inner.runs(limit))
+
+
+class EventReader:
+    """
+    Reads the events of a run, as a surface does.
+
+    @ivar batches: what was read.
+    @ivar over: whether the iteration has ended.
+    @ivar each: called with each batch from inside the iteration.
+    """
+
+    def __init__(self, events: RunEvents, each: Callable[[Sequence[RunEvent]], object] | None = None) -> None:
+        self.batches: list[Sequence[RunEvent]] = []
+        self.over = False
+        self._each = each
+        self.reading = Deferred.fromCoroutine(self._read(events))
+
+    async def _read(self, events: RunEvents) -> None:
+        async for batch in events:
+            self.batches.append(batch)
+            if self._each is not None:
+                self._each(batch)
+        self.over = True
+
+    @property
+    def events(self) -> list[RunEvent]:
+        """All events."""
+        return [event for batch in self.batches for event in batch]
+
+    @property
+    def text(self) -> str:
+        """The text that was told."""
+        return "".join(event.text for event in self.events if isinstance(event, TextDelta))
+
+    @property
+    def terminal(self) -> list[RunFinished | RunFailed]:
+        """The terminal events: one when a run is over."""
+        return [event for event in self.events if isinstance(event, RunFinished | RunFailed)]
+
+
+class Started:
+    """
+    A run that a test has started.
+
+    @ivar run: the run, once it is placed.
+    @ivar error: why it was not.
+    @ivar reader: reads its events, if asked to.
+    @ivar outcome: how it ended, once it has.
+    """
+
+    def __init__(self, starting: Deferred[Run], *, read: bool) -> None:
+        self.starting = starting
+        self.run: Run | None = None
+        self.error: BaseException | None = None
+        self.reader: EventReader | None = None
+        self.outcome: RunOutcome | None = None
+        self._read = read
+        starting.addCallbacks(self._placed, self._refused)
+
+    def _placed(self, run: Run) -> None:
+        self.run = run
+        run.done.addCallback(lambda outcome: setattr(self, "outcome", outcome))
+        if self._read:
+            self.reader = EventReader(run.events)
+
+    def _refused(self, failure: Any) -> None:
+        self.error = failure.value
+
+    def end(self) -> RunFinished | RunFailed:
+        """The one terminal event."""
+        assert self.reader is not None and self.reader.over
+        (terminal,) = self.reader.terminal
+        return terminal
+
+    def failed(self) -> OpenClawError:
+        """The error that the terminal event tells, which is that of the outcome, too."""
+        terminal = self.end()
+        assert isinstance(terminal, RunFailed) and self.outcome is not None
+        assert terminal.error is self.outcome.error and self.outcome.reason is None
+        return terminal.error
+
+
+class Bench:
+    """
+    The door to the agents with a clock, a provider and a store in the hands of a test.
+
+    @ivar config: the configuration in force.
+    """
+
+    def __init__(self, store: SessionStore | None = None, config: Config | None = None) -> None:
+        self.clock = Clock()
+        self.clock.advance(1_000_000)
+        self.config = config or Config()
+        self.provider = ScriptedProvider()
+        self.catalog = FixedCatalog(self.provider)
+        self.store: SessionStore = store or GatewayStore.in_memory()
+        self.runs = Runs(lambda: self.config, self.catalog, self.store, self.clock, random=lambda: 0.0)
+        self._count = 0
+
+    def request(self, *messages: Message | str, key: str | None = None, **settings: Any) -> RunRequest:
+        """A request with these messages, texts being a user's, in the session of this client-chosen key."""
+        self._count += 1
+        selection = settings.pop("selection", None) or Selection(session_key=key)
+        return RunRequest(
+            run_id=f"chatcmpl_{self._count}",
+            selection=selection,
+            messages=tuple(user(message) if isinstance(message, str) else message for message in messages),
+            received_s=self.clock.seconds(),
+            **settings,
+        )
+
+    def start(self, *messages: Message | str, key: str | None = None, read: bool = True, **settings: Any) -> Started:
+        """Start a run."""
+        return Started(self.runs.start(OPERATOR, self.request(*messages, key=key, **settings)), read=read)
