@@ -1,0 +1,158 @@
+"""C{openclaw models}: what there is, and the embedded model's weights."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+import click
+
+from openclaw.cli.output import State, json_option, print_json
+from openclaw.errors import StartError
+
+if TYPE_CHECKING:
+    from openclaw.config.schema import Config
+
+BAR_WIDTH = 30
+"""Length of a progress bar, characters."""
+
+
+@click.group()
+def models() -> None:
+    """List models; fetch the embedded one."""
+
+
+@models.command("list")
+@json_option
+@click.pass_obj
+def list_models(state: State, as_json: bool) -> None:
+    """List the models of the configuration."""
+    config = state.load().config
+    rows = model_rows(config, state.paths.models_dir)
+    if as_json:
+        print_json({"count": len(rows), "models": rows})
+        return
+    width = max(len(row["key"]) for row in rows)
+    for row in rows:
+        tags = f"  [{', '.join(row['tags'])}]" if row["tags"] else ""
+        window = f"{row['contextWindow']:>9,} tokens" if row["contextWindow"] else f"{'?':>9} tokens"
+        trouble = "" if row["available"] else f"  ({why_unavailable(config, row)})"
+        click.echo(f"{row['key']:<{width}}{window}{tags}{trouble}")
+
+
+def why_unavailable(config: Config, row: dict[str, Any]) -> str:
+    """What to do about a model that would not answer."""
+    local = config.models.local
+    if not row["local"]:
+        return f"models.providers.{row['key'].partition('/')[0]} is not configured"
+    if local.path is not None:
+        return "models.local.path names no GGUF file"
+    return f"not fetched: openclaw models pull {local.model}"
+
+
+def model_rows(config: Config, models_dir: Path) -> list[dict[str, Any]]:
+    """The models as the original's C{models list --json} has them."""
+    from openclaw.agents.resolve import agent_model_ref
+    from openclaw.config.models import LOCAL_PROVIDER
+
+    used = {agent_model_ref(config, agent_id) for agent_id in config.agents.agent_ids}
+    rows = [
+        _row(f"{provider_id}/{model.id}", model.name or model.id, list(model.input), model.context_window, used)
+        for provider_id, provider in config.models.providers.items()
+        for model in provider.models
+    ]
+    local = config.models.local
+    key = f"{LOCAL_PROVIDER}/{local.model}"
+    row = _row(key, local.model, ["text"], local.context_tokens, used)
+    rows.append({**row, "local": True, "available": _is_fetched(config, models_dir)})
+    known = {row["key"] for row in rows}
+    for ref in sorted(used - known):
+        row = _row(ref, ref, ["text"], 0, used)
+        rows.append({**row, "available": ref.partition("/")[0] in config.models.providers})
+    return rows
+
+
+def _row(key: str, name: str, inputs: list[str], context_window: int, used: set[str]) -> dict[str, Any]:
+    return {
+        "key": key,
+        "name": name,
+        "input": "+".join(inputs) or "text",
+        "contextWindow": context_window,
+        "local": False,
+        "available": True,
+        "tags": ["default"] if key in used else [],
+    }
+
+
+def _is_fetched(config: Config, models_dir: Path) -> bool:
+    from openclaw.providers.weights import locate
+
+    local = config.models.local
+    try:
+        locate(models_dir, local.model, Path(local.path) if local.path is not None else None)
+    except StartError:
+        return False
+    return True
+
+
+@models.command()
+@click.argument("name")
+@click.pass_obj
+def pull(state: State, name: str) -> None:
+    """Fetch the weights of an embedded model into the state folder."""
+    fetch_weights(state, name)
+
+
+def fetch_weights(state: State, name: str) -> None:
+    """
+    Fetch weights unless they are there and whole, with a progress bar on a terminal.
+
+    @raise openclaw.errors.StartError: if they cannot be had, with what to do.
+    """
+    from openclaw.config.paths import ensure_state_dir
+    from openclaw.providers.weights import looks_complete, pull, weights_named, weights_path
+
+    weights = weights_named(name)
+    path = weights_path(state.paths.models_dir, name)
+    if looks_complete(path, weights):
+        click.echo(f"{name} is there: {path}")
+        return
+    ensure_state_dir(state.paths)
+    click.echo(f"fetching {name} ({weights.size_bytes / 1e6:.0f} MB) ...", err=True)
+    try:
+        path = pull(weights, state.paths.models_dir, progress_printer(sys.stderr))
+    except BaseException:
+        if sys.stderr.isatty():
+            click.echo(err=True)  # what is told next begins a line of its own, not at the end of the bar
+        raise
+    click.echo(f"{name} is there: {path}")
+
+
+def progress_printer(stream: TextIO, now: Callable[[], float] = time.monotonic) -> Callable[[int, int | None], None]:
+    """
+    Something to be told of progress: a bar that is drawn anew on a terminal, a line now and then elsewhere.
+
+    @param stream: where to print.
+    """
+    interactive = bool(stream.isatty())
+    every_s = 0.1 if interactive else 5.0
+    last_s = now() - every_s
+
+    def show(done: int, total: int | None) -> None:
+        nonlocal last_s
+        complete = total is not None and done >= total
+        if not complete and now() - last_s < every_s:
+            return
+        last_s = now()
+        size = f"{done / 1e6:.1f} / {total / 1e6:.1f} MB" if total else f"{done / 1e6:.1f} MB"
+        if interactive:
+            share = min(done / total, 1.0) if total else 0.0
+            stream.write(f"\r[{'#' * int(share * BAR_WIDTH):<{BAR_WIDTH}}] {size}" + ("\n" if complete else ""))
+        else:
+            stream.write(f"  {size}\n")
+        stream.flush()
+
+    return show

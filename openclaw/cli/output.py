@@ -1,0 +1,88 @@
+"""What all commands share: the state they act on, and how they print."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Callable
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import attrs
+import click
+
+if TYPE_CHECKING:
+    from openclaw.config.load import LoadedConfig
+    from openclaw.config.paths import Paths
+
+REDACTED = "__OPENCLAW_REDACTED__"
+"""What stands in the place of a secret, as in the original."""
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+@attrs.define(slots=False)
+class State:
+    """
+    The installation that the commands act on.
+
+    @ivar profile: C{--profile}.
+    @ivar log_level: C{--log-level}.
+    @ivar as_json: whether the command was asked for JSON, so that its failure is JSON too.
+    """
+
+    profile: str | None = None
+    log_level: str | None = None
+    as_json: bool = False
+
+    @cached_property
+    def paths(self) -> Paths:
+        """
+        Where its files are.
+
+        @raise openclaw.errors.StartError: as L{openclaw.config.paths.resolve_paths}.
+        """
+        from openclaw.config.paths import resolve_paths
+
+        return resolve_paths(os.environ, self.profile)
+
+    def level(self, default: str = "info") -> str:
+        """The level of the log, C{default} if nobody asks for one."""
+        return self.log_level or os.environ.get("OPENCLAW_LOG_LEVEL", "").strip() or default
+
+    def load(self) -> LoadedConfig:
+        """
+        Read its configuration.
+
+        @raise openclaw.errors.ConfigError: if it cannot be used.
+        """
+        from openclaw.config.load import load_config
+
+        return load_config(self.paths.config_path, os.environ, state_dir=self.paths.state_dir)
+
+
+def json_option(command: Command) -> Command:
+    """The option C{--json}, which makes the command's failure JSON too; see L{State.as_json}."""
+
+    def note(ctx: click.Context, param: click.Parameter, value: bool) -> bool:
+        ctx.ensure_object(State).as_json = value
+        return value
+
+    return click.option("--json", "as_json", is_flag=True, is_eager=True, callback=note, help="Print JSON.")(command)
+
+
+def print_json(value: Any) -> None:
+    """Print a value as JSON for a program, or for a person who reads like one."""
+    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def fail_json(message: str, kind: str = "cli_error") -> None:
+    """Print the envelope of a failure, which every C{--json} has in common."""
+    print_json({"ok": False, "error": {"type": kind, "message": message}})
+
+
+def announce(text: str) -> None:
+    """Print to standard output, if anybody still reads it: a gateway does not end because its first reader did."""
+    with contextlib.suppress(BrokenPipeError):
+        click.echo(text)

@@ -1,0 +1,372 @@
+"""
+Connections: Twisted's HTTP channel with an early gate and a bounded body.
+
+Twisted renders a request after its whole body is in, parses forms and spools large bodies to temporary files.  Here
+a request is judged when its headers are complete, a refusal is answered and the connection closed, and a body goes
+to a bounded buffer in memory as it is.
+"""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+from twisted.internet.error import ConnectionDone
+from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.web.http import RESPONSES, HTTPChannel, datetimeToString
+from twisted.web.http_headers import Headers
+from twisted.web.resource import IResource
+from twisted.web.server import Request, Site
+
+from openclaw.auth.head import RequestHead
+from openclaw.errors import BodyTimeout, InvalidRequest, OpenClawError, Unauthorized
+from openclaw.http.gate import Admission, Gate, fold_slashes, missing_host, request_id, too_large
+from openclaw.http.respond import as_openclaw_error, error_body, error_headers
+
+HEAD_DEADLINE_S = 10.0
+"""From a request's first byte to the end of its headers, in seconds."""
+
+BODY_DEADLINE_S = 30.0
+"""From the end of the headers to the end of the body, in seconds."""
+
+IDLE_DEADLINE_S = 60.0
+"""How long a connection may say nothing between two requests, in seconds."""
+
+LINGER_IDLE_S = 0.5
+"""After a refusal: how long to wait for more of the body before closing, in seconds."""
+
+LINGER_TOTAL_S = 5.0
+"""After a refusal: how long to throw the body away at most, in seconds."""
+
+CLOSE_DEADLINE_S = 60.0
+"""How long a client may take to read the last bytes before its connection is cut, in seconds."""
+
+SERVER = b"openclaw"
+
+log = Logger()
+
+
+class GatewayRequest(Request):
+    """
+    A request whose head was admitted by the gate.
+
+    @ivar admission: what the gate decided.
+    @ivar request_id: the caller's or a new one; every answer carries it.
+    @ivar received_s: when the request was complete, on the reactor's clock.
+    @ivar body: the whole body.
+    @ivar produced_output: whether the run behind it had told anything before it failed.
+    """
+
+    channel: GatewayChannel
+    site: GatewaySite
+    defaultContentType = None
+    admission: Admission
+    request_id: str = ""
+    received_s: float = 0.0
+    body: bytes = b""
+    produced_output: bool = False
+    content: io.BytesIO
+
+    def gotLength(self, length: int | None) -> None:
+        """Prepare for the body: one buffer, so that a body of many small chunks costs no more than its bytes."""
+        self.content = io.BytesIO()
+
+    def handleContentChunk(self, data: bytes) -> None:
+        """Take a piece of the body; too large a body is refused as soon as that is known."""
+        if self.channel.is_refused:
+            return
+        if self.content.tell() + len(data) > self.admission.max_body_bytes:
+            self.content = io.BytesIO()
+            self.channel.refuse(too_large(self.admission.max_body_bytes))
+        else:
+            self.content.write(data)
+
+    def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
+        """The request is complete: render it.  Neither forms nor query strings are parsed."""
+        self.body = self.content.getvalue()
+        self.content.seek(0)
+        self.args = {}
+        self.method, self.clientproto = command, version
+        self.path, question_mark, query = path.partition(b"?")
+        self.path = fold_slashes(self.path)
+        self.uri = self.path + question_mark + query
+        self.received_s = self.channel.site.reactor.seconds()
+        self.process()
+
+    def render(self, resrc: IResource) -> None:
+        self.setHeader(b"Server", SERVER)
+        super().render(resrc)
+
+
+class GatewayChannel(HTTPChannel):
+    """One connection of a L{GatewaySite}."""
+
+    requestFactory = GatewayRequest
+    transport: Any
+    site: GatewaySite
+    requests: list[GatewayRequest]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_refused = False
+        self._deadline: IDelayedCall | None = None
+        self._cut: IDelayedCall | None = None
+        self._linger_until_s = 0.0
+        self._response_headers = Headers()
+
+    def connectionMade(self) -> None:
+        super().connectionMade()
+        self.site.open_connections.add(self)
+
+    def dataReceived(self, data: bytes) -> None:
+        if self.is_refused:
+            self._keep_lingering()
+            return
+        super().dataReceived(data)
+        if self.line_mode and (self._buffer or self.requests) and not (self.is_refused or self.transport.disconnecting):
+            # Amid a head.  Complete lines are taken already, so a line feed that is left has no carriage return.
+            if b"\n" in self._buffer:
+                self._respondToBadRequestAndDisconnect()
+            elif self._deadline is None:
+                self._arm(HEAD_DEADLINE_S, self._head_is_late)
+
+    def lineReceived(self, line: bytes) -> None:
+        if self.is_refused:
+            return
+        if line[:1] in (b" ", b"\t"):
+            # A folded header: two parties may each read another header there.
+            self._respondToBadRequestAndDisconnect()
+        else:
+            super().lineReceived(line)
+
+    def headerReceived(self, line: bytes) -> bool:
+        try:
+            ok: bool = super().headerReceived(line)
+        except ValueError:
+            # A Content-Length of more digits than int() takes.
+            self._respondToBadRequestAndDisconnect()
+            return False
+        return ok
+
+    def rawDataReceived(self, data: bytes) -> None:
+        if not self.is_refused:
+            super().rawDataReceived(data)
+
+    def lineLengthExceeded(self, line: bytes) -> None:
+        self._respondToBadRequestAndDisconnect()
+
+    def allHeadersReceived(self) -> None:
+        """Judge the request; only an admitted one is told to continue and may send its body."""
+        self._disarm()
+        request = self.requests[-1]
+        request.request_id = request_id(request.requestHeaders)
+        try:
+            head = self.head_of(request)
+            self._response_headers = self._common_headers(request, head)
+            if self._version == b"HTTP/1.1" and not request.requestHeaders.hasHeader(b"Host"):
+                raise missing_host()
+            if any(coding.lower() != b"chunked" for coding in head.values(b"Transfer-Encoding")):
+                # Twisted passes over "identity", and what follows would be taken for a request of its own.
+                raise malformed()
+            request.admission = self.site.gate.admit(head, self.length)
+        except OpenClawError as error:
+            self.refuse(error)
+            return
+        except Exception:  # noqa: BLE001 -- a bug in the gate must refuse, never let through
+            self.refuse(as_openclaw_error(Failure(), request.request_id))
+            return
+        request.responseHeaders = self._response_headers
+        if request.admission.preflight is not None:
+            for name, value in request.admission.preflight.items():
+                request.responseHeaders.setRawHeaders(name, [value])
+        if self.length != 0:
+            self._arm(BODY_DEADLINE_S, self._body_is_late)
+        super().allHeadersReceived()
+
+    def allContentReceived(self) -> None:
+        if self.is_refused:
+            return
+        self._disarm()
+        super().allContentReceived()
+
+    def requestDone(self, request: Request) -> None:
+        # They belonged to that request; the next one may be refused before it has any of its own.
+        self._response_headers = Headers()
+        super().requestDone(request)
+
+    def give_up_transport(self) -> None:
+        """Another protocol is about to take the connection over: it is no longer this site's."""
+        self.site.open_connections.discard(self)
+
+    def loseConnection(self) -> None:
+        """Close the connection once what was written to it is out, or after L{CLOSE_DEADLINE_S}."""
+        super().loseConnection()
+        if self._cut is None:
+            self._cut = self.site.reactor.callLater(CLOSE_DEADLINE_S, self.transport.abortConnection)
+
+    def connectionLost(self, reason: Failure = Failure(ConnectionDone())) -> None:  # noqa: B008
+        self._disarm()
+        if self._cut is not None and self._cut.active():
+            self._cut.cancel()
+        self.site.open_connections.discard(self)
+        super().connectionLost(reason)
+
+    def head_of(self, request: GatewayRequest) -> RequestHead:
+        """What the gate may see of a request."""
+        path = self._path.partition(b"?")[0]
+        peer = self.getPeer()
+        return RequestHead(
+            self._command,
+            fold_slashes(path),
+            request.requestHeaders,
+            getattr(peer, "host", None),
+            self.site.local_tcp,
+            self.site.loopback_bind,
+        )
+
+    def _common_headers(self, request: GatewayRequest, head: RequestHead) -> Headers:
+        headers = Headers()
+        headers.setRawHeaders(b"X-Request-Id", [request.request_id.encode()])
+        headers.setRawHeaders(b"X-Content-Type-Options", [b"nosniff"])
+        headers.setRawHeaders(b"Referrer-Policy", [b"no-referrer"])
+        for name, value in self.site.gate.response_headers(head).items():
+            headers.setRawHeaders(name, [value])
+        return headers
+
+    # ------------------------------------------------------------------------------------ refusing
+
+    def refuse(self, error: OpenClawError) -> None:
+        """
+        Answer a request that will not be served, and close the connection.
+
+        What the client still sends is thrown away for a moment, because closing with unread data would reset the
+        connection and take the answer with it.
+        """
+        if self.is_refused:
+            return
+        self.is_refused = True
+        self.persistent = 0
+        self._disarm()
+        self.setTimeout(None)
+        if isinstance(error, Unauthorized) and error.delay_s > 0:
+            self._arm(error.delay_s, self._send_refusal, error)
+        else:
+            self._send_refusal(error)
+
+    def _send_refusal(self, error: OpenClawError) -> None:
+        self._deadline = None
+        headers = self._response_headers
+        if not headers.hasHeader(b"X-Request-Id"):
+            sent = self.requests[-1].requestHeaders if self.requests else Headers()
+            headers.setRawHeaders(b"X-Request-Id", [request_id(sent).encode()])
+            headers.setRawHeaders(b"X-Content-Type-Options", [b"nosniff"])
+            headers.setRawHeaders(b"Referrer-Policy", [b"no-referrer"])
+        body = error_body(error)
+        error_headers(error, headers)
+        headers.setRawHeaders(b"Content-Length", [b"%d" % len(body)])
+        headers.setRawHeaders(b"Connection", [b"close"])
+        headers.setRawHeaders(b"Server", [SERVER])
+        headers.setRawHeaders(b"Date", [datetimeToString()])
+        status = error.http_status
+        self.writeHeaders(b"HTTP/1.1", b"%d" % status, RESPONSES.get(status, b"Error"), headers)
+        if getattr(self, "_command", b"") != b"HEAD":
+            self.write(body)
+        self._linger_until_s = self.site.reactor.seconds() + LINGER_TOTAL_S
+        if self.length == 0:
+            self.loseConnection()
+        else:
+            self._arm(LINGER_IDLE_S, self._close)
+
+    def _keep_lingering(self) -> None:
+        if self._linger_until_s == 0.0 or self._deadline is None:
+            return
+        left_s = self._linger_until_s - self.site.reactor.seconds()
+        if left_s > 0:
+            self._deadline.reset(min(LINGER_IDLE_S, left_s))
+        else:
+            self._close()
+
+    def _close(self) -> None:
+        self._disarm()
+        self.loseConnection()
+
+    def _respondToBadRequestAndDisconnect(self) -> None:
+        # Twisted's own answer has no body; this is where all its parsing errors end up.
+        self.length = None
+        self.refuse(malformed())
+
+    # ------------------------------------------------------------------------------------ deadlines
+
+    def _arm(self, delay_s: float, late: object, *arguments: object) -> None:
+        self._disarm()
+        self._deadline = self.site.reactor.callLater(delay_s, late, *arguments)  # type: ignore[arg-type]
+
+    def _disarm(self) -> None:
+        deadline, self._deadline = self._deadline, None
+        if deadline is not None and deadline.active():
+            deadline.cancel()
+
+    def _head_is_late(self) -> None:
+        self._deadline = None
+        log.info("closing {peer}: the request's head was not complete in time", peer=self.getPeer())
+        self.loseConnection()
+
+    def _body_is_late(self) -> None:
+        self._deadline = None
+        self.refuse(BodyTimeout(f"the request body was not complete within {BODY_DEADLINE_S:.0f} s"))
+
+
+def malformed() -> InvalidRequest:
+    """The error for what is no HTTP."""
+    return InvalidRequest("this is not a valid HTTP/1.1 request")
+
+
+class GatewaySite(Site):
+    """
+    The HTTP side of the port.
+
+    @ivar gate: judges heads of requests.
+    @ivar local_tcp: whether the gateway itself bound a TCP port (and was not given a unix or systemd socket).
+    @ivar loopback_bind: whether that port is bound to a loopback address.
+    @ivar open_connections: the connections that are open and speak HTTP.
+    """
+
+    protocol = GatewayChannel  # type: ignore[assignment]
+    requestFactory = GatewayRequest
+    displayTracebacks = False
+
+    def __init__(
+        self, resource: IResource, gate: Gate, reactor: IReactorTime, *, local_tcp: bool, loopback_bind: bool
+    ) -> None:
+        super().__init__(resource, timeout=IDLE_DEADLINE_S, reactor=reactor)
+        self.gate = gate
+        self.local_tcp = local_tcp
+        self.loopback_bind = loopback_bind
+        self.open_connections: set[GatewayChannel] = set()
+
+    def close_all(self) -> None:
+        """Close every connection once what was written to it is out."""
+        for channel in list(self.open_connections):
+            channel.loseConnection()
+
+    def abort_all(self) -> None:
+        """Cut every connection that is left."""
+        for channel in list(self.open_connections):
+            channel.forceAbortClient()
+
+    def buildProtocol(self, addr: IAddress | None) -> GatewayChannel:  # type: ignore[override]
+        """Make the protocol of a new connection."""
+        channel: GatewayChannel = super().buildProtocol(addr)
+        return channel
+
+    def startFactory(self) -> None:
+        """Twisted would start a timer here that ticks for the access log, which the gateway does not have."""
+
+    def stopFactory(self) -> None:
+        """See L{startFactory}."""
+
+    def log(self, request: Request) -> None:  # type: ignore[override]
+        """A line for each answer, at debug level."""
+        log.debug("{method} {path} {code}", method=request.method, path=request.path, code=request.code)

@@ -1,0 +1,41 @@
+"""The fork at the root of the port: a WebSocket upgrade goes to Autobahn, everything else to Klein."""
+
+from __future__ import annotations
+
+from twisted.web.iweb import IRequest
+from twisted.web.resource import IResource, Resource
+from twisted.web.server import NOT_DONE_YET
+
+from openclaw.http.channel import GatewayRequest
+from openclaw.http.gate import is_upgrade_to_websocket
+
+
+class Root(Resource):
+    """
+    The only resource that routes.
+
+    @param websocket: Autobahn's resource; takes the connection over.
+    @param app: Klein's resource.
+    """
+
+    isLeaf = True
+
+    def __init__(self, websocket: IResource, app: IResource) -> None:
+        super().__init__()
+        self._websocket = websocket
+        self._app = app
+
+    def render(self, request: IRequest) -> int | bytes:
+        """Hand the request to whom it is for."""
+        assert isinstance(request, GatewayRequest)
+        if request.admission.preflight is not None:
+            request.setResponseCode(204)
+            # Twisted would add a Content-Length to what is returned, and a 204 has none.
+            request.finish()
+            return NOT_DONE_YET
+        if is_upgrade_to_websocket(request.method, request.path, request.requestHeaders):
+            request.channel.give_up_transport()
+            answer: int | bytes = self._websocket.render(request)
+            return answer
+        rendered: int | bytes = self._app.render(request)
+        return rendered

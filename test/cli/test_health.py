@@ -1,0 +1,110 @@
+"""C{openclaw health}, against answers that are made up."""
+
+import http.client
+import io
+import json
+import os
+import urllib.error
+import urllib.request
+from email.message import Message
+from typing import Any
+
+from test.cli.support import CommandTestCase
+
+STARTED = {"ok": True, "status": "started", "version": "1", "uptimeMs": 5}
+READY = {"ready": True, "failing": [], "uptimeMs": 5}
+
+
+class HealthTests(CommandTestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.asked: list[tuple[str, float]] = []
+        self.answers: dict[str, Any] = {"/startupz": STARTED, "/readyz": READY}
+        self.patch(urllib.request, "build_opener", self.opener)
+
+    def opener(self, proxies: urllib.request.ProxyHandler) -> Any:
+        self.assertEqual(proxies.proxies, {})  # type: ignore[attr-defined]
+        return self
+
+    def open(self, url: str, timeout: float) -> Any:
+        self.asked.append((url, timeout))
+        answer = self.answers["/" + url.rpartition("/")[2]]
+        if isinstance(answer, Exception):
+            raise answer
+        return io.BytesIO(answer if isinstance(answer, bytes) else json.dumps(answer).encode())
+
+    def status_503(self, value: Any) -> urllib.error.HTTPError:
+        return urllib.error.HTTPError("x", 503, "x", Message(), io.BytesIO(json.dumps(value).encode()))
+
+    def test_ready(self) -> None:
+        self.assertEqual(self.run_command("health"), 0)
+        self.assertEqual(self.out, "http://127.0.0.1:18789: started, ready\n")
+        self.assertEqual(
+            self.asked, [("http://127.0.0.1:18789/startupz", 10.0), ("http://127.0.0.1:18789/readyz", 10.0)]
+        )
+
+    def test_finds_it_by_the_configuration(self) -> None:
+        self.write({"gateway": {"port": 18999, "bind": "lan"}})
+        self.assertEqual(self.run_command("health"), 0)
+        self.assertIn("http://127.0.0.1:18999/", self.asked[0][0])
+        os.environ["OPENCLAW_GATEWAY_PORT"] = "18998"
+        self.run_command("health")
+        self.assertIn("http://127.0.0.1:18998/", self.asked[-1][0])
+
+    def test_options(self) -> None:
+        self.assertEqual(self.run_command("health", "--url", "http://h:1/", "--timeout", "2.5", "--json"), 0)
+        self.assertEqual(self.asked, [("http://h:1/startupz", 2.5), ("http://h:1/readyz", 2.5)])
+        self.assertEqual(self.json_out(), {**STARTED, **READY, "ok": True, "url": "http://h:1"})
+
+    def test_not_ready(self) -> None:
+        self.answers["/readyz"] = self.status_503({"ready": False, "failing": ["store"], "uptimeMs": 5})
+        self.assertEqual(self.run_command("health"), 1)
+        self.assertEqual(self.out, "http://127.0.0.1:18789: started, not ready (store)\n")
+        self.answers["/readyz"] = self.status_503({"ready": False, "failing": ["store"], "uptimeMs": 5})
+        self.assertEqual(self.run_command("health", "--json"), 1)
+        self.assertIs(self.json_out()["ok"], False)
+
+    def test_draining(self) -> None:
+        self.answers["/startupz"] = self.status_503({"ok": False, "status": "draining", "uptimeMs": 5})
+        self.answers["/readyz"] = self.status_503({"ready": False, "failing": ["draining"], "uptimeMs": 5})
+        self.assertEqual(self.run_command("health"), 1)
+        self.assertIn("draining, not ready (draining)", self.out)
+
+    def test_nobody_or_no_gateway(self) -> None:
+        for answer, reason in (
+            (urllib.error.URLError(ConnectionRefusedError(111, "Connection refused")), "Connection refused"),
+            (TimeoutError("timed out"), "timed out"),
+            (http.client.BadStatusLine("SSH-2.0"), "SSH-2.0"),
+            (http.client.IncompleteRead(b""), "IncompleteRead"),
+            (b"<html>", "no gateway"),
+            (b"[" * 60000, "no gateway"),
+            (b"\xff", "no gateway"),
+            ({"hello": 1}, "no gateway"),
+            ([], "no gateway"),
+        ):
+            self.answers["/startupz"] = answer
+            self.assertEqual(self.run_command("health"), 1)
+            self.assertEqual(len(self.err.splitlines()), 1)
+            self.assertTrue(self.err.startswith("openclaw: no gateway answers at http://127.0.0.1:18789: "))
+            self.assertIn(reason, self.err)
+            self.assertIn("start it with: openclaw gateway run", self.err)
+
+    def test_failure_as_json(self) -> None:
+        self.answers["/startupz"] = TimeoutError("timed out")
+        self.assertEqual(self.run_command("health", "--json"), 1)
+        self.assertEqual(self.json_out()["error"]["type"], "gateway_transport_error")
+        self.assertIn("timed out", self.err)
+
+    def test_no_url(self) -> None:
+        self.assertEqual(self.run_command("health", "--url", "h:1"), 1)
+        self.assertEqual(self.err, "openclaw: --url: expected http://host:port, got 'h:1'\n")
+        self.assertEqual(self.run_command("health", "--url", "ftp://h", "--json"), 1)
+        self.assertFalse(self.json_out()["ok"])
+
+    def test_bad_timeout(self) -> None:
+        self.assertEqual(self.run_command("health", "--timeout", "0"), 2)
+
+    def test_unusable_configuration(self) -> None:
+        self.write({"nope": 1})
+        self.assertEqual(self.run_command("health"), 78)
+        self.assertEqual(self.asked, [])

@@ -1,0 +1,128 @@
+"""The entry point: help, version, errors, exit statuses, and that it costs nothing."""
+
+import subprocess
+import sys
+from unittest import mock
+
+import click
+from twisted.trial.unittest import TestCase
+
+from openclaw._version import __version__
+from openclaw.cli import main as main_module
+from openclaw.cli.main import COMMANDS, main
+from openclaw.cli.output import State
+from openclaw.errors import ConfigError, OpenClawError, StartError
+from test.cli.support import CommandTestCase
+
+LAZY = """
+import sys
+sys.argv = ["openclaw", *%r]
+from openclaw.cli.main import main
+try:
+    main()
+except SystemExit as ended:
+    print(ended.code, sorted(name for name in sys.modules if name.split(".")[0] in %r), file=sys.stderr)
+"""
+HEAVY = ("twisted", "klein", "autobahn", "treq", "cattrs", "msgspec", "pyjson5", "sqlite3", "asyncio")
+
+
+class HelpTests(CommandTestCase):
+    def test_lists_all_commands(self) -> None:
+        self.assertEqual(self.run_command("--help"), 0)
+        for name, (_, _, text) in COMMANDS.items():
+            self.assertIn(f"  {name} ", self.out)
+            self.assertIn(text, self.out)
+
+    def test_no_command_is_help_and_an_error(self) -> None:
+        self.assertEqual(self.run_command(), 2)
+        self.assertIn("Usage: openclaw", self.out + self.err)
+
+    def test_every_subcommand_has_help(self) -> None:
+        for arguments in (
+            ("gateway", "run"),
+            ("gateway", "auth-token"),
+            ("models", "list"),
+            ("models", "pull"),
+            ("config", "get"),
+            ("config", "validate"),
+            ("config", "file"),
+        ):
+            self.assertEqual(self.run_command(*arguments, "-h"), 0)
+            self.assertIn(f"Usage: openclaw {' '.join(arguments)}", self.out)
+
+    def test_version(self) -> None:
+        for arguments in (("--version",), ("version",)):
+            self.assertEqual(self.run_command(*arguments), 0)
+            self.assertEqual(self.out, f"openclaw {__version__}\n")
+
+
+class UsageTests(CommandTestCase):
+    def test_what_is_unknown_is_two(self) -> None:
+        for arguments in (("nope",), ("--nope", "version"), ("gateway", "nope"), ("config", "get", "a", "b")):
+            self.assertEqual(self.run_command(*arguments), 2)
+            self.assertIn("Error: ", self.err)
+            self.assertEqual(self.out, "")
+
+    def test_bad_profile(self) -> None:
+        self.assertEqual(self.run_command("--profile", "../x", "config", "file"), 1)
+        self.assertEqual(self.err, "openclaw: --profile: expected 1 to 64 letters, digits, _ and -, got '../x'\n")
+
+
+class ErrorTests(CommandTestCase):
+    def fail_with(self, error: BaseException, *arguments: str) -> int:
+        @click.command()
+        @click.option("--json", "as_json", is_flag=True)
+        @click.pass_obj
+        def failing(state: State, as_json: bool) -> None:
+            state.as_json = as_json
+            raise error
+
+        self.patch(main_module._LazyGroup, "get_command", lambda *_: failing)
+        return self.run_command("failing", *arguments)
+
+    def test_statuses(self) -> None:
+        for error, status in (
+            (OpenClawError("no"), 1),
+            (StartError("no"), 1),
+            (StartError("no", 78), 78),
+            (click.UsageError("no"), 2),
+            (click.ClickException("no"), 1),
+        ):
+            self.assertEqual(self.fail_with(error), status)
+            self.assertEqual(len(self.err.splitlines()[-1:]), 1)
+            self.assertTrue(self.err.endswith(": no\n"), self.err)
+
+    def test_config_error_names_all(self) -> None:
+        self.assertEqual(self.fail_with(ConfigError(["a: bad", "b: bad"], "/x/openclaw.json")), 78)
+        self.assertEqual(self.err, "openclaw: the configuration /x/openclaw.json cannot be used:\n  a: bad\n  b: bad\n")
+
+    def test_interrupted(self) -> None:
+        self.assertEqual(self.fail_with(KeyboardInterrupt()), 130)
+
+    def test_envelope(self) -> None:
+        self.assertEqual(self.fail_with(StartError("no", 78), "--json"), 1)
+        self.assertEqual(self.json_out(), {"ok": False, "error": {"type": "cli_error", "message": "no"}})
+        self.assertEqual(self.err, "openclaw: no\n")
+
+    def test_a_bug_is_not_hidden(self) -> None:
+        self.patch(main_module, "cli", mock.Mock(main=mock.Mock(side_effect=ZeroDivisionError)))
+        with self.assertRaises(ZeroDivisionError):
+            main(())
+
+
+class LazyTests(TestCase):
+    def loaded_by(self, *arguments: str) -> str:
+        command = [sys.executable, "-c", LAZY % (list(arguments), HEAVY)]
+        done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=30)
+        return done.stderr.strip()
+
+    def test_help_and_version_import_nothing_heavy(self) -> None:
+        for arguments in (("--help",), ("version",), ("gateway", "run", "--help"), ("config", "file")):
+            self.assertEqual(self.loaded_by(*arguments), "0 []")
+
+
+class ArgumentsTests(TestCase):
+    def test_the_process_own_by_default(self) -> None:
+        with mock.patch.object(sys, "argv", ["openclaw", "version"]), self.assertRaises(SystemExit) as ended:
+            main()
+        self.assertEqual(ended.exception.code, 0)

@@ -1,0 +1,225 @@
+"""The composition root: how a gateway starts, and that whatever fails leaves nothing open."""
+
+import errno
+import json
+import os
+import resource
+from typing import Any
+from unittest import mock
+
+from twisted.internet.defer import Deferred, fail
+from twisted.internet.error import CannotListenError
+from twisted.logger import LogLevel
+from twisted.trial.unittest import TestCase
+
+from openclaw import service as service_module
+from openclaw.errors import StartError
+from openclaw.providers.local_process import LocalModel
+from openclaw.service import (
+    raise_descriptor_limit,
+    uses_local_model,
+)
+from openclaw.store.store import GatewayStore
+from test.service_support import DOCUMENT, PROVIDER, GatewayTestCase
+
+
+class StartTests(GatewayTestCase):
+    def test_serves(self) -> None:
+        gateway = self.gateway()
+        self.assertEqual(gateway.phase(), "starting")
+        self.assertEqual(list(gateway.failing()), [])
+        self.successResultOf(Deferred.fromCoroutine(gateway.start()))
+        self.assertEqual(gateway.phase(), "started")
+        port, factory, backlog, interface = self.reactor.tcpServers[0]
+        self.assertEqual((port, interface), (18789, "127.0.0.1"))
+        self.assertGreaterEqual(backlog, 1024)
+        self.assertFalse(factory.noisy)
+        self.assertEqual(self.get("/readyz")[0], 200)
+        status, body = self.get("/v1/models")
+        self.assertEqual((status, body["data"][0]["id"]), (200, "openclaw"))
+        self.assertTrue(self.is_locked())
+        self.reactor.advance(1.5)
+        self.assertEqual(gateway.uptime_ms(), 1500)
+        self.assertIsNone(gateway.local_state)
+        self.successResultOf(self.stop(gateway))
+        self.assert_closed()
+
+    def test_says_nothing_of_itself(self) -> None:
+        gateway = self.started()
+        self.assertEqual(self.texts(LogLevel.info), [])
+        self.successResultOf(self.stop(gateway))
+        self.assertEqual(self.texts(LogLevel.info), [])
+
+    def test_warnings_are_logged(self) -> None:
+        gateway = self.started({**DOCUMENT, "skills": {}})
+        self.assertEqual(self.texts(LogLevel.warn), ["these settings are accepted and not used: skills"])
+        self.successResultOf(self.stop(gateway))
+
+    def test_dead_store_is_told(self) -> None:
+        gateway = self.started()
+        self.successResultOf(self.stores[0].close())
+        self.assertEqual(list(gateway.failing()), ["store"])
+        self.assertEqual(self.get("/readyz")[0], 503)
+        self.successResultOf(self.stop(gateway))
+
+    def test_endpoints(self) -> None:
+        gateway = self.started(endpoint="tcp:18001:interface=127.0.0.1")
+        self.assertEqual(self.reactor.tcpServers[-1][0], 18001)
+        self.successResultOf(self.stop(gateway))
+        gateway = self.started(endpoint="unix:/x/socket:mode=600")
+        self.assertEqual(self.reactor.unixServers[-1][0], "/x/socket")
+        self.assertEqual(gateway.url, "unix:/x/socket:mode=600")
+        self.successResultOf(self.stop(gateway))
+
+    def test_embedded_model_starts_and_stops(self) -> None:
+        events: list[str] = []
+        self.patch(LocalModel, "start", lambda model: events.append("start"))
+        self.patch(LocalModel, "stop", lambda model: events.append("stop"))
+        gateway = self.started({})
+        self.assertEqual(events, ["start"])
+        self.assertEqual(gateway.local_state, "stopped")
+        self.successResultOf(self.stop(gateway))
+        self.assertEqual(events, ["start", "stop"])
+        self.assertIsNone(gateway.local_state)
+
+
+class ReloadTests(GatewayTestCase):
+    def status_with(self, token: str) -> int:
+        protocol, transport = self.connection()
+        protocol.dataReceived(
+            f"GET /v1/models HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n\r\n".encode()
+        )
+        self.reactor.advance(1)
+        protocol.connectionLost(None)
+        return int(transport.value().split()[1])
+
+    def with_token(self, token: str) -> dict[str, Any]:
+        return {**DOCUMENT, "gateway": {**DOCUMENT["gateway"], "auth": {"token": token}}}
+
+    def test_changed_token_takes_effect(self) -> None:
+        gateway = self.started(self.with_token("first"))
+        self.assertEqual([self.status_with("first"), self.status_with("second")], [200, 401])
+        (self.state_dir / "openclaw.json").write_text(json.dumps(self.with_token("second")))
+        self.reactor.advance(1)
+        self.assertEqual([self.status_with("first"), self.status_with("second")], [401, 200])
+        self.successResultOf(self.stop(gateway))
+
+    def test_options_are_no_change(self) -> None:
+        gateway = self.started(self.with_token("t"), endpoint="tcp:18001", port=None)
+        self.reactor.advance(1)
+        self.assertEqual(self.texts(), [])
+        self.successResultOf(self.stop(gateway))
+        gateway = self.started(self.with_token("t"), bind="lan")
+        self.reactor.advance(1)
+        self.assertEqual(self.texts(), [])
+        self.successResultOf(self.stop(gateway))
+
+    def test_variables_are_read_anew(self) -> None:
+        document = {**self.with_token("${MY_TOKEN}"), "env": {"MY_TOKEN": "first"}}
+        gateway = self.started(document)
+        self.assertEqual(self.status_with("first"), 200)
+        document["env"] = {"MY_TOKEN": "second"}
+        (self.state_dir / "openclaw.json").write_text(json.dumps(document))
+        self.reactor.advance(1)
+        self.assertEqual([self.status_with("first"), self.status_with("second")], [401, 200])
+        self.successResultOf(self.stop(gateway))
+
+
+class CannotStartTests(GatewayTestCase):
+    def test_state_folder_in_the_way(self) -> None:
+        gateway = self.gateway()
+        (self.state_dir / "openclaw.json").unlink()
+        self.state_dir.rmdir()
+        self.state_dir.write_text("")
+        error = self.failureResultOf(Deferred.fromCoroutine(gateway.start()), StartError).value
+        self.assertIn("is not a folder", error.message)
+        self.assertEqual(self.stores, [])
+
+    def test_second_gateway(self) -> None:
+        first = self.started()
+        second = self.gateway()
+        error = self.failureResultOf(Deferred.fromCoroutine(second.start()), StartError).value
+        self.assertEqual(error.exit_code, 78)
+        self.assertIn(f"gateway already running (pid {os.getpid()})", error.message)
+        self.assertTrue(self.is_locked())
+        self.assertEqual(len(self.stores), 1)
+        self.successResultOf(self.stop(first))
+
+    def test_store(self) -> None:
+        self.patch(GatewayStore, "open", lambda *_: fail(StartError("a newer schema")))
+        self.assertEqual(self.refused(self.gateway()).message, "a newer schema")
+
+    def busy(self, error: Any, **options: Any) -> str:
+        def listen(*arguments: Any, **keywords: Any) -> None:
+            raise (
+                error
+                if isinstance(error, Exception) and not isinstance(error, OSError)
+                else CannotListenError("127.0.0.1", 18789, error)
+            )
+
+        self.patch(self.reactor, "listenTCP", listen)
+        self.patch(self.reactor, "listenUNIX", listen)
+        return self.refused(self.gateway(**options)).message
+
+    def test_port(self) -> None:
+        self.assertEqual(
+            self.busy(OSError(errno.EADDRINUSE, "x")),
+            "cannot listen at 127.0.0.1:18789: Address already in use; another program uses it; "
+            "stop that, or choose another port",
+        )
+        self.assertIn("Permission denied; choose a port from 1024 on", self.busy(OSError(errno.EACCES, "x")))
+        self.assertIn("does not have that address", self.busy(OSError(errno.EADDRNOTAVAIL, "x")))
+        self.assertTrue(
+            self.busy(OSError(errno.ENOMEM, "x")).endswith("cannot listen at 127.0.0.1:18789: Cannot allocate memory")
+        )
+
+    def test_held_unix_socket(self) -> None:
+        self.assertEqual(
+            self.busy("Cannot acquire lock", endpoint="unix:/x"),
+            "cannot listen at unix:/x: Cannot acquire lock; another program uses it",
+        )
+
+    def test_endpoint_that_makes_no_sense(self) -> None:
+        self.assertIn("cannot listen at tcp:1:nope=1: ", self.busy(None, endpoint="tcp:1:nope=1"))
+        self.assertIn("cannot listen at unix: ", self.refused(self.gateway(endpoint="unix")).message)
+
+    def test_socket_of_systemd_that_is_not_there(self) -> None:
+        message = self.refused(self.gateway(endpoint="systemd:domain=INET:name=nope")).message
+        self.assertIn("cannot listen at systemd:", message)
+
+    def test_a_bug_closes_everything_too(self) -> None:
+        gateway = self.gateway()
+        self.patch(service_module, "ConfigWatcher", mock.Mock(side_effect=ZeroDivisionError))
+        self.failureResultOf(Deferred.fromCoroutine(gateway.start()), ZeroDivisionError)
+        self.assert_closed()
+        self.assertEqual(gateway.phase(), "draining")
+
+
+class DescriptorLimitTests(TestCase):
+    def setUp(self) -> None:
+        self.set: list[Any] = []
+        self.patch(resource, "getrlimit", lambda which: (10, 20))
+
+    def test_goes_up(self) -> None:
+        self.patch(resource, "setrlimit", lambda which, limits: self.set.append((which, limits)))
+        raise_descriptor_limit()
+        self.assertEqual(self.set, [(resource.RLIMIT_NOFILE, (20, 20))])
+
+    def test_is_up(self) -> None:
+        self.patch(resource, "getrlimit", lambda which: (20, 20))
+        self.patch(resource, "setrlimit", lambda which, limits: self.set.append(limits))
+        raise_descriptor_limit()
+        self.assertEqual(self.set, [])
+
+    def test_may_not(self) -> None:
+        self.patch(resource, "setrlimit", mock.Mock(side_effect=ValueError("exceeds maximum limit")))
+        raise_descriptor_limit()
+
+
+class UsesLocalModelTests(GatewayTestCase):
+    def test_by_the_agents(self) -> None:
+        self.assertFalse(uses_local_model(self.gateway()._plan.config))
+        self.assertTrue(uses_local_model(self.gateway({})._plan.config))
+        entries = {"a": {}, "b": {"model": "local/smollm2-135m"}}
+        document = {**PROVIDER, "agents": {"defaults": {"model": "p/m"}, "entries": entries}}
+        self.assertTrue(uses_local_model(self.gateway(document)._plan.config))
