@@ -33,7 +33,9 @@ The tree is the documentation; what stands in brackets is the HTTP status::
           ├── ProviderRateLimited [429]
           ├── ProviderOverloaded  [503]
           ├── ProviderTimeout     [504]
+          │    └── TransientProviderTimeout
           └── ProviderFailed      [502]
+               └── LastingProviderFailure
 
 Statuses, types and codes are those of the table of errors in C{docs/http-api.md}.  An exception that is
 not in this tree is a bug of the gateway and is answered with 500 C{internal_error}.
@@ -54,9 +56,9 @@ class OpenClawError(Exception):
     @cvar default_code: the C{code} where the raiser gives none.
 
     @ivar message: one sentence for the caller; it never holds a path, a secret or a traceback.
-    @ivar code: the machine-readable C{code}, or L{None}.
-    @ivar param: the field at fault in dotted form (C{messages.0.role}), or L{None}.
-    @ivar retry_after_s: seconds after which a retry may succeed, or L{None}.
+    @ivar code: the machine-readable C{code}, or C{None}.
+    @ivar param: the field at fault in dotted form (C{messages.0.role}), or C{None}.
+    @ivar retry_after_s: seconds after which a retry may succeed, or C{None}.
     @ivar retry_useless: true when no retry of the same request can succeed.
     """
 
@@ -91,7 +93,7 @@ class OpenClawError(Exception):
 
     @property
     def details(self) -> Mapping[str, Any] | None:
-        """Members beyond the common four, or L{None}."""
+        """Members beyond the common four, or C{None}."""
         return None
 
 
@@ -235,6 +237,7 @@ class BodyTimeout(RequestError):
 
     status = 408
     default_code: ClassVar[str | None] = "request_timeout"
+    retry_useless = False
 
 
 class BodyTooLarge(RequestError):
@@ -371,3 +374,15 @@ class ProviderFailed(ProviderError):
 
     default_code: ClassVar[str | None] = "provider_error"
     transient = True
+
+
+class TransientProviderTimeout(ProviderTimeout):
+    """A time limit that is worth another attempt: no connection in time, 408, 504."""
+
+    transient: ClassVar[bool] = True
+
+
+class LastingProviderFailure(ProviderFailed):
+    """A failure that another attempt would meet again: garbage, a redirect, a wrong certificate, a bad URL."""
+
+    transient: ClassVar[bool] = False

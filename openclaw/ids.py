@@ -28,7 +28,7 @@ def normalise_agent_id(text: str) -> str | None:
     """
     Bring an agent id into its one spelling.
 
-    @return: the id in lower case without surrounding blanks, or L{None} if C{text} cannot name an agent.
+    @return: the id in lower case without surrounding blanks, or C{None} if C{text} cannot name an agent.
     """
     candidate = text.strip().lower()
     return candidate if _AGENT_ID.fullmatch(candidate) else None

@@ -26,7 +26,7 @@ RunStatus = Literal["running", "done", "failed", "cancelled", "interrupted"]
 
 
 class Clock(Protocol):
-    """The part of C{IReactorTime} that the gateway uses; L{twisted.internet.task.Clock} in tests."""
+    """The part of C{IReactorTime} that the gateway uses; C{twisted.internet.task.Clock} in tests."""
 
     def seconds(self) -> float:
         """Seconds on a clock of arbitrary origin."""
@@ -56,7 +56,7 @@ class Caller:
 @attrs.frozen
 class Sampling:
     """
-    How the model is to pick its words; L{None} leaves a setting to the provider.
+    How the model is to pick its words; C{None} leaves a setting to the provider.
 
     @ivar stop: at most four texts that end the answer.
     @ivar response_format: the client's C{response_format} object as raw JSON.
@@ -129,7 +129,7 @@ class ResolvedModel:
     @ivar provider_id: the part before the first slash.
     @ivar model_id: the rest, which is the provider's own name for it.
     @ivar context_window: tokens that the model can read, prompt and answer together.
-    @ivar max_tokens: most tokens that one answer may have; L{None} if the configuration does not say.
+    @ivar max_tokens: most tokens that one answer may have; C{None} if the configuration does not say.
     """
 
     ref: str
@@ -161,7 +161,7 @@ class Entry:
     One message of a transcript, append-only.
 
     @ivar id: 32 hexadecimal digits, chosen by whoever appends.
-    @ivar parent_id: the entry before it on its branch; L{None} at a root.
+    @ivar parent_id: the entry before it on its branch; C{None} at a root.
     @ivar run_id: the run that wrote it.
     @ivar message: what was said.
     @ivar stop_reason: on an answer, why it ends.

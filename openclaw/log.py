@@ -1,7 +1,7 @@
 """
 Where log lines go.
 
-Every module has its own L{twisted.logger.Logger}; what is written and where is decided here, once, at start.
+Every module has its own C{twisted.logger.Logger}; what is written and where is decided here, once, at start.
 """
 
 from __future__ import annotations

@@ -130,7 +130,7 @@ class Gateway(Service):
 
     @property
     def local_state(self) -> str | None:
-        """What the embedded model is doing; L{None} if no agent uses it."""
+        """What the embedded model is doing; C{None} if no agent uses it."""
         return self._local.state if self._local is not None else None
 
     # ------------------------------------------------------------------------------------ start
@@ -312,7 +312,9 @@ class Gateway(Service):
         """Let the answers that are being written go out, then close; what takes too long is cut."""
         deadline_s = self._reactor.seconds() + FLUSH_DEADLINE_S
         closed: set[object] = set()
-        while site.open_connections and self._reactor.seconds() < deadline_s:
+        assert self._websockets is not None  # made together with the site
+        self._websockets.close_all()
+        while self._reactor.seconds() < deadline_s and (site.open_connections or self._websockets.open_connections):
             done = [channel for channel in site.open_connections if not channel.requests and channel not in closed]
             closed.update(done)
             for channel in done:

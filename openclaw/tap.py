@@ -1,4 +1,4 @@
-"""C{twistd openclaw}: options and the service, for L{twisted.application.service.ServiceMaker}."""
+"""C{twistd openclaw}: options and the service, for C{ServiceMaker}."""
 
 from __future__ import annotations
 

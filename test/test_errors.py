@@ -24,7 +24,7 @@ TABLE: dict[OpenClawError, tuple[int, str, str | None, bool]] = {
     errors.MissingScope("operator.read"): (403, "forbidden", "missing_scope", True),
     errors.NotFound("m"): (404, "invalid_request_error", "not_found", True),
     errors.MethodNotAllowed("GET, HEAD"): (405, "invalid_request_error", "method_not_allowed", True),
-    errors.BodyTimeout("m"): (408, "invalid_request_error", "request_timeout", True),
+    errors.BodyTimeout("m"): (408, "invalid_request_error", "request_timeout", False),
     errors.BodyTooLarge("m"): (413, "invalid_request_error", "payload_too_large", True),
     errors.UnsupportedMedia("m"): (415, "invalid_request_error", "unsupported_media_type", True),
     errors.LockedOut("m"): (429, "rate_limited", "too_many_auth_failures", False),
@@ -41,7 +41,9 @@ TABLE: dict[OpenClawError, tuple[int, str, str | None, bool]] = {
     errors.ProviderRateLimited("m"): (429, "rate_limit_error", "rate_limit_exceeded", False),
     errors.ProviderOverloaded("m"): (503, "api_error", "provider_overloaded", False),
     errors.ProviderTimeout("m"): (504, "api_error", "timeout", False),
+    errors.TransientProviderTimeout("m"): (504, "api_error", "timeout", False),
     errors.ProviderFailed("m"): (502, "api_error", "provider_error", False),
+    errors.LastingProviderFailure("m"): (502, "api_error", "provider_error", False),
 }
 
 
@@ -59,7 +61,9 @@ class ErrorTests(SynchronousTestCase):
 
     def test_transient(self) -> None:
         transient = {type(error).__name__ for error in TABLE if getattr(error, "transient", False)}
-        self.assertEqual({"ProviderRateLimited", "ProviderOverloaded", "ProviderFailed"}, transient)
+        self.assertEqual(
+            {"ProviderRateLimited", "ProviderOverloaded", "ProviderFailed", "TransientProviderTimeout"}, transient
+        )
 
     def test_what_the_raiser_gives(self) -> None:
         error = errors.InvalidRequest("no", code="c", param="messages.0.role", retry_after_s=2.5)

@@ -11,13 +11,15 @@ from typing import Any
 from unittest import mock
 
 from twisted.internet.defer import CancelledError, Deferred, fail
-from twisted.internet.error import ReactorNotRunning
+from twisted.internet.error import ConnectionDone, ReactorNotRunning
 from twisted.logger import LogLevel
+from twisted.python.failure import Failure
 
 from openclaw import service as service_module
 from openclaw.errors import ConfigError, StartError, StoreError
 from openclaw.service import (
     FLUSH_DEADLINE_S,
+    FLUSH_POLL_S,
     STEP_DEADLINE_S,
     Foreground,
     Gateway,
@@ -165,7 +167,26 @@ class StopTests(GatewayTestCase):
         self.assertFalse(self.is_locked())
 
 
+UPGRADE = (
+    b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+)
+
+
 class FlushTests(GatewayTestCase):
+    def test_websockets_are_told(self) -> None:
+        gateway = self.started()
+        protocol, transport = self.connection()
+        transport.protocol = protocol
+        protocol.dataReceived(UPGRADE)
+        transport.clear()
+        stopping = self.stop(gateway)
+        self.assertIn((1012).to_bytes(2, "big") + b"service restart", transport.value())
+        self.assertNoResult(stopping)
+        transport.protocol.connectionLost(Failure(ConnectionDone()))
+        self.reactor.advance(FLUSH_POLL_S)
+        self.successResultOf(stopping)
+
     def test_idle_connections_are_closed_at_once(self) -> None:
         gateway = self.started()
         protocol, transport = self.connection()

@@ -98,7 +98,7 @@ class Lanes:
         """
         Wait for a place.
 
-        @param session: the session's key; L{None} for a run that shares its session with nobody.
+        @param session: the session's key; C{None} for a run that shares its session with nobody.
         @return: fires with the place; fails with L{Overloaded} if there is no room to wait.  Cancelling it takes
             the run out of the queue, and what it already held goes to the next.
         """

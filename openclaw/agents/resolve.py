@@ -123,7 +123,7 @@ def _choose_agent(config: Config, selection: Selection) -> str:
 
 def _agent_in_model(model: str | None) -> str | None:
     """
-    The agent that a C{model} value names; L{None} for the default one.
+    The agent that a C{model} value names; C{None} for the default one.
 
     @raise ModelNotFound: if it has none of the known forms.
     """

@@ -29,8 +29,8 @@ class RunOutcome:
     How a run ended.
 
     @ivar text: the answer, or as much of it as there was.
-    @ivar reason: why the model stopped; L{None} if the run did not succeed.
-    @ivar error: why the run did not succeed; L{None} if it did.
+    @ivar reason: why the model stopped; C{None} if the run did not succeed.
+    @ivar error: why the run did not succeed; C{None} if it did.
     """
 
     text: str
@@ -42,7 +42,7 @@ class RunOutcome:
 @attrs.define
 class Timings:
     """
-    Milestones of a run in seconds on the gateway's clock; L{None} until they are reached.
+    Milestones of a run in seconds on the gateway's clock; C{None} until they are reached.
 
     @ivar received: the request was complete.
     @ivar admitted: it was let into the queue.

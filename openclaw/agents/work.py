@@ -40,7 +40,7 @@ class Work:
 
     @ivar run: what the surface sees of it.
 
-    @param tip: the entry that the answer is to follow; L{None} if this run's session is not stored.
+    @param tip: the entry that the answer is to follow; C{None} if this run's session is not stored.
     @param lane: left when the run is over.
     """
 
@@ -78,7 +78,7 @@ class Work:
         """
         Start working.
 
-        @param timeout_s: seconds that the run may take from now on; L{None} for no bound.
+        @param timeout_s: seconds that the run may take from now on; C{None} for no bound.
         @param over: called once, when the run has left its lane and before anybody is told its outcome.
         """
         self._began_s = self._clock.seconds()

@@ -24,7 +24,7 @@ class Client:
     @ivar address: its canonical address, for logs; empty on a unix socket.
     @ivar bucket: what limits count it under: the IPv4 address, the IPv6 network of 64 bits, C{loopback}.
     @ivar is_loopback: true if it is on this machine: 127.0.0.0/8, C{::1} or a unix socket.
-    @ivar ip: the parsed address; L{None} on a unix socket.
+    @ivar ip: the parsed address; C{None} on a unix socket.
     """
 
     address: str
@@ -60,7 +60,7 @@ def parse_client(text: str) -> Client | None:
     Read an address.
 
     @param text: an IPv4 or IPv6 address without port; the zone of an IPv6 one (C{%eth0}) is dropped.
-    @return: the client, or L{None} if C{text} is no address.
+    @return: the client, or C{None} if C{text} is no address.
     """
     return _parse(text) if len(text) <= LONGEST_ADDRESS else None
 

@@ -24,7 +24,7 @@ def presented_secret(head: RequestHead) -> bytes | None:
     All that follows the scheme is one secret.  So C{Bearer a, Bearer b}, which a proxy makes of two headers, presents
     the secret C{a, Bearer b}, which is a wrong one.
 
-    @return: the secret as bytes, blanks around it removed, never empty; L{None} if there is no C{Authorization}
+    @return: the secret as bytes, blanks around it removed, never empty; C{None} if there is no C{Authorization}
         header, if it has another scheme or no scheme, or if nothing follows the scheme.
     @raise openclaw.errors.InvalidRequest: for more than one C{Authorization} header.
     """

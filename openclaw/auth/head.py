@@ -22,7 +22,7 @@ class RequestHead:
     @ivar method: the method as sent, C{b"POST"}.
     @ivar path: the path without the query, doubled slashes folded, otherwise as sent.
     @ivar headers: all headers; repeated ones are kept apart.
-    @ivar peer: the address of the TCP peer as text; L{None} on a unix socket.
+    @ivar peer: the address of the TCP peer as text; C{None} on a unix socket.
     @ivar local_tcp: true if the request came in on a TCP port that the gateway bound itself, so neither on a unix
         socket nor on one that systemd passed.
     @ivar loopback_bind: true if that port is bound to a loopback address.
@@ -43,7 +43,7 @@ class RequestHead:
         """
         The value of a header that may be sent once.
 
-        @return: the value without surrounding blanks, or L{None} if the header is absent.
+        @return: the value without surrounding blanks, or C{None} if the header is absent.
         @raise InvalidRequest: if it was sent more than once: two parties could each read another one of them.
         """
         values = self.headers.getRawHeaders(name)

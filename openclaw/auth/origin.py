@@ -176,7 +176,7 @@ def preflight(head: RequestHead, origins: Set[bytes]) -> dict[bytes, bytes] | No
     Answer a browser that asks whether a page may make a request.
 
     @param origins: as for L{cors_headers}.
-    @return: the headers of a 204 answer, or L{None} if this is no preflight from a listed origin; then it is a
+    @return: the headers of a 204 answer, or C{None} if this is no preflight from a listed origin; then it is a
         request like any other.
     @raise InvalidRequest: for more than one C{Origin}.
     """

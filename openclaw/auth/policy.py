@@ -115,7 +115,7 @@ class AccessPolicy:
         """
         Answer a CORS preflight; to be asked before L{authenticate}, as browsers send no credential with it.
 
-        @return: the headers of a 204 answer, or L{None}: go on.
+        @return: the headers of a 204 answer, or C{None}: go on.
         @raise openclaw.errors.InvalidRequest: as L{check_host}, and for more than one C{Origin}.
         @raise openclaw.errors.Forbidden: C{host_not_allowed}.
         """

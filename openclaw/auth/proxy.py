@@ -71,7 +71,7 @@ class TrustedProxies:
         address from the right that is not one of them.
 
         @param forwarded_for: the values of C{X-Forwarded-For}; several of them are one list, in order.
-        @return: the client; L{None} if what stands in its place is no address, or if there is none.
+        @return: the client; C{None} if what stands in its place is no address, or if there is none.
         """
         joined = b",".join(forwarded_for).decode("latin-1")
         for hop in reversed(joined.rsplit(",", MAX_HOPS)[-MAX_HOPS:]):

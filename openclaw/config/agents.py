@@ -53,7 +53,7 @@ class AgentDefaults:
     """
     C{agents.defaults}.
 
-    @ivar model: of agents that have none of their own; L{None} leaves it to the embedded model.
+    @ivar model: of agents that have none of their own; C{None} leaves it to the embedded model.
     @ivar max_concurrent: runs at a time, of all agents together.
     @ivar max_queued: runs that may wait.
     @ivar timeout_seconds: longest run, seconds; 0 means no limit.
@@ -74,7 +74,7 @@ class AgentEntry:
     C{agents.entries.<id>}.
 
     @ivar model: overrides the defaults as a whole, fallbacks included.
-    @ivar timeout_seconds: longest run, seconds; 0 means no limit; L{None} for the defaults'.
+    @ivar timeout_seconds: longest run, seconds; 0 means no limit; C{None} for the defaults'.
     @ivar default: it answers requests that name no agent; the older way to say it.
     """
 
@@ -146,7 +146,7 @@ class AgentsConfig:
     @property
     def default_agent_id(self) -> str | None:
         """
-        The agent that answers requests which name none; L{None} if the configuration leaves that open.
+        The agent that answers requests which name none; C{None} if the configuration leaves that open.
 
         No agent configured: C{main}.  One: that one.  Several: C{agents.defaults.systemAgent.agentId}, else the one
         with C{default: true}.
@@ -163,13 +163,13 @@ class AgentsConfig:
         The model of an agent: its own choice as a whole, else the defaults'.
 
         @param agent_id: normalised.
-        @return: L{None} where neither says anything; then it is the embedded model.
+        @return: C{None} where neither says anything; then it is the embedded model.
         """
         entry = self.entries.get(agent_id)
         return entry.model if entry is not None and entry.model is not None else self.defaults.model
 
     def timeout_for(self, agent_id: str) -> float | None:
-        """The longest run of an agent in seconds, or L{None} if it has no limit."""
+        """The longest run of an agent in seconds, or C{None} if it has no limit."""
         entry = self.entries.get(agent_id)
         own = entry.timeout_seconds if entry is not None else None
         seconds = self.defaults.timeout_seconds if own is None else own

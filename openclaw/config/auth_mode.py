@@ -28,7 +28,7 @@ class EffectiveAuth:
     """
     How callers prove who they are.
 
-    @ivar secret: what they must know, without blanks around it; L{None} in mode C{none} only.
+    @ivar secret: what they must know, without blanks around it; C{None} in mode C{none} only.
     """
 
     mode: Literal["none", "token", "password"]

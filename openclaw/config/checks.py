@@ -1,7 +1,7 @@
 """
 Bounds and forms of single values, as metadata of C{Annotated} types: C{Annotated[int, Between(1, 65535)]}.
 
-Each check gives a phrase that follows the key's name, or L{None}; whoever calls it adds the value
+Each check gives a phrase that follows the key's name, or C{None}; whoever calls it adds the value
 (C{gateway.port: must be between 1 and 65535, got 0}), except where the value may hold a secret.
 """
 
@@ -28,7 +28,7 @@ class Check(Protocol):
     private: ClassVar[bool]
 
     def fault(self, value: object) -> str | None:
-        """What is wrong with the value, or L{None}."""
+        """What is wrong with the value, or C{None}."""
 
 
 @attrs.frozen

@@ -144,7 +144,7 @@ def parse_dotenv(text: str) -> tuple[dict[str, str], tuple[int, ...]]:
 
 
 def _dotenv_value(text: str) -> str | None:
-    """The value that the right side of a line means; L{None} if a quote is left open."""
+    """The value that the right side of a line means; C{None} if a quote is left open."""
     if text[:1] not in ("'", '"'):
         return re.split(r"\s#|^#", text, maxsplit=1)[0].rstrip()
     quote = text[0]

@@ -80,8 +80,8 @@ class AuthConfig:
 
     L{openclaw.config.auth_mode.effective_auth} says what follows from it and the environment.
 
-    @ivar mode: L{None} if it follows from what is set.
-    @ivar rate_limit: L{None} if the defaults apply, which treat loopback mildly.
+    @ivar mode: C{None} if it follows from what is set.
+    @ivar rate_limit: C{None} if the defaults apply, which treat loopback mildly.
     """
 
     mode: AuthMode | None = None
@@ -202,7 +202,7 @@ class GatewayConfig:
     """
     C{gateway}.
 
-    @ivar mode: L{None} means C{local}.
+    @ivar mode: C{None} means C{local}.
     @ivar custom_bind_host: the address of C{bind: "custom"}.
     @ivar trusted_proxies: addresses and networks whose forwarded headers are believed.
     @ivar shutdown_drain_ms: how long runs may go on after a stop was asked for, milliseconds.

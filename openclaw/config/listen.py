@@ -27,9 +27,9 @@ class Listening:
     """
     Where to listen.
 
-    @ivar host: the interface's address; L{None} on a unix socket or one that systemd passed.
+    @ivar host: the interface's address; C{None} on a unix socket or one that systemd passed.
     @ivar port: the TCP port; 0 where there is none or any will do.
-    @ivar description: a Twisted endpoint description that stands for both; L{None} to use them.
+    @ivar description: a Twisted endpoint description that stands for both; C{None} to use them.
     @ivar on_loopback_bind: whether only this machine can reach it.
     """
 

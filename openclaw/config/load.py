@@ -92,7 +92,7 @@ def load_config(path: Path, environ: Mapping[str, str], state_dir: Path | None =
 
 def read_document(path: Path) -> Any:
     """
-    The document as it stands in a configuration file, nothing filled in; L{None} if there is no file.
+    The document as it stands in a configuration file, nothing filled in; C{None} if there is no file.
 
     @raise ConfigError: if it cannot be read or is not JSON5.
     """
@@ -101,7 +101,7 @@ def read_document(path: Path) -> Any:
 
 
 def _read_regular(path: Path, max_bytes: int) -> tuple[bytes, int] | None:
-    """The content and mode of a regular file; L{None} if there is nothing."""
+    """The content and mode of a regular file; C{None} if there is nothing."""
     try:
         # NONBLOCK: opening a named pipe must not wait for its writer
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -151,7 +151,7 @@ def _decode(content: bytes) -> object:
 
 def _syntax_problem(text: str, message: str) -> str:
     """
-    One line for a syntax error: C{line 2, column 4: not valid JSON5: expected comma or "}", found "b"}.
+    One line for a syntax error, such as C{line 2, column 4: not valid JSON5: expected comma or "]", found "b"}.
 
     pyjson5 tells the place as C{near N}, the count of characters up to and with the one at fault, in the text.
     """

@@ -53,7 +53,7 @@ class ModelConfig:
     @ivar api: overrides the provider's.
     @ivar base_url: overrides the provider's; not available yet.
     @ivar context_window: tokens that it can read, prompt and answer together.
-    @ivar max_tokens: most tokens of one answer; L{None} if not said.
+    @ivar max_tokens: most tokens of one answer; C{None} if not said.
     @ivar input: kinds of content that it takes.
     """
 
@@ -84,7 +84,7 @@ class ProviderConfig:
     @ivar api_key: sent as bearer token.  One that lacks its environment variable says so in C{missing}.
     @ivar auth: how C{api_key} came about; what we can send is the same for the first two.
     @ivar headers: sent with every request.
-    @ivar timeout_seconds: longest silence of the server, seconds; L{None} for the defaults.
+    @ivar timeout_seconds: longest silence of the server, seconds; C{None} for the defaults.
     @ivar max_tokens: most tokens of one answer, for models that don't say it themselves.
     """
 
@@ -119,7 +119,7 @@ class LocalModelConfig:
     @ivar model: name of known weights.
     @ivar context_tokens: tokens of one conversation, prompt and answer together.
     @ivar parallel: conversations at a time.
-    @ivar threads: threads of the model's process; L{None} leaves it to the number of cores.
+    @ivar threads: threads of the model's process; C{None} leaves it to the number of cores.
     """
 
     path: Text | None = None

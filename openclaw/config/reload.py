@@ -34,7 +34,7 @@ Fingerprint = tuple[int, int, int]
 """Time of change in nanoseconds, size and inode."""
 
 ReadInThread = Callable[..., "Deferred[Any]"]
-"""Calls a function with arguments in a thread, as L{twisted.internet.threads.deferToThread} does."""
+"""Calls a function with arguments in a thread, as C{deferToThread} does."""
 
 
 class LiveConfig:

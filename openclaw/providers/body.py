@@ -48,7 +48,7 @@ def connection_of(transport: Any) -> Any:
     This is the one place that reads a private attribute: the library gives the body a proxy that can pause and
     close, and neither abort nor tell of the end of a read.
 
-    @return: the connection, or L{None} if it is gone or the transport is not that proxy.
+    @return: the connection, or C{None} if it is gone or the transport is not that proxy.
     """
     return getattr(transport, "_producer", None)
 
@@ -144,7 +144,7 @@ class BodyReceiver(Protocol):
 
         Cancelling aborts the connection.
 
-        @return: fires with the bytes, with L{None} at the end of the body, or fails with L{ProviderFailed} if the
+        @return: fires with the bytes, with C{None} at the end of the body, or fails with L{ProviderFailed} if the
             body was cut off or L{ProviderTimeout} if it stopped coming.
         """
         if self._pieces:

@@ -13,7 +13,7 @@ import re
 import time
 from collections.abc import Iterable, Mapping
 from email.utils import parsedate_to_datetime
-from typing import Any, ClassVar
+from typing import Any
 
 import msgspec
 from OpenSSL.SSL import Error as TLSError
@@ -39,6 +39,7 @@ from twisted.web.http_headers import Headers
 
 from openclaw.errors import (
     ContextTooLong,
+    LastingProviderFailure,
     OpenClawError,
     ProviderAuthFailed,
     ProviderFailed,
@@ -46,7 +47,7 @@ from openclaw.errors import (
     ProviderQuota,
     ProviderRateLimited,
     ProviderRejected,
-    ProviderTimeout,
+    TransientProviderTimeout,
 )
 
 MAX_TEXT_CHARACTERS = 500
@@ -79,18 +80,6 @@ _CONTEXT_PHRASES = ("maximum context length", "exceeds the available context siz
 """What servers write that have no code for it: vLLM, old llama.cpp, Anthropic's gateway."""
 
 
-class TransientProviderTimeout(ProviderTimeout):
-    """A time limit that is worth another attempt: no connection in time, 408, 504."""
-
-    transient: ClassVar[bool] = True
-
-
-class LastingProviderFailure(ProviderFailed):
-    """A failure that another attempt would meet again: garbage, a redirect, a wrong certificate, a bad URL."""
-
-    transient: ClassVar[bool] = False
-
-
 def clean_text(text: str, secrets: Iterable[str] = ()) -> str:
     """
     Make a provider's text fit to be passed on.
@@ -113,7 +102,7 @@ def retry_after_s(headers: Headers) -> float | None:
 
     A date is counted from the response's own C{Date}, so that a wrong clock on either side does no harm.
 
-    @return: seconds, at least 0, or L{None} if nothing usable is said.
+    @return: seconds, at least 0, or C{None} if nothing usable is said.
     """
     millis = _number(headers.getRawHeaders("retry-after-ms", [""])[-1])
     if millis is not None:

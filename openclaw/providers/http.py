@@ -112,7 +112,7 @@ class ProviderAgent:
     def request(
         self, method: bytes, uri: bytes, headers: Headers | None = None, bodyProducer: IBodyProducer | None = None
     ) -> Deferred[IResponse]:
-        """See L{IAgent.request}."""
+        """See C{IAgent.request}."""
         headers = Headers() if headers is None else headers.copy()
         headers.setRawHeaders(b"Accept-Encoding", [b"identity"])
         return self._agent.request(method, uri, headers, bodyProducer)

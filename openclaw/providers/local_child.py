@@ -141,7 +141,7 @@ def leave_at_end_of(stream: BinaryIO, leave: Callable[[int], object]) -> None:
     """
     Block until C{stream} ends, then leave.
 
-    @param leave: L{os._exit}: the server's own end waits for its open connections, which may take for ever.
+    @param leave: C{os._exit}: the server's own end waits for its open connections, which may take for ever.
     """
     while stream.read(4096):
         pass

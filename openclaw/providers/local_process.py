@@ -32,8 +32,7 @@ from twisted.internet.defer import CancelledError, Deferred, fail, succeed
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
-from openclaw.errors import StartError
-from openclaw.providers.failures import LastingProviderFailure
+from openclaw.errors import LastingProviderFailure, StartError
 from openclaw.providers.local_child import NOT_INSTALLED
 from openclaw.providers.local_spawn import (
     BASE_RSS_BYTES,
@@ -121,9 +120,9 @@ class _Child:
     The machine's memory and its deeds.
 
     @ivar failures: failures in a row.
-    @ivar failure: why callers need not wait, in one clear sentence; L{None} while there is hope.
+    @ivar failure: why callers need not wait, in one clear sentence; C{None} while there is hope.
     @ivar killed_for: why we killed the child ourselves.
-    @ivar url: where the child serves; L{None} while it does not.
+    @ivar url: where the child serves; C{None} while it does not.
     @ivar timers: the timers of the present state, cancelled when it is left.
     """
 
@@ -458,7 +457,7 @@ class LocalModel:
 
     @property
     def pid(self) -> int | None:
-        """Process id of the child; L{None} while there is none."""
+        """Process id of the child; C{None} while there is none."""
         process = self._child.process
         return process.pid if process is not None else None
 

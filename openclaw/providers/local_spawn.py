@@ -59,8 +59,8 @@ class LocalSettings:
     @ivar alias: the model's name at the child.
     @ivar context_tokens: tokens of one conversation, prompt and answer together.
     @ivar parallel: conversations that are answered at the same time; more of them wait.
-    @ivar threads: threads that compute; L{None} for one per processor that this process may use, at most 4.
-    @ivar max_rss_bytes: resident memory over which the child is started anew; L{None} for L{BASE_RSS_BYTES} and
+    @ivar threads: threads that compute; C{None} for one per processor that this process may use, at most 4.
+    @ivar max_rss_bytes: resident memory over which the child is started anew; C{None} for L{BASE_RSS_BYTES} and
         twice the weights' size, as they may be held once mapped and once repacked for the processor.
     """
 
@@ -110,7 +110,7 @@ def child_environment(environ: Mapping[str, str], search_path: list[str]) -> dic
 
 
 def resident_bytes(pid: int) -> int | None:
-    """The resident memory of a process by C{/proc}; L{None} where that cannot be read."""
+    """The resident memory of a process by C{/proc}; C{None} where that cannot be read."""
     try:
         status = Path(f"/proc/{pid}/status").read_text()
     except OSError:
@@ -179,7 +179,7 @@ class ChildProcess(ProcessProtocol):
 
     @property
     def pid(self) -> int | None:
-        """Process id; L{None} before the start and after the end."""
+        """Process id; C{None} before the start and after the end."""
         return self._process.pid if self._process is not None else None
 
     def close_stdin(self) -> None:
@@ -223,7 +223,7 @@ class ChildProcess(ProcessProtocol):
 
 
 def _member(text: str, name: str) -> str | None:
-    """A text member of a JSON object; L{None} if there is none."""
+    """A text member of a JSON object; C{None} if there is none."""
     try:
         value = json.loads(text)[name]
     except (ValueError, TypeError, KeyError):

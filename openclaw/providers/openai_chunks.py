@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from openclaw.errors import OpenClawError
+from openclaw.errors import LastingProviderFailure, OpenClawError
 from openclaw.events import (
     ProviderEvent,
     ProviderFinished,
@@ -24,7 +24,7 @@ from openclaw.events import (
     ToolCallDelta,
 )
 from openclaw.messages import FinishReason, Usage
-from openclaw.providers.failures import LastingProviderFailure, error_of_event
+from openclaw.providers.failures import error_of_event
 
 _FINISH_REASONS: dict[str, FinishReason] = {
     "stop": "stop",
@@ -256,7 +256,7 @@ class ChunkReader:
 
         Servers cut texts between the two C{\\u} escapes of one character.  The halves are joined over two chunks.
 
-        @return: the chunk, or L{None} after noting that the payload is garbage.
+        @return: the chunk, or C{None} after noting that the payload is garbage.
         """
         if payload.strip() == b"[DONE]":
             self.over = True

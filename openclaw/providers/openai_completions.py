@@ -21,12 +21,12 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.web.iweb import IResponse
 
 from openclaw._version import __version__
-from openclaw.errors import OpenClawError, ProviderError, ProviderFailed
+from openclaw.errors import LastingProviderFailure, OpenClawError, ProviderError, ProviderFailed
 from openclaw.events import ProviderEvent
 from openclaw.interfaces import Clock, ModelRequest
 from openclaw.messages import Message
 from openclaw.providers.body import BodyReceiver, receive
-from openclaw.providers.failures import LastingProviderFailure, error_of_answer
+from openclaw.providers.failures import error_of_answer
 from openclaw.providers.http import RequestURL, post, ready_url, request_headers
 from openclaw.providers.openai_chunks import ChunkReader
 from openclaw.providers.sse import MAX_EVENT_BYTES, SseParser
@@ -51,7 +51,7 @@ class Endpoint:
 
     @ivar base_url: what C{/chat/completions} is added to.  A user and password in it are sent as basic
         authentication where there is no key.
-    @ivar api_key: sent as a bearer token; L{None} for none.
+    @ivar api_key: sent as a bearer token; C{None} for none.
     @ivar headers: further headers; they beat the ones that are made here.
     @ivar first_byte_timeout_s: seconds from the start of a call to the head of its answer.
     @ivar idle_timeout_s: longest gap within an answer, in seconds.
@@ -104,7 +104,7 @@ class CompletionStream:
         request: ModelRequest,
     ) -> None:
         """
-        @param address: made of the endpoint; L{None} if its base URL is none.
+        @param address: made of the endpoint; C{None} if its base URL is none.
         """
         self._endpoint = endpoint
         self._address = address
@@ -296,7 +296,7 @@ class Address:
 
 
 def _address_of(endpoint: Endpoint) -> Address | None:
-    """The address of an endpoint, or L{None} if its base URL is none."""
+    """The address of an endpoint, or C{None} if its base URL is none."""
     headers = {
         "Content-Type": "application/json",
         "Accept": "text/event-stream",
@@ -325,7 +325,7 @@ def encode_request(request: ModelRequest) -> bytes:
     """
     Write a call as the JSON body of C{POST /chat/completions}.
 
-    Settings that are L{None} are left out.  The token limit is C{max_completion_tokens}.
+    Settings that are C{None} are left out.  The token limit is C{max_completion_tokens}.
     """
     sampling = request.sampling
     body: dict[str, Any] = {

@@ -46,7 +46,7 @@ class Catalog:
     ) -> None:
         """
         @param current_config: gives the configuration that counts now.
-        @param local: the embedded model, or L{None} if it does not run.
+        @param local: the embedded model, or C{None} if it does not run.
         """
         self._current_config = current_config
         self._http_client = http_client

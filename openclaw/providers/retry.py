@@ -35,7 +35,7 @@ class Retries:
 
     def __init__(self, clock: Clock, random: Callable[[], float]) -> None:
         """
-        @param random: gives numbers from 0 to below 1, such as L{random.Random.random}.
+        @param random: gives numbers from 0 to below 1, such as C{random.Random().random}.
         """
         self._clock = clock
         self._random = random
@@ -47,7 +47,7 @@ class Retries:
         Decide after a failed attempt that gave no output.
 
         @param error: why it failed.  Its C{retry_after_s} is a lower bound of the delay.
-        @return: seconds to wait before the next attempt, or L{None} if C{error} is final.
+        @return: seconds to wait before the next attempt, or C{None} if C{error} is final.
         """
         if not (isinstance(error, ProviderError) and error.transient) or self._retries >= len(DELAYS_S):
             return None

@@ -52,7 +52,7 @@ _GGUF_MAGIC = b"GGUF"
 _TEMPORARY_PREFIX = ".pull-"
 
 Progress = Callable[[int, int | None], None]
-"""Told the bytes that are done and those of the whole, or L{None} where that is unknown."""
+"""Told the bytes that are done and those of the whole, or C{None} where that is unknown."""
 
 
 @attrs.frozen

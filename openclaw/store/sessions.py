@@ -61,7 +61,7 @@ def list_sessions(connection: sqlite3.Connection, agent_id: str | None, limit: i
     """
     The sessions last written, newest first.
 
-    @param agent_id: only those of this agent; L{None} for all.
+    @param agent_id: only those of this agent; C{None} for all.
     @raise InvalidRequest: if C{limit} is out of range.
     """
     check_limit(limit)

@@ -28,6 +28,7 @@ from twisted.web.http_headers import Headers
 
 from openclaw.errors import (
     ContextTooLong,
+    LastingProviderFailure,
     OpenClawError,
     ProviderAuthFailed,
     ProviderFailed,
@@ -35,11 +36,10 @@ from openclaw.errors import (
     ProviderQuota,
     ProviderRateLimited,
     ProviderRejected,
+    TransientProviderTimeout,
 )
 from openclaw.providers.failures import (
     NETWORK_ERRORS,
-    LastingProviderFailure,
-    TransientProviderTimeout,
     clean_text,
     error_of_answer,
     error_of_event,

@@ -16,9 +16,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.iweb import IPolicyForHTTPS, IResponse
 from zope.interface import implementer
 
-from openclaw.errors import ProviderFailed, ProviderTimeout
+from openclaw.errors import LastingProviderFailure, ProviderFailed, ProviderTimeout, TransientProviderTimeout
 from openclaw.providers.body import receive
-from openclaw.providers.failures import LastingProviderFailure, TransientProviderTimeout
 from openclaw.providers.http import (
     BytesBody,
     ready_url,

@@ -7,10 +7,9 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from openclaw.errors import ProviderFailed, ProviderRateLimited
+from openclaw.errors import LastingProviderFailure, ProviderFailed, ProviderRateLimited
 from openclaw.events import ProviderFinished, ProviderUsage, ReasoningDelta, TextDelta, ToolCallDelta
 from openclaw.messages import Usage
-from openclaw.providers.failures import LastingProviderFailure
 from openclaw.providers.openai_chunks import ChunkReader
 from test.providers.http_fakes import chunk, text, usage
 

@@ -15,17 +15,18 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from openclaw.errors import (
     ContextTooLong,
+    LastingProviderFailure,
     ProviderAuthFailed,
     ProviderFailed,
     ProviderOverloaded,
     ProviderRateLimited,
     ProviderRejected,
     ProviderTimeout,
+    TransientProviderTimeout,
 )
 from openclaw.events import ProviderFinished, ProviderUsage, ReasoningDelta, TextDelta, ToolCallDelta
 from openclaw.interfaces import ModelRequest, Sampling
 from openclaw.messages import Message, ToolCall, Usage
-from openclaw.providers.failures import LastingProviderFailure, TransientProviderTimeout
 from openclaw.providers.openai_completions import Endpoint, OpenAICompletionsProvider, encode_request
 from openclaw.providers.sse import MAX_EVENT_BYTES
 from test.providers.http_fakes import DONE, REQUEST, Call, Peer, Upstream, chunk, event, text, usage

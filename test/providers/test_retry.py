@@ -7,6 +7,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from openclaw.errors import (
     ContextTooLong,
+    LastingProviderFailure,
     OpenClawError,
     ProviderAuthFailed,
     ProviderFailed,
@@ -15,8 +16,8 @@ from openclaw.errors import (
     ProviderRateLimited,
     ProviderRejected,
     ProviderTimeout,
+    TransientProviderTimeout,
 )
-from openclaw.providers.failures import LastingProviderFailure, TransientProviderTimeout
 from openclaw.providers.retry import Retries
 
 FAILED = ProviderFailed("reset")
