@@ -180,6 +180,14 @@ class Work:
         else:
             error = error or OpenClawError("internal error")
             reason = None
+            if not isinstance(error, RunCancelled):
+                log.info(
+                    "run {run_id} on {model} failed: {code}: {reason}",
+                    run_id=self.run.id,
+                    model=self._record.model_ref,
+                    code=error.code,
+                    reason=error.message,
+                )
             self.run.events.end((RunFailed(error, self._turn.produced_output),))
         self._lane.leave()
         self._over()

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred, fail
+from twisted.logger import LogEvent, LogLevel, formatEvent, globalLogPublisher
 
 from openclaw.agents import work as work_module
 from openclaw.agents.run import MAX_WAITING_BATCHES
@@ -66,6 +67,21 @@ class EndTests(BenchTestCase):
         usage = self.record().usage
         self.assertTrue(usage.estimated and usage.prompt_tokens > 100)
         self.assertEqual(2, usage.completion_tokens)
+
+    def test_failures_are_logged_and_cancellations_are_not(self) -> None:
+        told: list[LogEvent] = []
+        globalLogPublisher.addObserver(told.append)
+        self.addCleanup(globalLogPublisher.removeObserver, told.append)
+        self.provider.enqueue(ProviderAuthFailed("no such key"))
+        failed = self.bench.start("u").run
+        cancelled = self.bench.start("u").run
+        assert failed is not None and cancelled is not None
+        cancelled.cancel()
+        self.bench.clock.advance(0)
+        self.assertEqual(
+            [f"run {failed.id} on {self.records()[0].model_ref} failed: provider_auth_failed: no such key"],
+            [formatEvent(event) for event in told if event.get("log_level") is LogLevel.info],
+        )
 
     def test_error_after_output(self) -> None:
         self.provider.enqueue([TextDelta("par"), TextDelta("tial")], ProviderFailed("cut off"))
