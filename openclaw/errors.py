@@ -46,6 +46,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
+EXIT_CONFIG = 78
+"""Exit status (C{EX_CONFIG} of sysexits): a supervisor must not start us again before somebody changed something."""
+
 
 class OpenClawError(Exception):
     """
@@ -116,7 +119,7 @@ class StartError(OpenClawError):
     """
     The gateway cannot start.
 
-    @ivar exit_code: exit status of the process; 78 (C{EX_CONFIG}) where a supervisor must not try again.
+    @ivar exit_code: exit status of the process; L{EXIT_CONFIG} where a supervisor must not try again.
     """
 
     default_code: ClassVar[str | None] = "start_failed"

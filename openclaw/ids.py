@@ -87,19 +87,6 @@ def client_session_key(text: str, agent_id: str, source: str) -> SessionKey:
     return SessionKey(agent_id, rest)
 
 
-def parse_session_key(text: str) -> SessionKey:
-    """
-    Parse a full session key that the gateway itself wrote.
-
-    @raise ValueError: if it is none.
-    """
-    prefix, _, tail = text.partition(":")
-    agent_id, separator, rest = tail.partition(":")
-    if prefix != "agent" or not separator or not rest or normalise_agent_id(agent_id) != agent_id:
-        raise ValueError(f"not a session key: {text!r}")
-    return SessionKey(agent_id, rest)
-
-
 def new_run_id(prefix: str = "chatcmpl") -> str:
     """A new run id, which is the response's C{id} too: C{<prefix>_<uuid>}."""
     return f"{prefix}_{uuid.uuid4()}"

@@ -7,7 +7,7 @@ is described here and given to its constructor by L{openclaw.service}.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, Literal, Protocol, Self
 
@@ -29,7 +29,11 @@ class Clock(Protocol):
     """The part of C{IReactorTime} that the gateway uses; C{twisted.internet.task.Clock} in tests."""
 
     def seconds(self) -> float:
-        """Seconds on a clock of arbitrary origin."""
+        """
+        Seconds since 1970, as Twisted's reactors have it; stored times are made of it.
+
+        It is the system's clock and jumps when somebody sets that.
+        """
 
     def callLater(self, delay: float, callable: Any, *args: Any, **kw: Any) -> IDelayedCall:  # noqa: A002
         """Call something after C{delay} seconds."""
@@ -251,7 +255,3 @@ class HealthSource(Protocol):
 
     def failing(self) -> Sequence[str]:
         """Names of the parts that keep the gateway from being ready."""
-
-
-Json = Mapping[str, Any]
-"""A decoded JSON object."""

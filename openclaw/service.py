@@ -37,7 +37,6 @@ from openclaw.agents.runs import Runs
 from openclaw.auth.policy import AccessPolicy
 from openclaw.config.describe import describe, exit_status
 from openclaw.config.lock import StateLock
-from openclaw.config.models import LOCAL_PROVIDER
 from openclaw.config.paths import ensure_state_dir
 from openclaw.config.plan import Plan
 from openclaw.config.reload import ConfigWatcher, LiveConfig
@@ -80,7 +79,7 @@ log = Logger()
 def uses_local_model(config: Config) -> bool:
     """Whether an agent of a configuration is served by the embedded model."""
     refs = [agent_model_ref(config, agent_id) for agent_id in config.agents.agent_ids]
-    return any(ref.partition("/")[0] == LOCAL_PROVIDER for ref in refs)
+    return config.models.local_ref in refs
 
 
 class Gateway(Service):
@@ -127,11 +126,6 @@ class Gateway(Service):
     def failing(self) -> Sequence[str]:
         """The parts without which no request can be served."""
         return [] if self._store is None or self._store.alive else ["store"]
-
-    @property
-    def local_state(self) -> str | None:
-        """What the embedded model is doing; C{None} if no agent uses it."""
-        return self._local.state if self._local is not None else None
 
     # ------------------------------------------------------------------------------------ start
 
@@ -181,7 +175,7 @@ class Gateway(Service):
             self._reactor,
             self._in_thread,
             state_dir=self._plan.paths.state_dir,
-            started_with=self._plan.loaded.config,
+            as_run=self._plan.options.applied_to,
         )
         self._watcher.startService()
         if self._local is not None:

@@ -80,7 +80,9 @@ class ErrorTests(SynchronousTestCase):
         self.assertEqual("a: x; b: y", error.message)
 
     def test_start_error(self) -> None:
-        self.assertEqual([1, 78], [errors.StartError("m").exit_code, errors.StartError("m", 78).exit_code])
+        self.assertEqual(
+            [1, 78], [errors.StartError("m").exit_code, errors.StartError("m", errors.EXIT_CONFIG).exit_code]
+        )
 
     def test_unauthorized_may_be_answered_late(self) -> None:
         self.assertEqual(

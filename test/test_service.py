@@ -40,7 +40,6 @@ class StartTests(GatewayTestCase):
         self.assertTrue(self.is_locked())
         self.reactor.advance(1.5)
         self.assertEqual(gateway.uptime_ms(), 1500)
-        self.assertIsNone(gateway.local_state)
         self.successResultOf(self.stop(gateway))
         self.assert_closed()
 
@@ -77,10 +76,8 @@ class StartTests(GatewayTestCase):
         self.patch(LocalModel, "stop", lambda model: events.append("stop"))
         gateway = self.started({})
         self.assertEqual(events, ["start"])
-        self.assertEqual(gateway.local_state, "stopped")
         self.successResultOf(self.stop(gateway))
         self.assertEqual(events, ["start", "stop"])
-        self.assertIsNone(gateway.local_state)
 
 
 class ReloadTests(GatewayTestCase):
@@ -113,6 +110,19 @@ class ReloadTests(GatewayTestCase):
         self.reactor.advance(1)
         self.assertEqual(self.texts(), [])
         self.successResultOf(self.stop(gateway))
+
+    def test_options_are_applied_to_edits(self) -> None:
+        """A file that only works with the options of the command line is not complained of at each edit."""
+        document = {**DOCUMENT, "gateway": {**DOCUMENT["gateway"], "bind": "lan", "auth": {"mode": "none"}}}
+        for options in ({"bind": "loopback"}, {"endpoint": "unix:/x/socket"}):
+            gateway = self.started(document, **options)
+            self.reactor.advance(1)
+            edited = {**document, "gateway": {**document["gateway"], "port": 5}}
+            (self.state_dir / "openclaw.json").write_text(json.dumps(edited))
+            self.reactor.advance(1)
+            self.assertEqual(self.texts(), ["config change: applied: nothing; needs a restart: gateway.port"])
+            self.successResultOf(self.stop(gateway))
+            self.logged.clear()
 
     def test_variables_are_read_anew(self) -> None:
         document = {**self.with_token("${MY_TOKEN}"), "env": {"MY_TOKEN": "first"}}
@@ -223,3 +233,5 @@ class UsesLocalModelTests(GatewayTestCase):
         entries = {"a": {}, "b": {"model": "local/smollm2-135m"}}
         document = {**PROVIDER, "agents": {"defaults": {"model": "p/m"}, "entries": entries}}
         self.assertTrue(uses_local_model(self.gateway(document)._plan.config))
+        document = {"agents": {"defaults": {"model": "local/other"}}}
+        self.assertFalse(uses_local_model(self.gateway(document)._plan.config))

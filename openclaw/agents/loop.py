@@ -11,11 +11,14 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import attrs
 
-from openclaw.errors import ProviderError, ProviderFailed
+from openclaw.errors import LastingProviderFailure, ProviderError, ProviderFailed
 from openclaw.events import ProviderEvent, ProviderFinished, ReasoningDelta, TextDelta, ToolCallDelta
 from openclaw.interfaces import ModelRequest, ProviderStream, ResolvedModel
 from openclaw.messages import FinishReason, ToolCall, Usage, estimate_tokens
 from openclaw.providers.retry import Retries
+
+MAX_KEPT_CHARACTERS = 16 * 1024 * 1024
+"""Most that is kept of one answer, reasoning and calls included; only a broken server writes as much."""
 
 Delta = TextDelta | ReasoningDelta | ToolCallDelta
 """What a model call tells on its way."""
@@ -33,16 +36,26 @@ class ModelTurn:
     What came out of a model so far; complete once L{reason} is set.
 
     @ivar reason: why the model stopped.
-    @ivar usage: as the provider counted.
+    @ivar usage: of this attempt, as the provider counted.
     @ivar produced_output: whether anything of the answer has been told.
+    @param keeps_text: whether text and reasoning are kept, and not only their length: who streams an answer that is
+        not stored has no use for it, and a client that is slow to read it must not cost its memory.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, keeps_text: bool = True) -> None:
+        self._keeps_text = keeps_text
+        self._characters = 0
+        self._kept = 0
         self._text: list[str] = []
+        self._reasoning: list[str] = []
         self._calls: dict[int, _CallPieces] = {}
         self.reason: FinishReason | None = None
         self.usage: Usage | None = None
         self.produced_output = False
+        # Whether the provider has said anything in this attempt.
+        self._is_heard = False
+        # What the provider counted for attempts that failed.
+        self._earlier_usage = Usage()
 
     @property
     def text(self) -> str:
@@ -50,23 +63,30 @@ class ModelTurn:
         return "".join(self._text)
 
     @property
+    def reasoning(self) -> str:
+        """The model's reasoning so far."""
+        return "".join(self._reasoning)
+
+    @property
     def tool_calls(self) -> tuple[ToolCall, ...]:
         """The calls so far, in their order."""
         return tuple(ToolCall(call.id, call.name, "".join(call.arguments)) for _, call in sorted(self._calls.items()))
 
     def restart(self) -> None:
-        """Forget what an attempt that told nothing has noted."""
+        """Forget what an attempt that told nothing has noted, but not what it cost."""
+        if self.usage is not None:
+            self._earlier_usage += self.usage
         self.reason = None
         self.usage = None
+        self._is_heard = False
 
     def take(self, batch: Sequence[ProviderEvent]) -> Sequence[Delta]:
         """Note a batch; returns what of it is to be told."""
+        self._is_heard = True
         deltas: list[Delta] = []
         for event in batch:
-            if isinstance(event, TextDelta):
-                self._text.append(event.text)
-                deltas.append(event)
-            elif isinstance(event, ReasoningDelta):
+            if isinstance(event, TextDelta | ReasoningDelta):
+                self._take_text(event)
                 deltas.append(event)
             elif isinstance(event, ToolCallDelta):
                 self._take_call(event)
@@ -79,19 +99,39 @@ class ModelTurn:
             self.produced_output = True
         return deltas
 
+    def _take_text(self, event: TextDelta | ReasoningDelta) -> None:
+        self._characters += len(event.text)
+        if self._keeps_text:
+            self._check_room(len(event.text))
+            (self._text if isinstance(event, TextDelta) else self._reasoning).append(event.text)
+
+    def _check_room(self, characters: int) -> None:
+        self._kept += characters
+        if self._kept > MAX_KEPT_CHARACTERS:
+            raise LastingProviderFailure("the provider's answer does not end; it is over 16 million characters")
+
     def _take_call(self, event: ToolCallDelta) -> None:
+        self._characters += len(event.arguments)
+        self._check_room(len(event.arguments))
         call = self._calls.setdefault(event.index, _CallPieces())
         call.id = event.id or call.id
         call.name = event.name or call.name
         call.arguments.append(event.arguments)
 
     def usage_or_estimate(self, request: ModelRequest) -> Usage:
-        """What the call cost; from the length of the texts where the provider gave no figures."""
+        """
+        What the attempts cost together.
+
+        Where the provider gave no figures the last one is taken from the length of the texts; it cost nothing if the
+        provider never said a word.
+        """
         if self.usage is not None:
-            return self.usage
+            return self._earlier_usage + self.usage
+        if not self._is_heard:
+            return self._earlier_usage
         prompt = sum(len(message.text) for message in request.messages)
-        written = sum(map(len, self._text)) + sum(len(call.arguments) for call in self.tool_calls)
-        return Usage(estimate_tokens(prompt), estimate_tokens(written), estimated=True)
+        written = estimate_tokens(self._characters)
+        return self._earlier_usage + Usage(estimate_tokens(prompt), written, estimated=True)
 
 
 @attrs.frozen

@@ -17,10 +17,7 @@ from twisted.internet.defer import Deferred, succeed
 from openclaw.agents.resolve import Target
 from openclaw.errors import OpenClawError, RunCancelled
 from openclaw.events import RunEvent
-from openclaw.messages import FinishReason, Usage
-
-MAX_WAITING_BATCHES = 2
-"""Batches that wait for the reader before the run itself waits; one batch is at most one network read."""
+from openclaw.messages import FinishReason, ToolCall, Usage
 
 
 @attrs.frozen
@@ -30,13 +27,20 @@ class RunOutcome:
 
     @ivar text: the answer, or as much of it as there was.
     @ivar reason: why the model stopped; C{None} if the run did not succeed.
+    @ivar usage: summed over all model calls of the run.
     @ivar error: why the run did not succeed; C{None} if it did.
+    @ivar reasoning: the model's reasoning, where the provider shows it, or as much of it as there was.
+    @ivar tool_calls: the calls of the answer; none if the run did not succeed.
+    @ivar produced_output: whether text, reasoning or a tool call had been told before the end.
     """
 
     text: str
     reason: FinishReason | None
     usage: Usage
     error: OpenClawError | None = None
+    reasoning: str = ""
+    tool_calls: tuple[ToolCall, ...] = ()
+    produced_output: bool = False
 
 
 @attrs.define
@@ -98,12 +102,12 @@ class RunEvents:
 
     async def put(self, batch: Sequence[RunEvent]) -> None:
         """
-        Hand a batch over; waits while the reader is behind.
+        Hand a batch over; waits until the reader has taken it, so that no second one is read meanwhile.
 
         Cancelling the wait is harmless: the batch stays handed over.
         """
         self.put_now(batch)
-        if len(self._batches) > MAX_WAITING_BATCHES and not self._closed:
+        if self._batches:
             self._writer = Deferred()
             try:
                 await self._writer
@@ -138,7 +142,7 @@ class Run:
 
     @ivar id: the run's id.
     @ivar target: who serves it.
-    @ivar events: its batches of events.
+    @ivar events: its batches of events; to be read to their end or closed, else the run waits for its deadline.
     @ivar timings: its milestones.
     """
 
@@ -167,6 +171,7 @@ class Run:
     def conclude(self, outcome: RunOutcome) -> None:
         """Tell those who wait for L{done}; for whoever does the run's work, once."""
         self._outcome = outcome
+        self._stop = _nothing_to_stop
         waiters, self._waiters = self._waiters, []
         for waiter in waiters:
             # Those who gave up waiting have had their CancelledError; such a Deferred takes one more result.
@@ -179,3 +184,7 @@ class Run:
         What was produced is kept as an answer that was cut off.  Harmless when the run is over.
         """
         self._stop(RunCancelled("the run was cancelled"))
+
+
+def _nothing_to_stop(error: OpenClawError) -> None:
+    """What L{Run.cancel} does once the run is over."""

@@ -20,13 +20,15 @@ from twisted.python.failure import Failure
 
 from openclaw.agents.context import build_context
 from openclaw.agents.lanes import LaneLimits, Lanes, Place
+from openclaw.agents.loop import ModelTurn
 from openclaw.agents.placement import Append, place
 from openclaw.agents.prompt import system_prompt
 from openclaw.agents.resolve import Selection, Target, resolve
 from openclaw.agents.run import Run, Timings
+from openclaw.agents.store_wait import STORE_TIMEOUT, in_time
 from openclaw.agents.work import Work
 from openclaw.config.schema import Config
-from openclaw.errors import Draining
+from openclaw.errors import Draining, StoreError
 from openclaw.ids import new_entry_id
 from openclaw.interfaces import (
     Caller,
@@ -36,6 +38,7 @@ from openclaw.interfaces import (
     ModelRequest,
     ResolvedModel,
     RunRecord,
+    RunStatus,
     Sampling,
     SessionStore,
 )
@@ -61,6 +64,7 @@ class RunRequest:
     @ivar system: system and developer texts in their order.
     @ivar channel: where the conversation takes place.
     @ivar keep: store a session that the client did not name, too.
+    @ivar whole: the surface takes the answer from the outcome; false where it has told it event by event.
     @ivar received_s: when the request was complete, on the gateway's clock.
     """
 
@@ -72,6 +76,7 @@ class RunRequest:
     sampling: Sampling = attrs.field(factory=Sampling)
     channel: str = DEFAULT_CHANNEL
     keep: bool = False
+    whole: bool = True
 
 
 class Runs:
@@ -118,21 +123,23 @@ class Runs:
 
     def resolve(self, request: RunRequest) -> Target:
         """
-        Who would serve a request; L{start} decides the same.
+        Who would serve a request; L{start} decides the same, or takes it from here.
 
         @raise OpenClawError: as L{openclaw.agents.resolve.resolve}.
         """
         return resolve(self._current_config(), request.selection, request.run_id)
 
-    def start(self, caller: Caller, request: RunRequest) -> Deferred[Run]:
+    def start(self, caller: Caller, request: RunRequest, target: Target | None = None) -> Deferred[Run]:
         """
         Admit a run and place it.
 
+        @param target: what L{resolve} just gave for this very request, if the surface asked; C{None} if it is to be
+            decided here.
         @return: fires with the L{Run} once it has its turn and its turn is on disk; fails with an L{OpenClawError}
             if the run is refused.  Cancelling it takes the run out of the queue; a turn that was being stored at
             that moment stays in the transcript without an answer.
         """
-        starting = Deferred.fromCoroutine(self._start(caller, request))
+        starting = Deferred.fromCoroutine(self._start(caller, request, target))
         self._starting.add(starting)
         return starting.addBoth(partial(self._started, starting))
 
@@ -141,11 +148,12 @@ class Runs:
         self._settle()
         return result
 
-    async def _start(self, caller: Caller, request: RunRequest) -> Run:
+    async def _start(self, caller: Caller, request: RunRequest, target: Target | None) -> Run:
         if self._draining:
             raise Draining("the gateway is shutting down", retry_after_s=DRAINING_RETRY_AFTER_S)
         config = self._current_config()
-        target = resolve(config, request.selection, request.run_id)
+        if target is None:
+            target = resolve(config, request.selection, request.run_id)
         model = self._catalog.resolve(target.model_ref)
         stored = target.is_stable or request.keep
         timings = Timings(request.received_s, admitted=self._clock.seconds())
@@ -186,10 +194,10 @@ class Runs:
         timings: Timings,
         stored: bool,
     ) -> Work:
-        branch: Sequence[Entry] = ()
+        branch: tuple[Entry, ...] = ()
         new: Sequence[Message] = request.messages
         if stored:
-            branch = await self._store.branch(str(target.session_key))
+            branch = await in_time(self._store.branch(str(target.session_key)), self._clock)
             placement = place(branch, request.messages, target.key_source)
             if isinstance(placement, Append):
                 new = placement.new
@@ -220,18 +228,32 @@ class Runs:
             tip if stored else None,
             target,
             timings,
+            ModelTurn(keeps_text=stored or request.whole),
         )
 
     async def _begin_stored(self, record: RunRecord, entries: Sequence[Entry]) -> None:
-        """Store the turn; if the wait for it is cancelled the run is stored as cancelled, in that order."""
+        """
+        Store the turn.
+
+        If the wait for it is cancelled or takes too long the turn may be stored yet; the run's end is then stored
+        after it, so that no run stays there as running.
+        """
         try:
-            await self._store.begin_run(record, entries)
+            await in_time(self._store.begin_run(record, entries), self._clock)
         except CancelledError:
-            ended = attrs.evolve(record, status="cancelled", ended_at_ms=self._now_ms(), error_code="cancelled")
-            self._store.end_run(ended, ()).addErrback(
-                lambda failure: log.failure("cannot store the end of run {run_id}", failure, run_id=record.run_id)
-            )
+            self._give_up(record, "cancelled", "cancelled")
             raise
+        except StoreError as error:
+            if error.code == STORE_TIMEOUT:
+                self._give_up(record, "failed", STORE_TIMEOUT)
+            raise
+
+    def _give_up(self, record: RunRecord, status: RunStatus, code: str) -> None:
+        """Store the end of a run whose beginning is not known to be stored; nobody waits for it."""
+        ended = attrs.evolve(record, status=status, ended_at_ms=self._now_ms(), error_code=code)
+        self._store.end_run(ended, ()).addErrback(
+            lambda failure: log.failure("cannot store the end of run {run_id}", failure, run_id=record.run_id)
+        )
 
     def _now_ms(self) -> int:
         return int(self._clock.seconds() * 1000)

@@ -15,6 +15,7 @@ from openclaw.agents.lanes import Place
 from openclaw.agents.loop import Delta, LoopHooks, ModelTurn, converse
 from openclaw.agents.resolve import Target
 from openclaw.agents.run import Run, RunOutcome, Timings
+from openclaw.agents.store_wait import in_time
 from openclaw.errors import OpenClawError, RunCancelled, RunTimeout, StoreError
 from openclaw.events import RunFailed, RunFinished
 from openclaw.ids import new_entry_id
@@ -28,8 +29,8 @@ from openclaw.interfaces import (
     RunStatus,
     SessionStore,
 )
-from openclaw.messages import Message
-from openclaw.providers.retry import LATEST_ATTEMPT_S, Retries
+from openclaw.messages import FinishReason, Message, Usage
+from openclaw.providers.retry import Retries
 
 log = Logger()
 
@@ -42,6 +43,8 @@ class Work:
 
     @param tip: the entry that the answer is to follow; C{None} if this run's session is not stored.
     @param lane: left when the run is over.
+    @param retries: made for this run; its first attempt starts with L{begin}.
+    @param turn: takes what the model says.
     """
 
     def __init__(
@@ -56,6 +59,7 @@ class Work:
         tip: str | None,
         target: Target,
         timings: Timings,
+        turn: ModelTurn,
     ) -> None:
         self.run = Run(record.run_id, target, timings, self.stop)
         self._store = store
@@ -66,13 +70,12 @@ class Work:
         self._request = request
         self._record = record
         self._tip = tip
-        self._turn = ModelTurn()
+        self._turn = turn
         self._stream: ProviderStream | None = None
         self._deadline: IDelayedCall | None = None
         self._stopped_by: OpenClawError | None = None
         self._model_part: Deferred[None] | None = None
         self._model_is_done = False
-        self._began_s = 0.0
 
     def begin(self, timeout_s: float | None, over: Callable[[], None]) -> None:
         """
@@ -81,7 +84,6 @@ class Work:
         @param timeout_s: seconds that the run may take from now on; C{None} for no bound.
         @param over: called once, when the run has left its lane and before anybody is told its outcome.
         """
-        self._began_s = self._clock.seconds()
         self._over = over
         if timeout_s is not None:
             late = RunTimeout("the run took longer than agents.defaults.timeoutSeconds allows")
@@ -105,8 +107,8 @@ class Work:
         self._clock.callLater(0, self._unwind)
 
     def _unwind(self) -> None:
-        assert self._model_part is not None
-        self._model_part.cancel()
+        if self._model_part is not None:
+            self._model_part.cancel()
 
     async def _work(self) -> None:
         error: OpenClawError | None = None
@@ -122,10 +124,14 @@ class Work:
             error = OpenClawError("internal error")
         finally:
             self._model_is_done = True
+            self._model_part = None
             if self._deadline is not None and self._deadline.active():
                 self._deadline.cancel()
         if error is not None and self._stopped_by is not None:
             error = self._stopped_by
+        if error is not None:
+            # Its traceback holds the frames that hold it, and with them the whole answer until the next collection.
+            error.__traceback__ = error.__context__ = error.__cause__ = None
         await self._finish(error)
 
     async def _converse(self) -> None:
@@ -147,9 +153,8 @@ class Work:
             return False
         self._lane.pause()
         await deferLater(self._clock, delay_s)  # type: ignore[arg-type]
-        left_s = self._began_s + LATEST_ATTEMPT_S - self._clock.seconds()
         try:
-            await self._lane.resume().addTimeout(max(left_s, 0.0), self._clock)  # type: ignore[arg-type]
+            await self._lane.resume().addTimeout(self._retries.left_s(), self._clock)  # type: ignore[arg-type]
         except WaitedTooLong:
             return False
         return self._stopped_by is None
@@ -158,16 +163,14 @@ class Work:
         """Store the end, then tell it, then let the next run of the session in."""
         usage = self._turn.usage_or_estimate(self._request)
         try:
-            await self._store.end_run(
-                attrs.evolve(
-                    self._record,
-                    status=_status(error),
-                    ended_at_ms=int(self._clock.seconds() * 1000),
-                    usage=usage,
-                    error_code=error.code if error is not None else None,
-                ),
-                self._answer(error),
+            ended = attrs.evolve(
+                self._record,
+                status=_status(error),
+                ended_at_ms=int(self._clock.seconds() * 1000),
+                usage=usage,
+                error_code=error.code if error is not None else None,
             )
+            await in_time(self._store.end_run(ended, self._answer(error)), self._clock)
         except StoreError as failed:
             log.error("the end of run {run_id} is not stored: {error}", run_id=self.run.id, error=failed.message)
             error = error or failed
@@ -191,7 +194,12 @@ class Work:
             self.run.events.end((RunFailed(error, self._turn.produced_output),))
         self._lane.leave()
         self._over()
-        self.run.conclude(RunOutcome(self._turn.text, reason, usage, error))
+        self.run.conclude(self._outcome(reason, usage, error))
+
+    def _outcome(self, reason: FinishReason | None, usage: Usage, error: OpenClawError | None) -> RunOutcome:
+        turn = self._turn
+        calls = turn.tool_calls if error is None else ()
+        return RunOutcome(turn.text, reason, usage, error, turn.reasoning, calls, turn.produced_output)
 
     def _answer(self, error: OpenClawError | None) -> Sequence[Entry]:
         """The answer as entries of the transcript, empty if nothing was said; none if the session is not stored."""

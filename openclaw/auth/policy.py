@@ -52,8 +52,7 @@ class _Rules:
 def _prepare(config: Config, environ: Mapping[str, str]) -> _Rules:
     gateway = config.gateway
     auth = effective_auth(config, environ)
-    # JSON can hold a lone surrogate; such a secret matches nothing, which is better than an error at each request.
-    secret = auth.secret.reveal().encode("utf-8", "surrogatepass") if auth.secret else None
+    secret = auth.secret.reveal().encode() if auth.secret else None
     cors_origins = listed_origins(gateway.http.cors.allowed_origins)
     return _Rules(
         mode=auth.mode,
@@ -128,14 +127,6 @@ class AccessPolicy:
     def cors_headers(self, head: RequestHead) -> dict[bytes, bytes]:
         """Headers for every answer to this request, errors too; see L{openclaw.auth.origin.cors_headers}."""
         return cors_headers(head, self._rules().cors_origins)
-
-    def client(self, head: RequestHead) -> Client:
-        """
-        Find out where a request comes from.
-
-        @raise openclaw.errors.Forbidden: C{proxy_attribution_required}.
-        """
-        return resolve_client(head, self._rules().proxies)
 
     def check_origin(self, head: RequestHead) -> None:
         """

@@ -46,8 +46,9 @@ def list_models(state: State, as_json: bool) -> None:
 def why_unavailable(config: Config, row: dict[str, Any]) -> str:
     """What to do about a model that would not answer."""
     local = config.models.local
-    if not row["local"]:
-        return f"models.providers.{row['key'].partition('/')[0]} is not configured"
+    reason = config.models.why_not_served(row["key"])
+    if reason is not None:
+        return reason
     if local.path is not None:
         return "models.local.path names no GGUF file"
     return f"not fetched: openclaw models pull {local.model}"
@@ -56,7 +57,6 @@ def why_unavailable(config: Config, row: dict[str, Any]) -> str:
 def model_rows(config: Config, models_dir: Path) -> list[dict[str, Any]]:
     """The models as the original's C{models list --json} has them."""
     from openclaw.agents.resolve import agent_model_ref
-    from openclaw.config.models import LOCAL_PROVIDER
 
     used = {agent_model_ref(config, agent_id) for agent_id in config.agents.agent_ids}
     rows = [
@@ -65,13 +65,12 @@ def model_rows(config: Config, models_dir: Path) -> list[dict[str, Any]]:
         for model in provider.models
     ]
     local = config.models.local
-    key = f"{LOCAL_PROVIDER}/{local.model}"
-    row = _row(key, local.model, ["text"], local.context_tokens, used)
+    row = _row(config.models.local_ref, local.model, ["text"], local.context_tokens, used)
     rows.append({**row, "local": True, "available": _is_fetched(config, models_dir)})
     known = {row["key"] for row in rows}
     for ref in sorted(used - known):
         row = _row(ref, ref, ["text"], 0, used)
-        rows.append({**row, "available": ref.partition("/")[0] in config.models.providers})
+        rows.append({**row, "available": config.models.why_not_served(ref) is None})
     return rows
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Mapping
 from typing import Literal
 
@@ -10,10 +11,7 @@ import attrs
 from openclaw.config.gateway import is_loopback_host
 from openclaw.config.schema import Config
 from openclaw.config.secret import Secret
-from openclaw.errors import ConfigError, StartError
-
-EXIT_CONFIG = 78
-"""C{EX_CONFIG}: a supervisor must not start us again before somebody has changed something."""
+from openclaw.errors import EXIT_CONFIG, ConfigError, StartError
 
 SecretMode = Literal["token", "password"]
 
@@ -45,8 +43,8 @@ def effective_auth(config: Config, environ: Mapping[str, str]) -> EffectiveAuth:
 
     @param environ: L{openclaw.config.load.LoadedConfig.environ}.
     @raise ConfigError: if a token and a password are set and no mode.
-    @raise StartError: if there is no credential, the mode is not available, or mode C{none} would be open beyond
-        this machine.
+    @raise StartError: if there is no credential, or one that no client can send, the mode is not available, or mode
+        C{none} would be open beyond this machine.
     """
     mode = config.gateway.auth.mode
     if mode == "trusted-proxy":
@@ -95,15 +93,32 @@ def _implied_mode(config: Config, environ: Mapping[str, str]) -> SecretMode:
 def _secret_of(mode: SecretMode, config: Config, environ: Mapping[str, str]) -> Secret:
     given = _given(mode, config)
     if given is not None and given.usable:
-        return Secret(given.reveal().strip(), literal=given.literal)
+        return Secret(_sendable(given.reveal(), f"gateway.auth.{mode}"), literal=given.literal)
     variable = _VARIABLES[mode]
-    from_environ = environ.get(variable, "").strip()
-    if from_environ and not (given is not None and given.reference):
-        return Secret(from_environ, literal=False)
+    from_environ = environ.get(variable, "")
+    if from_environ.strip() and not (given is not None and given.reference):
+        return Secret(_sendable(from_environ, variable), literal=False)
     message = f"no credential: run openclaw quickstart, or set {variable}"
     if given is not None and given.missing:
         message += f"; gateway.auth.{mode} needs {', '.join(given.missing)}, which is not set"
     raise StartError(message, EXIT_CONFIG)
+
+
+def _sendable(secret: str, name: str) -> str:
+    """
+    A secret without the blanks around it.
+
+    @param name: where it stands.
+    @raise StartError: if it holds what no header can: a control character, or half of a surrogate pair.
+    """
+    secret = secret.strip()
+    if any(unicodedata.category(character) in ("Cc", "Cs") for character in secret):
+        raise StartError(
+            f"{name} holds a line break or another control character, so that no client can send it;"
+            " use printable characters only",
+            EXIT_CONFIG,
+        )
+    return secret
 
 
 def _binds_loopback(config: Config) -> bool:
@@ -143,6 +158,3 @@ def listen_port(config: Config, environ: Mapping[str, str]) -> int:
     if not (text.isascii() and text.isdigit() and len(text) <= 5 and 1 <= int(text) <= 65535):
         raise StartError(f'OPENCLAW_GATEWAY_PORT: expected a port between 1 and 65535, got "{text[:40]}"', EXIT_CONFIG)
     return int(text)
-
-
-__all__ = ["EXIT_CONFIG", "EffectiveAuth", "bind_host", "effective_auth", "is_loopback_host", "listen_port"]

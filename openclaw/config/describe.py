@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from openclaw.config.lock import EXIT_CONFIG
-from openclaw.errors import ConfigError, OpenClawError, StartError
+from openclaw.errors import EXIT_CONFIG, ConfigError, OpenClawError, StartError
 
 
 def describe(error: OpenClawError) -> str:

@@ -21,6 +21,13 @@ from openclaw.errors import StartError
 BACKLOG = 1024
 """Connections that may wait to be accepted."""
 
+_ARGUMENTS = {
+    "tcp": ("port", "interface", "backlog"),
+    "tcp6": ("port", "backlog", "interface"),
+    "unix": ("address", "mode", "backlog", "lockfile"),
+}
+"""What arguments of an endpoint description are called where they stand without a name; all of these have a backlog."""
+
 
 @attrs.frozen
 class Listening:
@@ -41,11 +48,14 @@ class Listening:
     def endpoint(self, reactor: Any) -> IStreamServerEndpoint:
         """The endpoint itself."""
         if self.description is not None:
-            endpoint: IStreamServerEndpoint = serverFromString(reactor, self.description)
+            kind, arguments = _arguments(self.description)
+            # Twisted's own is 50, which a burst of clients exceeds.
+            backlog = f":backlog={BACKLOG}" if kind in _ARGUMENTS and "backlog" not in arguments else ""
+            endpoint: IStreamServerEndpoint = serverFromString(reactor, self.description + backlog)
             return endpoint
         host = self.host or "127.0.0.1"
-        kind = TCP6ServerEndpoint if ":" in host else TCP4ServerEndpoint
-        bound: IStreamServerEndpoint = kind(reactor, self.port, backlog=BACKLOG, interface=host)
+        of_family = TCP6ServerEndpoint if ":" in host else TCP4ServerEndpoint
+        bound: IStreamServerEndpoint = of_family(reactor, self.port, backlog=BACKLOG, interface=host)
         return bound
 
     def url(self, port: int | None = None) -> str:
@@ -73,14 +83,12 @@ def listening_at(description: str) -> Listening:
 
     @raise StartError: if it is none of these, or malformed.
     """
-    kind, *parts = _split(description)
-    options = dict(part.partition("=")[::2] for part in parts if "=" in part)
+    kind, arguments = _arguments(description)
     if kind in ("tcp", "tcp6"):
-        positional = next((part for part in parts if "=" not in part), "")
-        port = options.get("port", positional)
+        port = arguments.get("port", "")
         if not (port.isascii() and port.isdigit() and len(port) <= 5 and int(port) <= 65535):
             raise StartError(f"--endpoint: {description!r} names no TCP port")
-        host = options.get("interface", "::" if kind == "tcp6" else "0.0.0.0")  # noqa: S104
+        host = arguments.get("interface", "::" if kind == "tcp6" else "0.0.0.0")  # noqa: S104
         return Listening(host, int(port), description, is_loopback_host(host))
     if kind == "unix":
         return Listening(None, 0, description, on_loopback_bind=True)
@@ -88,6 +96,14 @@ def listening_at(description: str) -> Listening:
         # What socket systemd passes is not known here: the careful answer is that anybody can reach it.
         return Listening(None, 0, description, on_loopback_bind=False)
     raise StartError(f"--endpoint: {kind!r} is not served; use tcp, tcp6, unix or systemd")
+
+
+def _arguments(description: str) -> tuple[str, dict[str, str]]:
+    """The kind of an endpoint description, and its arguments by name; of two of one name, the named one."""
+    kind, *parts = _split(description)
+    positional = [part for part in parts if "=" not in part]
+    named = dict(part.partition("=")[::2] for part in parts if "=" in part)
+    return kind, {**dict(zip(_ARGUMENTS.get(kind, ()), positional, strict=False)), **named}
 
 
 def _split(description: str) -> list[str]:

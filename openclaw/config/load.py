@@ -195,7 +195,7 @@ def _parse(document: object, environ: Mapping[str, str]) -> _Parsed:
         raise ConfigError(bounded(problems))
     if unused:
         warnings.append(f"these settings are accepted and not used: {', '.join(unused)}")
-    warnings += [f"{key}: no provider is configured for {ref}" for key, ref in config.foreign_models()]
+    warnings += [f"{key}: {reason}" for key, reason in config.foreign_models()]
     return _Parsed(config, tuple(warnings), merged)
 
 

@@ -11,10 +11,7 @@ import fcntl
 import os
 from pathlib import Path
 
-from openclaw.errors import StartError
-
-EXIT_CONFIG = 78
-"""C{EX_CONFIG} of sysexits: a supervisor must not start the gateway again by itself."""
+from openclaw.errors import EXIT_CONFIG, StartError
 
 
 class StateLock:

@@ -142,6 +142,23 @@ class ModelsConfig:
     providers: Mapping[str, ProviderConfig] = attrs.field(factory=dict)
     local: LocalModelConfig = attrs.field(factory=LocalModelConfig)
 
+    @property
+    def local_ref(self) -> str:
+        """The embedded model as C{provider/model}."""
+        return f"{LOCAL_PROVIDER}/{self.local.model}"
+
+    def why_not_served(self, ref: str) -> str | None:
+        """
+        What keeps a model from answering, as far as the configuration tells.
+
+        @param ref: C{provider/model}.
+        @return: what is missing, in half a sentence; C{None} if nothing is.
+        """
+        provider_id = ref.partition("/")[0]
+        if provider_id == LOCAL_PROVIDER:
+            return None if ref == self.local_ref else f"the embedded model is {self.local_ref}, not {ref}"
+        return None if provider_id in self.providers else f"no provider is configured for {ref}"
+
     def settled(self, problem: Problem) -> Self:
         """Check the names of providers, which become the part of a model's name before its first slash."""
         for name in self.providers:

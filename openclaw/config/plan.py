@@ -11,10 +11,9 @@ import attrs
 from openclaw.config.auth_mode import effective_auth, listen_port
 from openclaw.config.listen import Listening, listening_at, listening_of
 from openclaw.config.load import LoadedConfig, load_config
-from openclaw.config.lock import EXIT_CONFIG
 from openclaw.config.paths import Paths
 from openclaw.config.schema import Config
-from openclaw.errors import StartError
+from openclaw.errors import EXIT_CONFIG, StartError
 
 
 @attrs.frozen
@@ -33,6 +32,16 @@ class Options:
     bind: str | None = None
     endpoint: str | None = None
 
+    def applied_to(self, config: Config) -> Config:
+        """
+        A configuration with these options in the place of its settings; the port is no part of it.
+
+        @raise StartError: if the endpoint is none.
+        """
+        if self.endpoint is not None:
+            return _with_bind(config, "loopback" if listening_at(self.endpoint).on_loopback_bind else "lan")
+        return config if self.bind is None else _with_bind(config, self.bind)
+
 
 @attrs.frozen
 class Plan:
@@ -42,13 +51,15 @@ class Plan:
     @ivar loaded: the configuration as the file has it.
     @ivar config: the configuration with the command line's options.
     @ivar environ: the process's environment.
+    @ivar options: the command line's options.
     """
 
     loaded: LoadedConfig
     config: Config
     paths: Paths
     listening: Listening
-    environ: Mapping[str, str] = attrs.field(factory=dict, repr=False)
+    environ: Mapping[str, str] = attrs.field(repr=False)
+    options: Options
 
 
 def plan(paths: Paths, environ: Mapping[str, str], options: Options) -> Plan:
@@ -74,17 +85,16 @@ def plan(paths: Paths, environ: Mapping[str, str], options: Options) -> Plan:
         )
     if options.bind == "custom" and config.gateway.custom_bind_host is None:
         raise StartError("--bind custom: gateway.customBindHost names no address", EXIT_CONFIG)
-    if options.bind is not None:
-        config = _with_gateway(config, bind=options.bind)
+    config = options.applied_to(config)
     if options.endpoint is not None:
         listening = listening_at(options.endpoint)
-        config = _with_gateway(config, bind="loopback" if listening.on_loopback_bind else "lan")
     else:
         port = options.port if options.port is not None else listen_port(config, loaded.environ)
         listening = listening_of(config, port)
     effective_auth(config, loaded.environ)
-    return Plan(loaded, config, paths, listening, environ)
+    return Plan(loaded, config, paths, listening, environ, options)
 
 
-def _with_gateway(config: Config, **changes: Any) -> Config:
-    return attrs.evolve(config, gateway=attrs.evolve(config.gateway, **changes))
+def _with_bind(config: Config, bind: str) -> Config:
+    changed: dict[str, Any] = {"bind": bind}
+    return attrs.evolve(config, gateway=attrs.evolve(config.gateway, **changed))

@@ -82,10 +82,9 @@ class ConfigWatcher(Service):
     @param environ: the environment as L{load_config} takes it.
     @param clock: when to look.
     @param read_in_thread: reads the file; its work is not interrupted by a stop, which waits for it.
-    @param on_change: called with the new configuration after it applies.
     @param state_dir: as L{load_config} takes it.
-    @param started_with: the configuration as the file said it at the start, where C{live} differs from that because
-        of the command line; what is edited is judged against it.
+    @param as_run: what the command line makes of the file's configuration, as it made C{live} at the start: only so
+        can the two be compared.
     """
 
     def __init__(
@@ -95,16 +94,15 @@ class ConfigWatcher(Service):
         environ: Mapping[str, str],
         clock: Clock,
         read_in_thread: ReadInThread,
-        on_change: Callable[[Config], None] = lambda _: None,
         state_dir: Path | None = None,
-        started_with: Config | None = None,
+        as_run: Callable[[Config], Config] = lambda config: config,
     ) -> None:
         self._live = live
-        self._started_with = started_with or live.current
+        self._started_with = live.current
+        self._as_run = as_run
         self._path = path
         self._environ = environ
         self._read_in_thread = read_in_thread
-        self._on_change = on_change
         self._state_dir = state_dir
         self._seen: Fingerprint | None = None
         self._pending: tuple[str, ...] = ()
@@ -163,12 +161,12 @@ class ConfigWatcher(Service):
         elif look.loaded is None or not look.loaded.exists:
             _log.warn("the configuration file is gone; the running configuration stays")
         else:
-            self._apply(look.loaded)
+            self._apply(self._as_run(look.loaded.config), look.loaded.environ)
 
-    def _apply(self, loaded: LoadedConfig) -> None:
+    def _apply(self, config: Config, environ: Mapping[str, str]) -> None:
         """Apply the credential, and tell what else differs from the running configuration."""
-        settled, applied = self._apply_credential(loaded)
-        pending = tuple(key for key in changed_keys(self._started_with, loaded.config) if key != settled)
+        settled, applied = self._apply_credential(config, environ)
+        pending = tuple(key for key in changed_keys(self._started_with, config) if key != settled)
         if applied or pending != self._pending:
             _log.info(
                 "config change: applied: {applied}; needs a restart: {pending}",
@@ -177,7 +175,7 @@ class ConfigWatcher(Service):
             )
         self._pending = pending
 
-    def _apply_credential(self, loaded: LoadedConfig) -> tuple[str | None, bool]:
+    def _apply_credential(self, edited: Config, environ: Mapping[str, str]) -> tuple[str | None, bool]:
         """
         Take the new value of the token or password over.
 
@@ -185,8 +183,8 @@ class ConfigWatcher(Service):
         """
         current = self._live.current
         try:
-            old = effective_auth(current, loaded.environ)
-            new = effective_auth(loaded.config, loaded.environ)
+            old = effective_auth(current, environ)
+            new = effective_auth(edited, environ)
         except (ConfigError, StartError) as error:
             _log.error("config reload: the credential stays as it was: {reason}", reason=error.message)
             return None, False
@@ -201,7 +199,6 @@ class ConfigWatcher(Service):
         auth = attrs.evolve(current.gateway.auth, **changes)
         config = attrs.evolve(current, gateway=attrs.evolve(current.gateway, auth=auth))
         self._live.replace(config)
-        self._on_change(config)
         return key, True
 
 

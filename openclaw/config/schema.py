@@ -9,7 +9,7 @@ import attrs
 from openclaw.config.agents import AgentsConfig
 from openclaw.config.env import EnvConfig
 from openclaw.config.gateway import GatewayConfig
-from openclaw.config.models import LOCAL_PROVIDER, ModelsConfig
+from openclaw.config.models import ModelsConfig
 from openclaw.config.secret import Secret
 
 
@@ -40,11 +40,11 @@ class Config:
         yield from ((key, secret) for key, secret in named.items() if secret is not None)
 
     def foreign_models(self) -> Iterator[tuple[str, str]]:
-        """The models that are chosen and whose provider is not configured, each with the name of its key."""
+        """The names of the keys that choose a model which nothing here serves, each with what is missing."""
         choices = {"agents.defaults.model": self.agents.defaults.model}
         choices |= {f"agents.entries.{agent_id}.model": entry.model for agent_id, entry in self.agents.entries.items()}
-        known = {*self.models.providers, LOCAL_PROVIDER}
         for key, choice in choices.items():
             for ref in choice.refs if choice is not None else ():
-                if ref.partition("/")[0] not in known:
-                    yield key, ref
+                reason = self.models.why_not_served(ref)
+                if reason is not None:
+                    yield key, reason

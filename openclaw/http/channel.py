@@ -9,20 +9,32 @@ to a bounded buffer in memory as it is.
 from __future__ import annotations
 
 import io
+import socket
+from contextlib import suppress
+from http import HTTPStatus
 from typing import Any
 
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from twisted.web.http import RESPONSES, HTTPChannel, datetimeToString
+from twisted.web.http import HTTPChannel, datetimeToString
 from twisted.web.http_headers import Headers
 from twisted.web.resource import IResource
 from twisted.web.server import Request, Site
 
 from openclaw.auth.head import RequestHead
 from openclaw.errors import BodyTimeout, InvalidRequest, OpenClawError, Unauthorized
-from openclaw.http.gate import Admission, Gate, fold_slashes, missing_host, request_id, too_large
+from openclaw.http.gate import (
+    Admission,
+    Gate,
+    fold_slashes,
+    large_headers,
+    long_target,
+    missing_host,
+    request_id,
+    too_large,
+)
 from openclaw.http.respond import as_openclaw_error, error_body, error_headers
 
 HEAD_DEADLINE_S = 10.0
@@ -40,6 +52,20 @@ LINGER_IDLE_S = 0.5
 LINGER_TOTAL_S = 5.0
 """After a refusal: how long to throw the body away at most, in seconds."""
 
+MAX_PIPELINED_BYTES = 0x4000
+"""
+What a client may send while its request is being handled, in bytes.
+
+Twisted would read no further beyond as much, and whoever does not read does not notice that the client has left.
+"""
+
+SEND_BUFFER_BYTES = 64 * 1024
+"""
+What the kernel is asked to hold for a client that does not read, in bytes; Linux takes twice as much.
+
+Left alone it grows to megabytes, all of which a provider would have to be read for.
+"""
+
 CLOSE_DEADLINE_S = 60.0
 """How long a client may take to read the last bytes before its connection is cut, in seconds."""
 
@@ -55,7 +81,6 @@ class GatewayRequest(Request):
     @ivar admission: what the gate decided.
     @ivar request_id: the caller's or a new one; every answer carries it.
     @ivar received_s: when the request was complete, on the reactor's clock.
-    @ivar body: the whole body.
     @ivar produced_output: whether the run behind it had told anything before it failed.
     """
 
@@ -65,7 +90,6 @@ class GatewayRequest(Request):
     admission: Admission
     request_id: str = ""
     received_s: float = 0.0
-    body: bytes = b""
     produced_output: bool = False
     content: io.BytesIO
 
@@ -85,7 +109,6 @@ class GatewayRequest(Request):
 
     def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
         """The request is complete: render it.  Neither forms nor query strings are parsed."""
-        self.body = self.content.getvalue()
         self.content.seek(0)
         self.args = {}
         self.method, self.clientproto = command, version
@@ -94,6 +117,11 @@ class GatewayRequest(Request):
         self.uri = self.path + question_mark + query
         self.received_s = self.channel.site.reactor.seconds()
         self.process()
+
+    def take_body(self) -> bytes:
+        """The whole body, once: it may be large, and a run long."""
+        content, self.content = self.content, io.BytesIO()
+        return content.getvalue()
 
     def render(self, resrc: IResource) -> None:
         self.setHeader(b"Server", SERVER)
@@ -119,18 +147,33 @@ class GatewayChannel(HTTPChannel):
     def connectionMade(self) -> None:
         super().connectionMade()
         self.site.open_connections.add(self)
+        handle = self.transport.getHandle() if hasattr(self.transport, "getHandle") else None
+        # Neither what tests have for a transport nor what TLS has is a socket.
+        if isinstance(handle, socket.socket):
+            # macOS refuses it when the client has left already.
+            with suppress(OSError):
+                handle.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
 
     def dataReceived(self, data: bytes) -> None:
         if self.is_refused:
             self._keep_lingering()
             return
         super().dataReceived(data)
-        if self.line_mode and (self._buffer or self.requests) and not (self.is_refused or self.transport.disconnecting):
+        if self._handlingRequest and self.transport is not None and self._bytes_behind() > MAX_PIPELINED_BYTES:
+            log.info("cutting off {peer}: it sends on while its request is handled", peer=self.getPeer())
+            self.forceAbortClient()
+        elif (
+            self.line_mode and (self._buffer or self.requests) and not (self.is_refused or self.transport.disconnecting)
+        ):
             # Amid a head.  Complete lines are taken already, so a line feed that is left has no carriage return.
             if b"\n" in self._buffer:
                 self._respondToBadRequestAndDisconnect()
             elif self._deadline is None:
                 self._arm(HEAD_DEADLINE_S, self._head_is_late)
+
+    def _bytes_behind(self) -> int:
+        """What has come after the request that is being handled, in bytes."""
+        return sum(map(len, self._dataBuffer))
 
     def lineReceived(self, line: bytes) -> None:
         if self.is_refused:
@@ -155,16 +198,26 @@ class GatewayChannel(HTTPChannel):
             super().rawDataReceived(data)
 
     def lineLengthExceeded(self, line: bytes) -> None:
-        self._respondToBadRequestAndDisconnect()
+        self.length = None
+        in_headers = hasattr(self, "_command")
+        self.refuse(self._large_headers() if in_headers else long_target(self.MAX_LENGTH))
+
+    def _large_headers(self) -> OpenClawError:
+        return large_headers(self.totalHeadersSize, self.maxHeaders)
 
     def allHeadersReceived(self) -> None:
         """Judge the request; only an admitted one is told to continue and may send its body."""
         self._disarm()
         request = self.requests[-1]
         request.request_id = request_id(request.requestHeaders)
+        if self._version == b"HTTP/1.0":
+            # RFC 9110, 7.8: it must be passed over there.
+            request.requestHeaders.removeHeader(b"Upgrade")
         try:
             head = self.head_of(request)
-            self._response_headers = self._common_headers(request, head)
+            self._response_headers = common_headers(request.request_id)
+            for name, value in self.site.gate.response_headers(head).items():
+                self._response_headers.setRawHeaders(name, [value])
             if self._version == b"HTTP/1.1" and not request.requestHeaders.hasHeader(b"Host"):
                 raise missing_host()
             if any(coding.lower() != b"chunked" for coding in head.values(b"Transfer-Encoding")):
@@ -226,15 +279,6 @@ class GatewayChannel(HTTPChannel):
             self.site.loopback_bind,
         )
 
-    def _common_headers(self, request: GatewayRequest, head: RequestHead) -> Headers:
-        headers = Headers()
-        headers.setRawHeaders(b"X-Request-Id", [request.request_id.encode()])
-        headers.setRawHeaders(b"X-Content-Type-Options", [b"nosniff"])
-        headers.setRawHeaders(b"Referrer-Policy", [b"no-referrer"])
-        for name, value in self.site.gate.response_headers(head).items():
-            headers.setRawHeaders(name, [value])
-        return headers
-
     # ------------------------------------------------------------------------------------ refusing
 
     def refuse(self, error: OpenClawError) -> None:
@@ -260,9 +304,7 @@ class GatewayChannel(HTTPChannel):
         headers = self._response_headers
         if not headers.hasHeader(b"X-Request-Id"):
             sent = self.requests[-1].requestHeaders if self.requests else Headers()
-            headers.setRawHeaders(b"X-Request-Id", [request_id(sent).encode()])
-            headers.setRawHeaders(b"X-Content-Type-Options", [b"nosniff"])
-            headers.setRawHeaders(b"Referrer-Policy", [b"no-referrer"])
+            headers = common_headers(request_id(sent))
         body = error_body(error)
         error_headers(error, headers)
         headers.setRawHeaders(b"Content-Length", [b"%d" % len(body)])
@@ -270,7 +312,7 @@ class GatewayChannel(HTTPChannel):
         headers.setRawHeaders(b"Server", [SERVER])
         headers.setRawHeaders(b"Date", [datetimeToString()])
         status = error.http_status
-        self.writeHeaders(b"HTTP/1.1", b"%d" % status, RESPONSES.get(status, b"Error"), headers)
+        self.writeHeaders(b"HTTP/1.1", b"%d" % status, HTTPStatus(status).phrase.encode(), headers)
         if getattr(self, "_command", b"") != b"HEAD":
             self.write(body)
         self._linger_until_s = self.site.reactor.seconds() + LINGER_TOTAL_S
@@ -295,7 +337,8 @@ class GatewayChannel(HTTPChannel):
     def _respondToBadRequestAndDisconnect(self) -> None:
         # Twisted's own answer has no body; this is where all its parsing errors end up.
         self.length = None
-        self.refuse(malformed())
+        is_large = self._receivedHeaderSize > self.totalHeadersSize or self._receivedHeaderCount > self.maxHeaders
+        self.refuse(self._large_headers() if is_large else malformed())
 
     # ------------------------------------------------------------------------------------ deadlines
 
@@ -316,6 +359,15 @@ class GatewayChannel(HTTPChannel):
     def _body_is_late(self) -> None:
         self._deadline = None
         self.refuse(BodyTimeout(f"the request body was not complete within {BODY_DEADLINE_S:.0f} s"))
+
+
+def common_headers(request_id: str) -> Headers:
+    """New headers with what every answer carries."""
+    headers = Headers()
+    headers.setRawHeaders(b"X-Request-Id", [request_id.encode()])
+    headers.setRawHeaders(b"X-Content-Type-Options", [b"nosniff"])
+    headers.setRawHeaders(b"Referrer-Policy", [b"no-referrer"])
+    return headers
 
 
 def malformed() -> InvalidRequest:

@@ -10,21 +10,23 @@ from typing import Any
 
 import attrs
 import msgspec
+from twisted.internet.defer import CancelledError
 from twisted.internet.interfaces import IDelayedCall
+from twisted.python.failure import Failure
 
 from openclaw.agents.resolve import MODEL_ALIAS, Selection, Target
-from openclaw.agents.run import Run, Timings
+from openclaw.agents.run import Run, RunOutcome, Timings
 from openclaw.agents.runs import DEFAULT_CHANNEL, RunRequest, Runs
 from openclaw.config.schema import Config
 from openclaw.errors import InvalidRequest, OpenClawError
 from openclaw.events import ReasoningDelta, RunEvent, RunFailed, RunFinished, TextDelta, ToolCallDelta
 from openclaw.http.channel import GatewayRequest
 from openclaw.http.openai_types import ChatRequest, decode_chat_request, read_conversation
-from openclaw.http.respond import error_object, json_body
+from openclaw.http.respond import as_openclaw_error, error_object, json_body
 from openclaw.http.sse import EventStream
 from openclaw.ids import new_run_id
 from openclaw.interfaces import Clock
-from openclaw.messages import FinishReason, ToolCall, Usage
+from openclaw.messages import FinishReason, Usage
 
 HEAD_DELAY_S = 1.0
 """Seconds after which a stream's head goes out although the model has said nothing yet."""
@@ -58,52 +60,58 @@ class ChatCompletions:
         @return: the body; C{None} if it was streamed.
         @raise OpenClawError: if nothing was sent yet.
         """
-        body = decode_chat_request(request.body)
-        run_request = to_run_request(body, request)
-        target = self._runs.resolve(run_request)
-        view = _View(
-            run_id=run_request.run_id,
-            target=target,
-            model=body.model or MODEL_ALIAS,
-            created=int(self._clock.seconds()),
-            include_usage=body.stream_options is not None and bool(body.stream_options.include_usage),
-            reasoning=self._current_config().gateway.http.endpoints.chat_completions.reasoning,
-        )
-        if body.stream:
+        run_request, view = self._read(request)
+        if view.stream:
             await self._stream(request, run_request, view)
             return None
         return await self._whole(request, run_request, view)
 
+    def _read(self, request: GatewayRequest) -> tuple[RunRequest, _View]:
+        # In a function of its own, so that no name keeps the body, or what was decoded from it, for the whole run.
+        body = decode_chat_request(request.take_body())
+        run_request = to_run_request(body, request)
+        view = _View(
+            run_id=run_request.run_id,
+            target=self._runs.resolve(run_request),
+            model=body.model or MODEL_ALIAS,
+            created=int(self._clock.seconds()),
+            stream=bool(body.stream),
+            include_usage=body.stream_options is not None and bool(body.stream_options.include_usage),
+            reasoning=self._current_config().gateway.http.endpoints.chat_completions.reasoning,
+        )
+        return run_request, view
+
     async def _whole(self, request: GatewayRequest, run_request: RunRequest, view: _View) -> bytes:
-        run = await self._runs.start(request.admission.caller, run_request)
-        pieces = _Pieces()
+        run = await self._runs.start(request.admission.caller, run_request, view.target)
+        # Nobody reads the events: the outcome has it all.
+        run.events.close()
         try:
-            async for batch in run.events:
-                for event in batch:
-                    pieces.take(event)
-        finally:
-            run.events.close()
+            outcome = await run.done
+        except CancelledError:
             run.cancel()
+            raise
         run_headers(request, view.run_id, view.target, run.timings)
-        if pieces.failed is not None:
-            request.produced_output = pieces.failed.produced_output
-            raise pieces.failed.error
-        assert pieces.finished is not None
-        return json_body(_completion(view, pieces, pieces.finished))
+        if outcome.error is not None:
+            request.produced_output = outcome.produced_output
+            raise outcome.error
+        return json_body(_completion(view, outcome))
 
     async def _stream(self, request: GatewayRequest, run_request: RunRequest, view: _View) -> None:
         stream = ChatStream(request, self._clock, view, run_request.received_s)
         run: Run | None = None
         try:
-            run = await self._runs.start(request.admission.caller, run_request)
+            run = await self._runs.start(request.admission.caller, run_request, view.target)
             stream.timings = run.timings
             async for batch in run.events:
                 stream.send(batch)
                 await stream.drained()
-        except OpenClawError as error:
-            if not stream.is_open:
+        except CancelledError:
+            raise
+        except Exception:
+            if not request.startedWriting:
                 raise
-            stream.fail(error)
+            # A bug, too, is told: a stream that is merely cut tells its client nothing.
+            stream.fail(as_openclaw_error(Failure(), request.request_id))
         finally:
             if run is not None:
                 run.events.close()
@@ -118,6 +126,7 @@ class _View:
 
     @ivar model: the C{model} that the client asked for, echoed as it was.
     @ivar created: seconds since 1970.
+    @ivar stream: whether the answer is a stream.
     @ivar include_usage: whether a stream ends with a chunk that has the usage.
     @ivar reasoning: whether the model's reasoning is shown.
     """
@@ -126,37 +135,9 @@ class _View:
     target: Target
     model: str
     created: int
+    stream: bool
     include_usage: bool
     reasoning: bool
-
-
-class _Pieces:
-    """The events of one run put together."""
-
-    def __init__(self) -> None:
-        self.text: list[str] = []
-        self.reasoning: list[str] = []
-        self.calls: dict[int, list[Any]] = {}
-        self.finished: RunFinished | None = None
-        self.failed: RunFailed | None = None
-
-    def take(self, event: RunEvent) -> None:
-        if isinstance(event, TextDelta):
-            self.text.append(event.text)
-        elif isinstance(event, ReasoningDelta):
-            self.reasoning.append(event.text)
-        elif isinstance(event, ToolCallDelta):
-            call = self.calls.setdefault(event.index, ["", "", ""])
-            call[0] = event.id or call[0]
-            call[1] = event.name or call[1]
-            call[2] += event.arguments
-        elif isinstance(event, RunFinished):
-            self.finished = event
-        else:
-            self.failed = event
-
-    def tool_calls(self) -> list[ToolCall]:
-        return [ToolCall(*call) for _, call in sorted(self.calls.items())]
 
 
 class ChatStream:
@@ -283,25 +264,24 @@ def usage_object(usage: Usage) -> dict[str, Any]:
     return body
 
 
-def _completion(view: _View, pieces: _Pieces, finished: RunFinished) -> dict[str, Any]:
+def _completion(view: _View, outcome: RunOutcome) -> dict[str, Any]:
     """The body of an answer that is not streamed."""
-    text = "".join(pieces.text).strip()
-    calls = pieces.tool_calls()
-    message: dict[str, Any] = {"role": "assistant", "content": text if text or not calls else None}
-    if view.reasoning and pieces.reasoning:
-        message["reasoning_content"] = "".join(pieces.reasoning)
-    if calls:
+    text = outcome.text.strip()
+    message: dict[str, Any] = {"role": "assistant", "content": text if text or not outcome.tool_calls else None}
+    if view.reasoning and outcome.reasoning:
+        message["reasoning_content"] = outcome.reasoning
+    if outcome.tool_calls:
         message["tool_calls"] = [
             {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
-            for call in calls
+            for call in outcome.tool_calls
         ]
     return {
         "id": view.run_id,
         "object": "chat.completion",
         "created": view.created,
         "model": view.model,
-        "choices": [{"index": 0, "message": message, "logprobs": None, "finish_reason": finished.reason}],
-        "usage": usage_object(finished.usage),
+        "choices": [{"index": 0, "message": message, "logprobs": None, "finish_reason": outcome.reason}],
+        "usage": usage_object(outcome.usage),
     }
 
 
@@ -363,6 +343,7 @@ def to_run_request(body: ChatRequest, request: GatewayRequest) -> RunRequest:
         sampling=body.sampling(),
         channel=channel,
         keep=bool(body.store),
+        whole=not body.stream,
     )
 
 

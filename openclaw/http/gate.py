@@ -20,7 +20,7 @@ from openclaw.auth.head import RequestHead
 from openclaw.auth.policy import AccessPolicy
 from openclaw.auth.scopes import require
 from openclaw.config.schema import Config
-from openclaw.errors import BodyTooLarge, InvalidRequest, MethodNotAllowed, NotFound
+from openclaw.errors import BodyTooLarge, InvalidRequest, MethodNotAllowed, NotFound, RequestError
 from openclaw.interfaces import Caller
 
 MAX_BODY_BYTES = 20 * 1024 * 1024
@@ -207,6 +207,37 @@ class Gate:
 def too_large(max_body_bytes: int) -> BodyTooLarge:
     """The error for a body over its limit."""
     return BodyTooLarge(f"the request body may have at most {max_body_bytes} bytes")
+
+
+class HeadTooLarge(RequestError):
+    """
+    The request line or the headers are larger than any client of ours sends.
+
+    @param status: 414 for the request line, 431 for the headers.
+    """
+
+    def __init__(self, message: str, *, status: int, code: str) -> None:
+        super().__init__(message, code=code)
+        self._status = status
+
+    @property
+    def http_status(self) -> int:
+        """As the raiser gave it."""
+        return self._status
+
+
+def long_target(max_bytes: int) -> HeadTooLarge:
+    """The error for a request line over its limit."""
+    return HeadTooLarge(f"the request line may have at most {max_bytes} bytes", status=414, code="uri_too_long")
+
+
+def large_headers(max_bytes: int, max_count: int) -> HeadTooLarge:
+    """The error for headers over their limit."""
+    return HeadTooLarge(
+        f"a request may have at most {max_count} headers, and {max_bytes} bytes of them",
+        status=431,
+        code="headers_too_large",
+    )
 
 
 def missing_host() -> InvalidRequest:

@@ -31,6 +31,9 @@ MAX_MESSAGES = 10_000
 MAX_ITEMS = 20_000
 """Most messages, content parts and tool calls together."""
 
+MAX_RESPONSE_FORMAT_BYTES = 1024 * 1024
+"""Largest C{response_format}, which is passed on as it is."""
+
 MAX_PINNED_BYTES = 256 * 1024
 """Largest body in which half of a surrogate pair is looked for, so as to name its field."""
 
@@ -209,6 +212,10 @@ def _lone_surrogates(value: Any, path: tuple[str, ...]) -> Iterator[tuple[str, .
 
 
 def _response_format(raw: msgspec.Raw) -> bytes | None:
+    if len(memoryview(raw)) > MAX_RESPONSE_FORMAT_BYTES:
+        raise InvalidRequest(
+            f"response_format: at most {MAX_RESPONSE_FORMAT_BYTES} bytes of JSON", param="response_format"
+        )
     text = bytes(raw).strip()
     if text == b"null":
         return None

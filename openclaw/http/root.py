@@ -35,6 +35,8 @@ class Root(Resource):
             return NOT_DONE_YET
         if is_upgrade_to_websocket(request.method, request.path, request.requestHeaders):
             request.channel.give_up_transport()
+            # Autobahn is given the request's headers and nothing else: this is how it learns under which id to answer.
+            request.requestHeaders.setRawHeaders(b"X-Request-Id", [request.request_id.encode()])
             answer: int | bytes = self._websocket.render(request)
             return answer
         rendered: int | bytes = self._app.render(request)

@@ -23,15 +23,31 @@ from twisted.web.iweb import IResponse
 from openclaw.errors import OpenClawError, ProviderFailed, ProviderTimeout
 from openclaw.interfaces import Clock
 
+READ_BYTES = 16 * 1024
+"""
+Most that is read from a model server at once: what is held for a client that is slow.
+
+Events grow on their way out, tiny ones about five times, and a stream must stay far below 256 KiB.
+"""
+
 
 class Connection(ProtocolWrapper):
     """
-    A connection that tells when a read of the network is over.
+    A connection that tells when a read of the network is over, and reads no more than L{READ_BYTES} at once.
 
     @ivar at_read_end: called once, after the read that is under way.
     """
 
     at_read_end: Callable[[], None] | None = None
+
+    def makeConnection(self, transport: Any) -> None:
+        # Below TLS, whose own reads are as large as what it was given allows.
+        below = transport
+        while isinstance(below, ProtocolWrapper):
+            below = below.transport
+        # It is also how many unsent bytes pause a producer; ours write a request at once and have nothing to pause.
+        below.bufferSize = READ_BYTES
+        cast(Any, super()).makeConnection(transport)
 
     def dataReceived(self, data: bytes) -> None:
         cast(Any, super()).dataReceived(data)
@@ -95,11 +111,6 @@ class BodyReceiver(Protocol):
         self._timer: IDelayedCall | None = None
         self._last_s = 0.0
         self._connection: Connection | None = None
-
-    @property
-    def ended(self) -> bool:
-        """Whether nothing more will come: the body is complete, was cut off or was aborted."""
-        return self._ended
 
     def connectionMade(self) -> None:
         """The body begins."""

@@ -60,14 +60,22 @@ class LocalProvider:
         self._local_model = local_model
         self._http_client = http_client
         self._clock = clock
+        self._served: OpenAICompletionsProvider | None = None
 
     def stream(self, request: ModelRequest) -> ProviderStream:
         """Prepare a call; nothing is sent, nor waited for, before the stream is entered."""
 
         def call(endpoint: Endpoint) -> ProviderStream:
-            return OpenAICompletionsProvider(endpoint, self._http_client, self._clock).stream(request)
+            return self._provider(endpoint).stream(request)
 
         return _LocalStream(self._local_model, call, self._clock)
+
+    def _provider(self, endpoint: Endpoint) -> OpenAICompletionsProvider:
+        """The same one for as long as the child is the same, because it takes its address apart when it is made."""
+        served = self._served
+        if served is None or served.endpoint != endpoint:
+            served = self._served = OpenAICompletionsProvider(endpoint, self._http_client, self._clock)
+        return served
 
 
 class _LocalStream:

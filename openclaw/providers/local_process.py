@@ -9,6 +9,7 @@ The states and what moves between them::
     starting, ready, dying ─ended─> backing off ─retry─> checking
                                     backing off ─gave_up─> failed
     starting, ready, dying ─stop─> stopping ─ended─> stopped
+    stopping ─gave_up─> abandoned ─ended─> stopped
     checking, backing off, failed ─stop─> stopped
 
 A child that does not load in time or outgrows its memory is condemned.  Attempts go on for ever; after
@@ -32,6 +33,7 @@ from twisted.internet.defer import CancelledError, Deferred, fail, succeed
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
+from openclaw.config.models import LOCAL_PROVIDER
 from openclaw.errors import LastingProviderFailure, StartError
 from openclaw.providers.local_child import NOT_INSTALLED
 from openclaw.providers.local_spawn import (
@@ -105,7 +107,7 @@ class _Inputs(Protocol):
         """The child's process has ended."""
 
     def gave_up(self) -> None:
-        """That was once too often."""
+        """That was once too often, or took too long."""
 
     def retry(self) -> None:
         """The pause is over."""
@@ -225,7 +227,7 @@ class _Child:
             headers={},
             first_byte_timeout_s=REQUEST_TIMEOUT_S,
             idle_timeout_s=REQUEST_TIMEOUT_S,
-            name="local",
+            name=LOCAL_PROVIDER,
         )
 
     def forgive(self) -> None:
@@ -247,8 +249,8 @@ class _Child:
         self.leave_state()
         self.url = None
         self.killed_for = reason
-        if self.process is not None:
-            self.process.signal("KILL")
+        assert self.process is not None  # one that is condemned has been started and has not ended
+        self.process.signal("KILL")
 
     def fail_attempt(self, reason: str) -> None:
         """Count a failure and wait, or give up for a long while."""
@@ -282,11 +284,11 @@ class _Child:
         self.leave_state()
         self.url = None
         self.report_stopped()
-        self.after(ABANDON_AFTER_S, self.abandon)
-        if self.process is not None:
-            self.after(TERM_AFTER_S, self.process.signal, "TERM")
-            self.after(KILL_AFTER_S, self.process.signal, "KILL")
-            self.process.close_stdin()
+        self.after(ABANDON_AFTER_S, self.inputs.gave_up)
+        assert self.process is not None  # without one there is nothing to wait for, and this state is not entered
+        self.after(TERM_AFTER_S, self.process.signal, "TERM")
+        self.after(KILL_AFTER_S, self.process.signal, "KILL")
+        self.process.close_stdin()
 
     def report_stopped(self) -> None:
         """Fail who waits."""
@@ -295,6 +297,7 @@ class _Child:
 
     def abandon(self) -> None:
         """Stop waiting for a child that even SIGKILL did not end."""
+        self.leave_state()
         log.error("the local model's process did not end {seconds} s after it should", seconds=ABANDON_AFTER_S)
         self.tell_stopped()
 
@@ -323,6 +326,7 @@ def _build() -> TypeMachine[_Inputs, _Child]:
     backing_off = builder.state("backing off")
     failed = builder.state("failed")
     stopping = builder.state("stopping")
+    abandoned = builder.state("abandoned")
 
     @pep614(stopped.upon(_Inputs.start).to(checking))
     def begin(inputs: _Inputs, child: _Child) -> None:
@@ -346,16 +350,16 @@ def _build() -> TypeMachine[_Inputs, _Child]:
     def serve(inputs: _Inputs, child: _Child, url: str) -> None:
         child.serve(url)
 
-    for state in (ready, dying, stopping):
+    ready.upon(_Inputs.announced).loop().returns(None)
+    stopping.upon(_Inputs.stop).loop().returns(None)
+    for state in (dying, stopping, abandoned):
         state.upon(_Inputs.announced).loop().returns(None)
+        state.upon(_Inputs.condemn).loop().returns(None)
 
     @pep614(starting.upon(_Inputs.condemn).to(dying))
     @pep614(ready.upon(_Inputs.condemn).to(dying))
     def kill(inputs: _Inputs, child: _Child, reason: str) -> None:
         child.kill(reason)
-
-    for state in (dying, stopping):
-        state.upon(_Inputs.condemn).loop().returns(None)
 
     @pep614(starting.upon(_Inputs.ended).to(backing_off))
     @pep614(ready.upon(_Inputs.ended).to(backing_off))
@@ -373,9 +377,13 @@ def _build() -> TypeMachine[_Inputs, _Child]:
     def begin_stop(inputs: _Inputs, child: _Child) -> None:
         child.begin_stop()
 
-    stopping.upon(_Inputs.stop).loop().returns(None)
+    @pep614(stopping.upon(_Inputs.gave_up).to(abandoned))
+    @pep614(abandoned.upon(_Inputs.stop).loop())
+    def abandon(inputs: _Inputs, child: _Child) -> None:
+        child.abandon()
 
     @pep614(stopping.upon(_Inputs.ended).to(stopped))
+    @pep614(abandoned.upon(_Inputs.ended).to(stopped))
     def ended(inputs: _Inputs, child: _Child, reason: str) -> None:
         child.end_stop()
 

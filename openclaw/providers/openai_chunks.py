@@ -8,6 +8,7 @@ list of events for all chunks of a network read.
 from __future__ import annotations
 
 import json
+import math
 import uuid
 from collections.abc import Sequence
 from typing import Any
@@ -85,6 +86,9 @@ class _Chunk(msgspec.Struct, gc=False):
 
 
 _decode_chunk = msgspec.json.Decoder(_Chunk).decode
+
+MAX_TOKENS = 2**53
+"""A larger number of tokens is none: JSON's numbers are exact up to here, and sums of a few still fit into 64 bits."""
 
 
 class ChunkReader:
@@ -224,15 +228,23 @@ class ChunkReader:
         )
 
     def _note(self, usage: _Usage) -> None:
-        """Remember the usage; some servers repeat it with every chunk, and the last one counts."""
+        """
+        Remember the usage; some servers repeat it with every chunk, and the last one counts.
+
+        One with a figure that cannot be is none, so that it is estimated, and so marked, like one that never came.
+        """
         if usage.prompt_tokens is None and usage.completion_tokens is None:
             return
-        prompt, completion = usage.prompt_tokens_details, usage.completion_tokens_details
+        prompt, completion = _count(usage.prompt_tokens or 0), _count(usage.completion_tokens or 0)
+        if prompt is None or completion is None:
+            self._usage = None
+            return
+        of_prompt, of_completion = usage.prompt_tokens_details, usage.completion_tokens_details
         self._usage = Usage(
-            prompt_tokens=_count(usage.prompt_tokens) or 0,
-            completion_tokens=_count(usage.completion_tokens) or 0,
-            cached_tokens=None if prompt is None else _count(prompt.cached_tokens),
-            reasoning_tokens=None if completion is None else _count(completion.reasoning_tokens),
+            prompt_tokens=prompt,
+            completion_tokens=completion,
+            cached_tokens=None if of_prompt is None else _count(of_prompt.cached_tokens),
+            reasoning_tokens=None if of_completion is None else _count(of_completion.reasoning_tokens),
         )
 
     def _fail(self, chunk: _Chunk, payload: bytes) -> bool:
@@ -252,9 +264,10 @@ class ChunkReader:
 
     def _rescue(self, payload: bytes, cause: Exception) -> _Chunk | None:
         """
-        Read what the decoder refuses because half of a surrogate pair stands in it.
+        Read what the decoder refuses because of half of a surrogate pair, or of a usage that is none.
 
         Servers cut texts between the two C{\\u} escapes of one character.  The halves are joined over two chunks.
+        A usage with C{NaN}, C{1e999} or texts in it is left out: an answer is not worth less because of it.
 
         @return: the chunk, or C{None} after noting that the payload is garbage.
         """
@@ -262,9 +275,9 @@ class ChunkReader:
             self.over = True
             return None
         try:
-            if b"\\u" not in payload:
+            if b"\\u" not in payload and b'"usage"' not in payload:
                 raise cause
-            chunk = msgspec.convert(json.loads(payload), _Chunk)
+            chunk = _converted(json.loads(payload, parse_int=_whole_number))
         except (ValueError, RecursionError, msgspec.MsgspecError):
             failure = LastingProviderFailure(f"the provider {self._name} sent an answer that is no chat completion")
             failure.__cause__ = cause
@@ -324,5 +337,26 @@ def _without_halves(text: str) -> str:
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
+def _whole_number(digits: str) -> float:
+    """Read an integer; Python refuses one of thousands of digits."""
+    return int(digits) if len(digits) < 20 else math.inf
+
+
+def _converted(document: Any) -> _Chunk:
+    """
+    Make a chunk of a decoded one, without its usage if that is none.
+
+    @raise msgspec.ValidationError: if it is no chunk.
+    """
+    try:
+        return msgspec.convert(document, _Chunk)
+    except msgspec.ValidationError:
+        if not isinstance(document, dict) or not document.get("usage"):
+            raise
+        # Usage there is, only none that can be read.
+        return msgspec.convert({**document, "usage": {"prompt_tokens": math.nan}}, _Chunk)
+
+
 def _count(value: float | None) -> int | None:
-    return None if value is None else max(0, int(value))
+    """A number of tokens; C{None} for none, and for what can be none: negative, huge, not a number."""
+    return int(value) if value is not None and 0 <= value <= MAX_TOKENS else None

@@ -8,14 +8,11 @@ from collections.abc import Callable
 from hyperlink import EncodedURL
 from treq.client import HTTPClient
 
-from openclaw.config.models import ModelConfig, ProviderConfig
+from openclaw.config.models import LOCAL_PROVIDER, ModelConfig, ProviderConfig
 from openclaw.config.schema import Config
 from openclaw.errors import ModelNotFound, ProviderAuthFailed
 from openclaw.interfaces import Clock, ModelProvider, ResolvedModel
 from openclaw.providers.openai_completions import Endpoint, OpenAICompletionsProvider
-
-LOCAL_PROVIDER_ID = "local"
-"""The provider id of the embedded model."""
 
 REMOTE_TIMEOUT_S = 120.0
 """Seconds to the first byte and between two of them, where the configuration does not say."""
@@ -60,17 +57,16 @@ class Catalog:
 
         A model that its provider's configuration does not list is left to the provider to know.
 
-        @param ref: C{provider/model}, split at the first slash, or a bare model id that exactly one provider lists.
-        @raise ModelNotFound: if there is no such provider, or no one such model.
+        @param ref: C{provider/model}, split at the first slash.
+        @raise ModelNotFound: if it is not of that form, if there is no such provider, or if the embedded model is
+            another one or does not run.
         @raise ProviderAuthFailed: if the provider's key needs an environment variable that is not set.
         """
-        provider_id, slash, model_id = ref.partition("/")
-        if not slash:
-            provider_id, model_id = self._find_bare(ref), ref
+        provider_id, _, model_id = ref.partition("/")
         if not provider_id or not model_id:
             raise ModelNotFound(f'the model "{ref}" is not of the form provider/model')
-        if provider_id == LOCAL_PROVIDER_ID:
-            return self._resolve_local(model_id)
+        if provider_id == LOCAL_PROVIDER:
+            return self._resolve_local(ref, model_id)
         config = self._current_config().models.providers.get(provider_id)
         if config is None:
             raise ModelNotFound(f'the provider "{provider_id}" of the model "{ref}" is not configured')
@@ -84,30 +80,18 @@ class Catalog:
             max_tokens=_max_tokens(model, config),
         )
 
-    def _find_bare(self, model_id: str) -> str:
+    def _resolve_local(self, ref: str, model_id: str) -> ResolvedModel:
         models = self._current_config().models
-        found = [
-            provider_id
-            for provider_id, config in models.providers.items()
-            if any(model.id == model_id for model in config.models)
-        ]
-        if self._local is not None and models.local.model == model_id:
-            found.append(LOCAL_PROVIDER_ID)
-        if not found:
-            raise ModelNotFound(f'no provider lists the model "{model_id}"; write provider/model')
-        if len(found) > 1:
-            raise ModelNotFound(f'several providers list the model "{model_id}" ({", ".join(found)})')
-        return found[0]
-
-    def _resolve_local(self, model_id: str) -> ResolvedModel:
+        if ref != models.local_ref:
+            raise ModelNotFound(f'there is no model "{ref}"; the embedded model is "{models.local_ref}"')
         if self._local is None:
             raise ModelNotFound("the embedded model does not run here: no agent of the configuration uses it")
         return ResolvedModel(
-            ref=f"{LOCAL_PROVIDER_ID}/{model_id}",
-            provider_id=LOCAL_PROVIDER_ID,
+            ref=ref,
+            provider_id=LOCAL_PROVIDER,
             model_id=model_id,
             provider=self._local,
-            context_window=self._current_config().models.local.context_tokens,
+            context_window=models.local.context_tokens,
             max_tokens=None,
         )
 

@@ -29,7 +29,7 @@ class Retries:
     """
     The further attempts of one call.  Made when its first attempt starts.
 
-    @ivar _started_at_s: when that was, on the clock.
+    @ivar _latest_s: until when any other may start, on the clock.
     @ivar _retries: how many further attempts were granted.
     """
 
@@ -39,8 +39,12 @@ class Retries:
         """
         self._clock = clock
         self._random = random
-        self._started_at_s = clock.seconds()
+        self._latest_s = clock.seconds() + LATEST_ATTEMPT_S
         self._retries = 0
+
+    def left_s(self) -> float:
+        """Seconds within which another attempt may still start; never below 0."""
+        return max(self._latest_s - self._clock.seconds(), 0.0)
 
     def next_delay_s(self, error: OpenClawError) -> float | None:
         """
@@ -56,7 +60,7 @@ class Retries:
             if error.retry_after_s > MAX_RETRY_AFTER_S:
                 return None
             delay_s = max(delay_s, error.retry_after_s)
-        if self._clock.seconds() + delay_s - self._started_at_s > LATEST_ATTEMPT_S:
+        if delay_s > self.left_s():
             return None
         self._retries += 1
         return delay_s

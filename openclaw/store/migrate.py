@@ -14,7 +14,7 @@ from pathlib import Path
 
 import attrs
 
-from openclaw.errors import StartError
+from openclaw.errors import EXIT_CONFIG, StartError
 
 
 @attrs.frozen
@@ -55,7 +55,7 @@ def migrate(connection: sqlite3.Connection, path: Path, migrations: Sequence[Mig
         raise StartError(
             f"{path} was written by a newer version of the gateway (schema {version}, this one knows {newest}); "
             "install that version, or name another state folder in OPENCLAW_STATE_DIR",
-            exit_code=78,
+            exit_code=EXIT_CONFIG,
         )
     if 0 < version < newest:
         back_up(connection, path.with_name(f"{path.name}.bak-v{version}"))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import sqlite3
 import stat
 from collections.abc import Sequence
 from pathlib import Path
 
-from openclaw.errors import StartError
+from openclaw.errors import EXIT_CONFIG, StartError
 from openclaw.store.migrate import Migration, load_migrations, migrate
 
 APPLICATION_ID = 0x4F43544B
@@ -24,8 +25,8 @@ CACHE_KIB = 8192
 WAL_KEPT_BYTES = 64 * 1024 * 1024
 """Size to which the write-ahead log is cut back once a burst is over."""
 
-EXIT_CONFIG = 78
-"""Exit status (C{EX_CONFIG}) that tells a supervisor not to try again."""
+FULL_BELOW_BYTES = 1024 * 1024
+"""A disk with less free space is full: even an empty store takes some hundred KiB, its side files included."""
 
 _SIDE_FILES = ("-wal", "-shm", "-journal")
 
@@ -41,12 +42,12 @@ def open_database(path: Path, migrations: Sequence[Migration] | None = None) -> 
         as it is.
     @param migrations: the schema's versions, for tests; otherwise the package's own.
     @raise StartError: with one sentence that names the file and says what to do, if it is a symbolic link, not
-        a store of the gateway, of a newer schema, in use, or cannot be written.
+        a store of the gateway, of a newer schema, in use, damaged, or cannot be written.
     """
     try:
         _make_private_file(path)
     except OSError as error:
-        raise _unusable(path, error.strerror or str(error)) from error
+        raise _start_error(path, error) from error
     connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_MS / 1000, isolation_level=None)
     try:
         _claim(connection, path)
@@ -138,14 +139,32 @@ def _unusable(path: Path, reason: str) -> StartError:
     )
 
 
+def _is_full(path: Path) -> bool:
+    """Whether there is no space for a file, or no entry for one more, where this one is or was to be."""
+    try:
+        disk = os.statvfs(path.parent)
+    except OSError:
+        return False
+    # Some file systems count no entries at all.
+    return disk.f_bavail * disk.f_frsize < FULL_BELOW_BYTES or (disk.f_files > 0 and disk.f_favail == 0)
+
+
 def _start_error(path: Path, error: sqlite3.Error | OSError) -> StartError:
+    if isinstance(error, OSError):
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return StartError(f"the disk of the store {path} is full; free some space")
+        return _unusable(path, error.strerror or str(error))
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    # On a full disk some of its files cannot be made or enlarged, which SQLite does not tell from other troubles.
+    doubtful = code in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN)
+    if code == sqlite3.SQLITE_FULL or (doubtful and _is_full(path)):
+        return StartError(f"the disk of the store {path} is full; free some space")
     if code == sqlite3.SQLITE_NOTADB:
         return _foreign(path)
     if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
         return _unusable(path, str(error))
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         return StartError(f"the store {path} is in use by another process; stop that one first")
-    if code == sqlite3.SQLITE_FULL:
-        return StartError(f"the disk of the store {path} is full; free some space")
-    return StartError(f"the store {path} cannot be opened: {error}; a copy of it may be restored in its place")
+    if code == sqlite3.SQLITE_CORRUPT:
+        return StartError(f"the store {path} is damaged ({error}); a copy of it may be restored in its place")
+    return StartError(f"the store {path} cannot be opened: {error}; see whether its disk is in order")

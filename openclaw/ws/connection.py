@@ -18,6 +18,7 @@ from typing import Any
 os.environ.setdefault("AUTOBAHN_USE_NVX", "0")
 
 from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerProtocol
+from autobahn.websocket.types import ConnectionRequest
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
@@ -49,6 +50,18 @@ class GatewayWebSocket(WebSocketServerProtocol):
     factory: GatewayWebSocketFactory
     transport: Any
     _deadline: IDelayedCall | None = None
+
+    def onConnect(self, request: ConnectionRequest) -> tuple[None, dict[str, str]]:
+        """The upgrade is sound: agree to it, without a subprotocol."""
+        return None, self._common_headers()
+
+    def _common_headers(self) -> dict[str, str]:
+        """What every answer on this port carries; the id is the one that was decided before the upgrade."""
+        return {
+            "X-Request-Id": self.http_headers["x-request-id"],
+            "X-Content-Type-Options": "nosniff",
+            "Referrer-Policy": "no-referrer",
+        }
 
     def onOpen(self) -> None:
         """The upgrade is done: challenge the client."""
@@ -119,9 +132,7 @@ class GatewayWebSocket(WebSocketServerProtocol):
             ("Content-Type", "application/json; charset=utf-8"),
             ("Content-Length", str(len(body))),
             ("Connection", "close"),
-            ("X-Request-Id", uuid.uuid4().hex),
-            ("X-Content-Type-Options", "nosniff"),
-            ("Referrer-Policy", "no-referrer"),
+            *self._common_headers().items(),
         )
         lines = [f"HTTP/1.1 {code} {HTTPStatus(code).phrase}", *(f"{name}: {value}" for name, value in headers)]
         self.sendData("\r\n".join((*lines, "", "")).encode() + body)

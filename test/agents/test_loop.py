@@ -28,6 +28,7 @@ class ModelTurnTests(SynchronousTestCase):
         batch = [TextDelta("a"), ReasoningDelta("hm"), TextDelta("b"), ProviderFinished("stop")]
         self.assertEqual(batch[:3], self.turn.take(batch))
         self.assertEqual(("ab", "stop", True), (self.turn.text, self.turn.reason, self.turn.produced_output))
+        self.assertEqual("hm", self.turn.reasoning)
 
     def test_what_is_no_output(self) -> None:
         self.assertEqual([], self.turn.take([ProviderFinished("stop"), ProviderUsage(Usage(1, 2))]))
@@ -46,6 +47,25 @@ class ModelTurnTests(SynchronousTestCase):
     def test_estimate(self) -> None:
         self.turn.take([TextDelta("12345"), ToolCallDelta(0, "a", "f", "1234")])
         self.assertEqual(Usage(3, 3, estimated=True), self.turn.usage_or_estimate(REQUEST))
+        self.turn.take([ReasoningDelta("1234")])
+        self.assertEqual(Usage(3, 4, estimated=True), self.turn.usage_or_estimate(REQUEST))
+
+    def test_nothing_heard(self) -> None:
+        self.assertEqual(Usage(), self.turn.usage_or_estimate(REQUEST))
+        self.turn.take([ProviderFinished("stop")])
+        self.assertEqual(Usage(3, 0, estimated=True), self.turn.usage_or_estimate(REQUEST))
+        self.turn.restart()
+        self.assertEqual(Usage(), self.turn.usage_or_estimate(REQUEST))
+
+    def test_usage_of_all_attempts(self) -> None:
+        self.turn.take([ProviderUsage(Usage(1, 2, 3))])
+        self.turn.take([ProviderUsage(Usage(2, 2, 3))])
+        self.turn.restart()
+        self.assertEqual(Usage(2, 2, 3), self.turn.usage_or_estimate(REQUEST))
+        self.turn.take([TextDelta("1234")])
+        self.assertEqual(Usage(5, 3, 3, estimated=True), self.turn.usage_or_estimate(REQUEST))
+        self.turn.take([ProviderUsage(Usage(4, 5, None, 6))])
+        self.assertEqual(Usage(6, 7, 3, 6), self.turn.usage_or_estimate(REQUEST))
 
 
 class ConverseTests(SynchronousTestCase):

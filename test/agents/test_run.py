@@ -8,7 +8,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from openclaw.agents.resolve import Target
-from openclaw.agents.run import MAX_WAITING_BATCHES, Run, RunEvents, RunOutcome, Timings
+from openclaw.agents.run import Run, RunEvents, RunOutcome, Timings
 from openclaw.errors import OpenClawError, RunCancelled
 from openclaw.events import RunEvent, RunFinished, TextDelta
 from openclaw.ids import SessionKey
@@ -31,12 +31,6 @@ class RunEventsTests(SynchronousTestCase):
 
     def next(self) -> Deferred[Sequence[RunEvent]]:
         return Deferred.fromCoroutine(self.events.__anext__())
-
-    def fill(self) -> Deferred[None]:
-        """As many batches as wait without the writer waiting, and one more."""
-        for number in range(MAX_WAITING_BATCHES):
-            self.successResultOf(self.put(number))
-        return self.put(MAX_WAITING_BATCHES)
 
     def test_order_and_end(self) -> None:
         for number in range(2):
@@ -63,12 +57,12 @@ class RunEventsTests(SynchronousTestCase):
             self.failureResultOf(self.next(), StopAsyncIteration)
 
     def test_writer_waits_while_the_reader_is_behind(self) -> None:
-        writing = self.fill()
-        self.assertNoResult(writing)
-        self.assertEqual(batch(0), self.successResultOf(self.next()))
-        self.successResultOf(writing)
-        # One was read, so there is room for none: the next one waits again.
-        self.assertNoResult(self.put(9))
+        for number in range(3):
+            writing = self.put(number)
+            self.assertNoResult(writing)
+            self.assertEqual(1, len(self.events._batches))
+            self.assertEqual(batch(number), self.successResultOf(self.next()))
+            self.successResultOf(writing)
 
     def test_a_reader_that_keeps_up_never_holds_the_writer(self) -> None:
         reader = EventReader(self.events)
@@ -77,12 +71,12 @@ class RunEventsTests(SynchronousTestCase):
         self.assertEqual([batch(number) for number in range(100)], reader.batches)
 
     def test_cancelled_writer_has_handed_over(self) -> None:
-        writing = self.fill()
+        writing = self.put(0)
         writing.cancel()
         self.failureResultOf(writing, CancelledError)
         self.events.end(END)
         reader = EventReader(self.events)
-        self.assertEqual([batch(0), batch(1), batch(2), END], reader.batches)
+        self.assertEqual([batch(0), END], reader.batches)
 
     def test_cancelled_reader_loses_nothing(self) -> None:
         reading = self.next()
@@ -92,7 +86,7 @@ class RunEventsTests(SynchronousTestCase):
         self.assertEqual(batch(1), self.successResultOf(self.next()))
 
     def test_close_releases_the_writer_and_drops_all(self) -> None:
-        writing = self.fill()
+        writing = self.put(0)
         self.events.close()
         self.successResultOf(writing)
         for number in range(10):

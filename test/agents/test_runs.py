@@ -8,9 +8,11 @@ import attrs
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
+from openclaw.agents import runs as runs_module
 from openclaw.agents.context import NO_ANSWER
 from openclaw.agents.resolve import Selection
 from openclaw.agents.runs import DRAINING_RETRY_AFTER_S
+from openclaw.agents.store_wait import STORE_TIMEOUT_S
 from openclaw.config.agents import AgentEntry
 from openclaw.errors import Draining, InvalidRequest, ModelNotFound, Overloaded, RunCancelled, StoreError
 from openclaw.events import ProviderFinished, TextDelta
@@ -119,6 +121,16 @@ class StartTests(BenchTestCase):
         run = self.successResultOf(self.bench.runs.start(OPERATOR, request))
         self.assertEqual(self.bench.runs.resolve(request), run.target)
         run.events.close()
+
+    def test_target_that_was_resolved_before(self) -> None:
+        request = self.bench.request("u", key="k")
+        target = self.bench.runs.resolve(request)
+        self.patch(runs_module, "resolve", None)
+        self.provider.enqueue_text("x")
+        run = self.successResultOf(self.bench.runs.start(OPERATOR, request, target))
+        run.events.close()
+        self.assertIs(target, run.target)
+        self.assertEqual(["u", "x"], self.texts())
 
     def test_refusals_have_no_effect(self) -> None:
         self.bench.catalog.unknown.add("gone")
@@ -294,6 +306,38 @@ class StoredBeforeToldTests(BenchTestCase):
         self.store.release()
         self.assertEqual(1, len(self.flushLoggedErrors(StoreError)))
 
+    def assert_too_late(self, run: Started) -> None:
+        """Its wait for the store is over, and it holds nothing any more."""
+        self.bench.clock.advance(STORE_TIMEOUT_S - 0.1)
+        self.assertIsNone(run.error)
+        self.bench.clock.advance(0.1)
+        assert isinstance(run.error, StoreError)
+        self.assertEqual(
+            ("store_timeout", "the store did not answer in time", 503),
+            (run.error.code, run.error.message, run.error.http_status),
+        )
+        self.assert_idle()
+
+    def test_branch_that_takes_too_long(self) -> None:
+        self.assert_too_late(self.bench.start("u", key="k"))
+        self.store.release()
+        self.assertEqual(((), []), (self.branch(), self.records()))
+
+    def test_turn_that_takes_too_long(self) -> None:
+        run = self.bench.start("u", key="k")
+        self.store.release()
+        self.assert_too_late(run)
+        self.assertEqual(["begin_run", "end_run"], [self.store.release().name, self.store.release().name])
+        self.assertEqual((["u"], []), (self.texts(), self.provider.streams))
+        self.assertEqual(("failed", "store_timeout"), (self.record().status, self.record().error_code))
+
+    def test_nothing_is_ended_that_was_not_begun(self) -> None:
+        self.store.failures["begin_run"] = [StoreError("the disk is full")]
+        self.bench.start("u", key="k")
+        self.store.release()
+        self.store.release()
+        self.assertEqual(["branch", "begin_run"], self.store.calls)
+
     def test_the_next_run_sees_what_a_cancelled_one_stored(self) -> None:
         first = self.bench.start("u1", key="k")
         self.store.release()
@@ -425,6 +469,14 @@ class StopWhileStoringTests(BenchTestCase):
         self.store.release()
         self.successResultOf(stopping)
         self.assertEqual("stop", run.outcome and run.outcome.reason)
+
+    def test_a_store_that_does_not_answer_holds_nothing_up(self) -> None:
+        self.provider.enqueue_text("answer")
+        run = self.bench.start("u", key="k")
+        stopping = Deferred.fromCoroutine(self.bench.runs.stop(1))
+        self.bench.clock.advance(STORE_TIMEOUT_S)
+        self.successResultOf(stopping)
+        self.assertEqual("store_timeout", run.failed().code)
 
     def test_a_run_that_is_being_placed_is_refused(self) -> None:
         self.store.holds = {"branch"}

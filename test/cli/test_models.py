@@ -50,8 +50,13 @@ class ListTests(CommandTestCase):
         self.assertIn("not fetched", lines[1])
         self.assertNotIn("default", lines[1])
         self.assertEqual(
-            lines[2], "none/m                    ? tokens  [default]  (models.providers.none is not configured)"
+            lines[2], "none/m                    ? tokens  [default]  (no provider is configured for none/m)"
         )
+
+    def test_other_local_model(self) -> None:
+        self.write({"agents": {"defaults": {"model": "local/gpt-5"}}})
+        self.assertEqual(self.run_command("models", "list"), 0)
+        self.assertIn("[default]  (the embedded model is local/smollm2-135m, not local/gpt-5)", self.out)
 
     def test_json(self) -> None:
         self.write(self.document())

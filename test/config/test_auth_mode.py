@@ -75,6 +75,25 @@ class EffectiveAuthTests(SynchronousTestCase):
         # it tells the mode all the same: a password of the environment does not take its place
         self.assertEqual(NONE + TOKEN + hint, self.refused({"token": "${X}"}, {PASSWORD: "p"}))
 
+    def test_unsendable(self) -> None:
+        """A secret that no header can carry is refused and named, not shown; blanks around it do not count."""
+        why = " holds a line break or another control character, so that no client can send it; "
+        for odd in ("a\nb", "a\r\nb", "a\tb", "a\0b", "a\x7fb", "a\x85b"):
+            for auth, environ, name in (
+                ({"token": odd}, {}, "gateway.auth.token"),
+                ({"mode": "password", "password": odd}, {TOKEN: "t"}, "gateway.auth.password"),
+                ({"token": "${X}"}, {"X": odd}, "gateway.auth.token"),
+                ({}, {TOKEN: odd}, TOKEN),
+                ({}, {PASSWORD: odd}, PASSWORD),
+            ):
+                message = self.refused(auth, environ)
+                self.assertTrue(message.startswith(name + why), message)
+                self.assertNotIn(odd, message)
+        # a byte of the environment that is no UTF-8
+        self.assertTrue(self.refused({}, {TOKEN: "a\udc80b"}).startswith(TOKEN + why))
+        self.check({"token": "\r\n\t a b \t\n"}, {}, ("token", "a b"))
+        self.check({"token": "pässwörd ✓"}, {}, ("token", "pässwörd ✓"))
+
     def test_ambiguous(self) -> None:
         """Both secrets and no mode."""
         for secret in ("t", "${X}", {"source": "env", "id": "X"}):

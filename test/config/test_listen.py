@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from unittest import mock
 
 import attrs
 from twisted.internet.endpoints import TCP4ServerEndpoint, TCP6ServerEndpoint, UNIXServerEndpoint
@@ -10,6 +11,7 @@ from twisted.internet.protocol import Factory
 from twisted.internet.testing import MemoryReactor
 from twisted.trial.unittest import SynchronousTestCase
 
+from openclaw.config import listen as listen_module
 from openclaw.config.gateway import GatewayConfig
 from openclaw.config.listen import BACKLOG, Listening, listening_at, listening_of
 from openclaw.config.schema import Config
@@ -72,7 +74,9 @@ class DescriptionTests(SynchronousTestCase):
             ("tcp:0:interface=127.0.0.1", "127.0.0.1", 0, True),
             ("tcp:interface=localhost:port=1", "localhost", 1, True),
             ("tcp:65535:interface=10.0.0.5:backlog=9", "10.0.0.5", 65535, False),
+            ("tcp:80:127.0.0.1:9", "127.0.0.1", 80, True),
             ("tcp6:8080", "::", 8080, False),
+            ("tcp6:80:9:\\:\\:1", "::1", 80, True),
             ("tcp6:8080:interface=\\:\\:1", "::1", 8080, True),
         ):
             self.assertEqual(Listening(host, port, description, on_loopback), listening_at(description))
@@ -93,3 +97,29 @@ class DescriptionTests(SynchronousTestCase):
         reactor: Any = MemoryReactor()
         self.assertIsInstance(listening_at("tcp:80").endpoint(reactor), TCP4ServerEndpoint)
         self.assertIsInstance(listening_at("unix:/run/x").endpoint(reactor), UNIXServerEndpoint)
+
+    def test_backlog(self) -> None:
+        """It is ours unless the description names another; Twisted's own is short."""
+        for description, backlog in (
+            ("tcp:80", BACKLOG),
+            ("tcp:port=80:interface=10.0.0.5", BACKLOG),
+            ("tcp:80:backlog=9", 9),
+            ("tcp:80:10.0.0.5:9", 9),
+            ("tcp6:80", BACKLOG),
+            ("tcp6:80:interface=\\:\\:1", BACKLOG),
+            ("tcp6:80:9", 9),
+            ("unix:/run/x", BACKLOG),
+            ("unix:/run/x:mode=600", BACKLOG),
+            ("unix:/run/x:600:9", 9),
+        ):
+            reactor: Any = MemoryReactor()
+            self.successResultOf(listening_at(description).endpoint(reactor).listen(Factory()))
+            ((_, _, given, *_),) = reactor.unixServers or reactor.tcpServers
+            self.assertEqual(backlog, given, description)
+
+    def test_passed_by_systemd(self) -> None:
+        """Its socket listens already, with a backlog of its own."""
+        endpoint = listening_at("systemd:domain=INET:index=0")
+        with mock.patch.object(listen_module, "serverFromString") as made:
+            endpoint.endpoint(None)
+        made.assert_called_once_with(None, "systemd:domain=INET:index=0")

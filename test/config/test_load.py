@@ -70,13 +70,14 @@ class RealConfigTests(SynchronousTestCase):
         document = {
             "agents": {
                 "defaults": {"model": {"primary": "acme/m", "fallbacks": ["local/smollm2-135m"]}},
-                "entries": {"Main": {"model": "other/x"}},
+                "entries": {"Main": {"model": "other/x"}, "b": {"model": "local/m"}},
             }
         }
         self.assertEqual(
             (
                 "agents.defaults.model: no provider is configured for acme/m",
                 "agents.entries.main.model: no provider is configured for other/x",
+                "agents.entries.b.model: the embedded model is local/smollm2-135m, not local/m",
             ),
             parse_config(document, {})[1],
         )

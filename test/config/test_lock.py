@@ -10,7 +10,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from openclaw.config.lock import EXIT_CONFIG, StateLock
+from openclaw.config.lock import StateLock
 from openclaw.errors import StartError
 
 
@@ -42,7 +42,7 @@ class LockTests(SynchronousTestCase):
     def test_somebody_else_has_it(self) -> None:
         self.lock.acquire()
         error = self.refusal(StateLock(self.path))
-        self.assertEqual(EXIT_CONFIG, error.exit_code)
+        self.assertEqual(78, error.exit_code)
         self.assertIn(f"already running (pid {os.getpid()})", error.message)
         self.assertIn(str(self.folder), error.message)
         self.assertEqual(f"{os.getpid()}\n", self.path.read_text())

@@ -32,7 +32,6 @@ class ConfigWatcherTests(SynchronousTestCase):
         self.writes = 0
         self.environ: dict[str, str] = {}
         self.clock = Clock()
-        self.changes: list[Config] = []
         self.log: list[str] = []
         globalLogPublisher.addObserver(self.observe)
         self.addCleanup(globalLogPublisher.removeObserver, self.observe)
@@ -54,9 +53,7 @@ class ConfigWatcherTests(SynchronousTestCase):
         """Load the file and start to watch it."""
         self.loaded = load_config(self.path, self.environ)
         self.live = LiveConfig(self.loaded.config)
-        self.watcher = ConfigWatcher(
-            self.live, self.path, self.environ, self.clock, read_in_thread, self.changes.append
-        )
+        self.watcher = ConfigWatcher(self.live, self.path, self.environ, self.clock, read_in_thread)
         self.watcher.startService()
         self.addCleanup(self.watcher.stopService)
 
@@ -83,7 +80,6 @@ class ConfigWatcherTests(SynchronousTestCase):
         self.clock.advance(POLL_INTERVAL_S / 2)
         self.assertEqual("two", self.secret())
         self.assertEqual(["config change: applied: gateway.auth.token; needs a restart: nothing"], self.log)
-        self.assertEqual([self.live.current], self.changes)
         self.clock.advance(10)
         self.assertEqual(1, len(self.log))
 
@@ -142,6 +138,9 @@ class ConfigWatcherTests(SynchronousTestCase):
         ):
             log = self.edit(auth)
             self.assertIn("config reload: the credential stays as it was: no credential", log[0])
+            self.assertEqual("one", self.secret())
+        for auth in ({"token": "tw\no"}, {"mode": "token", "token": "two\0"}):
+            self.assertIn("stays as it was: gateway.auth.token holds a line break", self.edit(auth)[0])
             self.assertEqual("one", self.secret())
         self.assertIn("token and password are both set", self.edit({"token": "a", "password": "b"})[0])
         self.assertEqual("one", self.secret())
@@ -203,9 +202,12 @@ class ConfigWatcherTests(SynchronousTestCase):
         """What the command line changed is no edit of the file."""
         self.write({"token": "one"})
         loaded = load_config(self.path, {})
-        gateway = attrs.evolve(loaded.config.gateway, bind="lan")
-        live = LiveConfig(attrs.evolve(loaded.config, gateway=gateway))
-        watcher = ConfigWatcher(live, self.path, {}, self.clock, execute, started_with=loaded.config)
+
+        def as_run(config: Config) -> Config:
+            return attrs.evolve(config, gateway=attrs.evolve(config.gateway, bind="lan"))
+
+        live = LiveConfig(as_run(loaded.config))
+        watcher = ConfigWatcher(live, self.path, {}, self.clock, execute, as_run=as_run)
         watcher.startService()
         self.addCleanup(watcher.stopService)
         self.assertEqual([], self.log)
@@ -214,6 +216,8 @@ class ConfigWatcherTests(SynchronousTestCase):
             self.edit({"token": "two"}, port=5),
         )
         self.assertEqual("lan", live.current.gateway.bind)
+        log = self.edit({"mode": "none"})
+        self.assertIn('the credential stays as it was: gateway.auth.mode "none" needs gateway.bind "loopback"', log[0])
 
     def test_off(self) -> None:
         """C{gateway.reload.mode: "off"} does not look."""

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+import socket
+import tracemalloc
 from unittest import mock
 
 from twisted.internet.address import IPv4Address, UNIXAddress
 
 from openclaw.config.gateway import AuthConfig, RateLimitConfig
 from openclaw.config.secret import Secret
-from openclaw.events import ProviderFinished, TextDelta
 from openclaw.http import channel as channel_module
+from openclaw.http import chat
 from openclaw.http.gate import MAX_BODY_BYTES
-from test.http.support import AUTH, CHAT, TOKEN, Client, GatewayTestCase, make_config
+from test.http.support import AUTH, CHAT, TOKEN, Client, GatewayTestCase, MemoryTransport, make_config
 
 CHAT_BODY = b'{"messages":[{"role":"user","content":"hi"}]}'
 
@@ -277,30 +279,16 @@ class BodyTests(GatewayTestCase):
         client.request("POST", CHAT, AUTH, f"Content-Length: {len(CHAT_BODY)}")
         client.send(CHAT_BODY[:10])
         request = client.channel.requests[-1]
+        taken: list[bytes] = []
+        self.patch(chat, "decode_chat_request", taken.append)
         client.send(CHAT_BODY[10:])
-        self.assertEqual(request.body, CHAT_BODY)
+        self.assertEqual(taken, [CHAT_BODY])
+        self.assertEqual(len(self.flushLoggedErrors(AttributeError)), 1)
+        self.assertEqual(client.answer().status, 500)
+        self.assertEqual(request.startedWriting, 1)
 
 
 class ConnectionTests(GatewayTestCase):
-    def test_pipelined_answers_are_in_order(self) -> None:
-        client = self.connect()
-        body = CHAT_BODY
-        head = f"POST {CHAT} HTTP/1.1\r\nHost: localhost\r\n{AUTH}\r\nX-Request-Id: one\r\n"
-        client.send(
-            head.encode()
-            + b"Content-Length: %d\r\n\r\n" % len(body)
-            + body
-            + b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nX-Request-Id: two\r\n\r\n"
-            + f"GET /v1/models HTTP/1.1\r\nHost: localhost\r\n{AUTH}\r\nX-Request-Id: three\r\n\r\n".encode()
-        )
-        self.tick()
-        self.assertEqual(client.output, b"")
-        self.stream.push(TextDelta("x"), ProviderFinished("stop"))
-        self.stream.end()
-        self.tick()
-        self.assertEqual([answer.headers["x-request-id"] for answer in client.answers()], ["one", "two", "three"])
-        self.assertEqual([answer.status for answer in client.answers()], [200, 200, 200])
-
     def test_head_deadline(self) -> None:
         client = self.connect()
         for letter in b"GET /hea":
@@ -349,6 +337,22 @@ class ConnectionTests(GatewayTestCase):
         self.wait(100)
         self.assertFalse(client.closed)
         self.assertEqual(client.output, b"")
+
+    def test_body_is_not_kept_while_the_run_is_on(self) -> None:
+        for extra in ({}, {"response_format": {"type": "text"}}):
+            tracemalloc.start()
+            try:
+                client = self.connect()
+                client.chat(stream=True, ignored="x" * 5_000_000, **extra)
+                self.tick()
+                self.assertTrue(self.runs.live)
+                kept_bytes, peak_bytes = tracemalloc.get_traced_memory()
+            finally:
+                tracemalloc.stop()
+            self.assertGreater(peak_bytes, 5_000_000)
+            self.assertLess(kept_bytes, 1_000_000)
+            client.leave()
+            self.tick()
 
     def test_http_1_0(self) -> None:
         client = self.connect()
@@ -431,6 +435,22 @@ class ConnectionTests(GatewayTestCase):
             self.assertEqual(client.answer().status, status)
             self.assertEqual(client.answer().headers["access-control-allow-origin"], "https://app.example")
             self.assertIn("X-Request-Id", client.answer().headers["access-control-expose-headers"])
+
+    def test_send_buffer_is_bounded(self) -> None:
+        for failure in (None, OSError):
+            handle = mock.create_autospec(socket.socket, instance=True)
+            handle.setsockopt.side_effect = failure
+            with mock.patch.object(MemoryTransport, "getHandle", lambda transport, handle=handle: handle, create=True):
+                client = self.connect()
+            handle.setsockopt.assert_called_once_with(socket.SOL_SOCKET, socket.SO_SNDBUF, 65536)
+            client.request("GET", "/healthz")
+            self.assertEqual(client.answer().status, 200)
+
+    def test_handle_that_is_no_socket(self) -> None:
+        with mock.patch.object(MemoryTransport, "getHandle", lambda transport: object(), create=True):
+            client = self.connect()
+        client.request("GET", "/healthz")
+        self.assertEqual(client.answer().status, 200)
 
     def test_unix_peer(self) -> None:
         self.site.local_tcp = False

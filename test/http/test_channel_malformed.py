@@ -17,7 +17,7 @@ class MalformedTests(GatewayTestCase):
 
     FOLLOWED_BY = f"GET /v1/models HTTP/1.1\r\nHost: localhost\r\n{AUTH}\r\n\r\n".encode()
 
-    def check(self, data: bytes, status: int = 400) -> None:
+    def check(self, data: bytes, status: int = 400) -> dict[str, object]:
         client = self.connect()
         client.send(data + self.FOLLOWED_BY)
         self.wait(11)
@@ -32,6 +32,8 @@ class MalformedTests(GatewayTestCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
         self.assertEqual(self.problems, [])
         self.assertEqual(self.provider.requests, [])
+        error: dict[str, object] = answer.error
+        return error
 
     def head(self, *lines: str) -> bytes:
         return (
@@ -71,10 +73,39 @@ class MalformedTests(GatewayTestCase):
             ("X: a\x00b",),
             ("X: a\nContent-Length: 5",),
             ("X: a\rb",),
-            ("X: " + "a" * 20_000,),
-            *((tuple(f"X-{index}: y" for index in range(600)),)),
         ):
             self.check(self.head(*lines))
+
+    def test_large_headers(self) -> None:
+        for lines in (
+            ("X: " + "a" * 20_000,),
+            ("X-1: " + "a" * 10_000, "X-2: " + "a" * 10_000),
+            tuple(f"X-{index}: y" for index in range(600)),
+            tuple(f"X-{index}: y" for index in range(10_000)),
+        ):
+            error = self.check(self.head(*lines), 431)
+            self.assertEqual(error["code"], "headers_too_large")
+            self.assertEqual(error["message"], "a request may have at most 500 headers, and 16384 bytes of them")
+        client = self.connect()
+        client.send(b"GET / HTTP/1.1\r\nX: " + b"a" * 20_000)
+        self.assertEqual(client.answer().status, 431)
+
+    def test_long_target(self) -> None:
+        line = b"GET /" + b"a" * 100_000
+        error = self.check(line + b" HTTP/1.1\r\nHost: localhost\r\n\r\n", 414)
+        self.assertEqual(error["code"], "uri_too_long")
+        self.assertEqual(error["message"], "the request line may have at most 16384 bytes")
+        client = self.connect()
+        client.send(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n" + line)
+        self.assertEqual([answer.status for answer in client.answers()], [200, 414])
+        self.assertRegex(client.output, rb"HTTP/1\.1 414 .*URI Too Long\r\n")
+
+    def test_large_headers_of_a_second_request(self) -> None:
+        # The figures of the first request do not count for the second.
+        client = self.connect()
+        client.send(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nX: " + b"a" * 16_000 + b"\r\n\r\n")
+        client.send(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nX: " + b"a" * 16_000 + b"\r\nY: b\x00\r\n\r\n")
+        self.assertEqual([answer.status for answer in client.answers()], [200, 400])
 
     def test_request_lines(self) -> None:
         for line in (
@@ -88,7 +119,6 @@ class MalformedTests(GatewayTestCase):
             b"GET /\x7f\xff HTTP/1.1",
             b"PRI * HTTP/2.0",
             b"\x16\x03\x01\x02\x00",
-            b"GET /" + b"a" * 20_000 + b" HTTP/1.1",
         ):
             self.check(line + b"\r\nHost: localhost\r\n\r\n")
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from unittest import mock
+
+from openclaw.agents import runs
 from openclaw.agents.run import Timings
 from openclaw.config.agents import AgentDefaults, ModelChoice
 from openclaw.config.gateway import AuthConfig
@@ -63,6 +66,13 @@ class WholeTests(GatewayTestCase):
         answer = self.ask_chat()
         uuid = answer.json["id"].removeprefix("chatcmpl_")
         self.assertEqual(answer.headers["x-openclaw-session-key"], f"agent:main:openai:{uuid}")
+
+    def test_resolved_once(self) -> None:
+        for stream in (False, True):
+            self.provider.enqueue_text("hello")
+            with mock.patch.object(runs, "resolve", wraps=runs.resolve) as resolve:
+                self.assertEqual(self.ask_chat(stream=stream).status, 200)
+            self.assertEqual(resolve.call_count, 1)
 
     def test_model_is_echoed(self) -> None:
         for sent, echoed in (

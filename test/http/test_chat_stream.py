@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from unittest import mock
 
 from twisted.internet.defer import Deferred
 
@@ -233,7 +234,33 @@ class StreamTests(StreamTestCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
         self.assertEqual(self.problems, [])
 
-    def test_bug_after_the_head_cuts_the_connection(self) -> None:
+    def test_bug_after_the_head(self) -> None:
+        client = self.begin("X-Request-Id: abc")
+        self.push(TextDelta("x"))
+        self.patch(chat.ChatStream, "send", mock.Mock(side_effect=ZeroDivisionError("secret detail")))
+        self.push(TextDelta("y"))
+        *_, error, _ = self.whole(client).events
+        self.assertEqual(error["error"]["message"], "internal error")
+        self.assertEqual((error["error"]["type"], error["error"]["code"]), ("api_error", "internal_error"))
+        self.assertNotIn(b"secret detail", client.output)
+        self.assertTrue(self.stream.aborted)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.assertEqual([event["request_id"] for event in self.problems], ["abc"])
+        self.tick()
+        self.assertEqual(self.runs.live, [])
+        client.leave()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_bug_amid_the_head(self) -> None:
+        client = self.begin()
+        self.patch(chat.EventStream, "write", mock.Mock(side_effect=ZeroDivisionError))
+        self.push(TextDelta("x"))
+        # Nothing is out yet, so the answer has a status of its own.
+        answer = client.answer()
+        self.assertEqual((answer.status, answer.error["code"]), (500, "internal_error"))
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+    def test_bug_in_telling_of_a_bug_cuts_the_connection(self) -> None:
         client = self.begin()
         self.push(TextDelta("x"))
         self.patch(chat, "encode_line", None)
@@ -241,7 +268,7 @@ class StreamTests(StreamTestCase):
         self.assertTrue(client.transport.aborted)
         self.assertTrue(self.stream.aborted)
         self.assertFalse(client.answer().whole)
-        self.assertEqual(len(self.flushLoggedErrors(TypeError)), 1)
+        self.assertEqual(len(self.flushLoggedErrors(TypeError)), 2)
 
     def test_bug_before_the_head(self) -> None:
         self.patch(chat, "run_headers", None)

@@ -10,7 +10,14 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from openclaw.errors import InvalidRequest, ModelNotFound
-from openclaw.http.openai_types import MAX_ITEMS, MAX_MESSAGES, ChatRequest, decode_chat_request, read_conversation
+from openclaw.http.openai_types import (
+    MAX_ITEMS,
+    MAX_MESSAGES,
+    MAX_RESPONSE_FORMAT_BYTES,
+    ChatRequest,
+    decode_chat_request,
+    read_conversation,
+)
 from openclaw.interfaces import Sampling
 from openclaw.messages import Message, ToolCall
 
@@ -229,6 +236,16 @@ class GoodBodyTests(SynchronousTestCase):
     def test_token_limits(self) -> None:
         self.assertEqual(read(body(max_tokens=5)).sampling().max_tokens, 5)
         self.assertEqual(read(body(max_tokens=5, max_completion_tokens=9)).sampling().max_tokens, 9)
+
+    def test_response_format_is_bounded(self) -> None:
+        text = b'{"type":"json_object","x":"%s"}' % (b"x" * (MAX_RESPONSE_FORMAT_BYTES - 29))
+        self.assertEqual(len(text), MAX_RESPONSE_FORMAT_BYTES)
+        whole = b'{"messages":[{"role":"user","content":"x"}],"response_format":%s}'
+        self.assertEqual(decode_chat_request(whole % text).sampling().response_format, text)
+        larger = decode_chat_request(whole % text.replace(b"xx", b"xxx", 1))
+        error = self.assertRaises(InvalidRequest, larger.sampling)
+        self.assertEqual(error.param, "response_format")
+        self.assertEqual(error.message, "response_format: at most 1048576 bytes of JSON")
 
     def test_response_format_is_passed_as_it_is(self) -> None:
         for text in (

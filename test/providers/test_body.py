@@ -6,15 +6,26 @@ from typing import Any
 
 from twisted.internet.defer import CancelledError
 from twisted.internet.error import ConnectionAborted, ConnectionLost
+from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock
+from twisted.internet.tcp import Connection as TcpConnection
 from twisted.internet.testing import MemoryReactorClock, StringTransport
+from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.client import ResponseDone
 from twisted.web.http import PotentialDataLoss
 
 from openclaw.errors import ProviderFailed, ProviderTimeout
-from openclaw.providers.body import BodyReceiver, abort_body, connection_of, discard, receive
+from openclaw.providers.body import (
+    READ_BYTES,
+    BodyReceiver,
+    Connection,
+    abort_body,
+    connection_of,
+    discard,
+    receive,
+)
 from test.providers.http_fakes import Client, Wire
 
 
@@ -46,7 +57,6 @@ class BodyTests(SynchronousTestCase):
         first = self.body.read()
         self.peer.chunks(b"a", b"b", end=True)
         self.assertEqual(b"ab", self.successResultOf(first))
-        self.assertTrue(self.body.ended)
         self.assertIsNone(self.successResultOf(self.body.read()))
         self.assertIsNone(self.successResultOf(self.body.read()))
 
@@ -289,6 +299,52 @@ class BodyFormsTests(SynchronousTestCase):
             self.assertEqual(b"b", self.successResultOf(body.read()))
             self.assertIsNone(self.successResultOf(body.read()))
             self.assertEqual([], clock.getDelayedCalls())
+
+
+class ReadSizeTests(SynchronousTestCase):
+    """How much is read of a TCP connection at once, of which Twisted decides by an attribute of the transport."""
+
+    def reads_of(self, factory: Any) -> list[int]:
+        """The sizes in which a connection to the protocol of C{factory} asks its socket for bytes."""
+        asked: list[int] = []
+
+        class Socket:
+            def recv(self, max_bytes: int) -> bytes:
+                asked.append(max_bytes)
+                return b"x" * max_bytes
+
+            def fileno(self) -> int:
+                return 0
+
+            def setblocking(self, flag: bool) -> None:
+                pass
+
+        protocol = factory.buildProtocol(None)
+        transport: Any = TcpConnection(Socket(), protocol, MemoryReactorClock())  # type: ignore[arg-type]
+        protocol.makeConnection(transport)
+        transport.doRead()
+        return asked
+
+    def factory(self) -> Any:
+        factory: Any = WrappingFactory(Factory.forProtocol(Protocol))
+        factory.protocol = Connection
+        return factory
+
+    def test_tcp(self) -> None:
+        self.assertEqual([READ_BYTES], self.reads_of(self.factory()))
+        self.assertEqual(16 * 1024, READ_BYTES)
+
+    def test_below_tls(self) -> None:
+        """What is on top of other wrappers bounds the reads of the socket below them."""
+        tls: Any = WrappingFactory(self.factory())
+        tls.protocol = ProtocolWrapper
+        self.assertEqual([READ_BYTES], self.reads_of(tls))
+
+    def test_by_the_agent(self) -> None:
+        client = Client()
+        client.post()
+        wire: Any = client.accept().wire
+        self.assertEqual(READ_BYTES, wire.bufferSize)
 
 
 class AbortBodyTests(SynchronousTestCase):

@@ -16,10 +16,12 @@ from openclaw.errors import ProviderFailed, ProviderTimeout
 from openclaw.events import ProviderFinished, TextDelta
 from openclaw.interfaces import ModelRequest, ProviderStream, Sampling
 from openclaw.messages import Message
+from openclaw.providers import local as local_module
 from openclaw.providers.http import make_http_client
 from openclaw.providers.local import READY_TIMEOUT_S, LocalProvider, make_local_model
 from openclaw.providers.local_process import STOPPED, LocalModel
 from openclaw.providers.local_spawn import LocalSettings
+from openclaw.providers.openai_completions import Endpoint, OpenAICompletionsProvider
 from test.providers.local_fakes import FakeReactor
 
 REQUEST = ModelRequest("smollm2-135m", (Message("user", "hello"),), Sampling())
@@ -110,6 +112,29 @@ class LocalProviderTests(SynchronousTestCase):
         self.reactor.processes[1].announce()
         self.agent.flush()
         self.assertEqual(len(self.child.requests), 2)
+
+    def test_one_provider_for_each_child(self) -> None:
+        """The child's address is taken apart once for all the calls that it serves."""
+        made: list[Endpoint] = []
+
+        class Counted(OpenAICompletionsProvider):
+            def __init__(self, endpoint: Endpoint, *more: Any) -> None:
+                made.append(endpoint)
+                super().__init__(endpoint, *more)
+
+        self.patch(local_module, "OpenAICompletionsProvider", Counted)
+        self.model.start()
+        for number in (1, 2):
+            self.reactor.processes[-1].announce(f"http://127.0.0.1:{number}")
+            for _ in range(3):
+                self.stream = self.provider.stream(REQUEST)
+                entered = self.enter()
+                self.stream.close()
+                self.failureResultOf(entered, ProviderFailed)
+            self.reactor.processes[-1].end(1)
+            self.reactor.advance(2)
+        self.assertEqual([endpoint.base_url[-4:] for endpoint in made], ["1/v1", "2/v1"])
+        self.assertNotEqual(made[0].api_key, made[1].api_key)
 
     def test_cannot_serve(self) -> None:
         failure = self.failureResultOf(self.enter(), ProviderFailed)

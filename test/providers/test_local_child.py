@@ -153,6 +153,12 @@ class MainTests(SynchronousTestCase):
         self.assertTrue(said.startswith(ERROR_MARK))
         return status, json.loads(said[len(ERROR_MARK) :])["message"]
 
+    def test_more_on_standard_input(self) -> None:
+        """Only its end means something."""
+        stdin, left = io.BytesIO(b"x" * 10_000), list[int]()
+        local_child.leave_at_end_of(stdin, left.append)
+        self.assertEqual((stdin.read(), left), (b"", [0]))
+
     def test_not_installed(self) -> None:
         self.assertEqual(self.failing(ModuleNotFoundError("no", name="xllamacpp")), (1, NOT_INSTALLED))
 

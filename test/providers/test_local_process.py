@@ -366,8 +366,17 @@ class StopTests(Base):
         self.assertNoResult(stopped)
         self.reactor.advance(0.1)
         self.successResultOf(stopped)
-        self.process.end(None, 9)
         self.assertEqual(self.reactor.getDelayedCalls(), [])
+        # Nobody waits again for what did not end once.
+        self.successResultOf(self.model.stop())
+        self.assertRaises(NoTransition, self.model.start)
+        self.process.announce()
+        self.process.protocol.outReceived(b"@@READY nonsense\n")
+        self.process.end(None, 9)
+        self.assertEqual((self.model.state, self.model.pid, self.reactor.getDelayedCalls()), ("stopped", None, []))
+        self.successResultOf(self.model.stop())
+        self.serve()
+        self.assertEqual(self.model.state, "ready")
 
     def test_while_loading(self) -> None:
         self.model.start()

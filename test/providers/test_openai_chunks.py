@@ -195,12 +195,34 @@ class EndTests(SynchronousTestCase):
         for said, understood in (
             ({"prompt_tokens": 7}, Usage(7, 0)),
             ({"completion_tokens": 7}, Usage(0, 7)),
-            ({"prompt_tokens": 7.0, "completion_tokens": -1}, Usage(7, 0)),
+            ({"prompt_tokens": 7.0, "completion_tokens": 2**53}, Usage(7, 2**53)),
             ({"prompt_tokens": 1, "completion_tokens": 2, "prompt_tokens_details": None}, Usage(1, 2)),
             ({"prompt_tokens": 1, "completion_tokens": 2, "prompt_tokens_details": {}}, Usage(1, 2)),
         ):
             events = read(chunk({}, "stop"), {"choices": [], "usage": said})
             self.assertEqual(ProviderUsage(understood), events[-1])
+
+    def test_usage_that_cannot_be(self) -> None:
+        """Figures that cannot be make the usage absent, or that detail; the answer is none the worse for it."""
+        figures = ("-1", "9007199254740993", "9223372036854775808", "1" * 5000, "1e300", "1e999", "-1e999", "NaN")
+        for figure in (*figures, "Infinity", '"7"', "true", "[]", "{}", "[NaN]"):
+            for name, other in (("prompt_tokens", "completion_tokens"), ("completion_tokens", "prompt_tokens")):
+                said = f'"usage": {{"{other}": 1, "{name}": {figure}}}'
+                whole = f'{{"choices": [{{"delta": {{"content": "a"}}, "finish_reason": "stop"}}], {said}}}'
+                self.assertEqual([TextDelta("a"), ProviderFinished("stop")], read(whole.encode()), said)
+                alone = f'{{"choices": [], {said}}}'.encode()
+                self.assertEqual([ProviderFinished("stop")], read(chunk({}, "stop"), usage(), alone)[:1], said)
+        for figure in figures:
+            details = f'"prompt_tokens_details": {{"cached_tokens": {figure}}}'
+            said = f'{{"choices": [], "usage": {{"prompt_tokens": 1, "completion_tokens": 2, {details}}}}}'
+            self.assertEqual(ProviderUsage(Usage(1, 2)), read(chunk({}, "stop"), said.encode())[-1], said)
+
+    def test_last_usage_cannot_be(self) -> None:
+        """An earlier figure, of a part of the answer, does not stand in for a last one that cannot be."""
+        said = {"prompt_tokens": 5, "completion_tokens": 1}
+        for last in ({"prompt_tokens": 5, "completion_tokens": -1}, "none"):
+            events = read(chunk({"content": "a"}, usage=said), chunk({}, "stop", usage=last))
+            self.assertEqual([TextDelta("a"), ProviderFinished("stop")], events)
 
     def test_usage_with_every_chunk(self) -> None:
         """Usage that is repeated is told once, as it was last, and does not end the answer before the finish."""
@@ -268,6 +290,11 @@ class ErrorTests(SynchronousTestCase):
             b'{"choices": [{"delta": {"content": 7}}]}',
             b'{"choices": [{"delta": {"content": "\\u12',
             b'{"choices": "\\u0041"}',
+            b'{"choices": 7, "usage": {"prompt_tokens": 1}}',
+            b'{"choices": 7, "usage": null}',
+            b'["usage"]',
+            b'{"usage": {"prompt_tokens": N',
+            b'{"choices": [{"index": %s}], "usage": null}' % (b"9" * 5000),
             b"[" * 100_000 + b"\\u",
             b'{"x": ' * 100_000,
         ):

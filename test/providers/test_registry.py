@@ -74,32 +74,32 @@ class CatalogTests(SynchronousTestCase):
         message = self.refused("nobody/m")
         self.assertEqual('the provider "nobody" of the model "nobody/m" is not configured', message)
 
-    def test_bare(self) -> None:
-        """A bare name is found if exactly one provider lists it."""
-        self.assertEqual("openai/big", self.catalog().resolve("big").ref)
-        self.assertIn('no provider lists the model "huge"', self.refused("huge"))
-        self.assertIn("(openai, ollama)", self.refused("small"))
-
     def test_malformed(self) -> None:
-        """Names with an empty part are no references."""
-        for ref in ("openai/", "/big", "/"):
-            self.assertIn("not of the form provider/model", self.refused(ref))
-        self.refused("")
+        """Bare names, also of models that are listed, and names with an empty part are no references."""
+        for ref in ("openai/", "/big", "/", "", "big", "smollm2-135m", "local"):
+            self.assertIn("not of the form provider/model", self.refused(ref, ScriptedProvider()))
 
     def test_local(self) -> None:
-        """The embedded model is its own provider, also by its bare name."""
+        """The embedded model is its own provider."""
         self.config = config(LocalModelConfig(context_tokens=2048))
         local = ScriptedProvider()
-        for ref in ("local/smollm2-135m", "smollm2-135m"):
-            model = self.catalog(local).resolve(ref)
-            self.assertIs(local, model.provider)
-            self.assertEqual("local/smollm2-135m", model.ref)
-            self.assertEqual((2048, None), (model.context_window, model.max_tokens))
+        model = self.catalog(local).resolve("local/smollm2-135m")
+        self.assertIs(local, model.provider)
+        self.assertEqual(
+            ("local/smollm2-135m", "local", "smollm2-135m"), (model.ref, model.provider_id, model.model_id)
+        )
+        self.assertEqual((2048, None), (model.context_window, model.max_tokens))
+
+    def test_other_local_model(self) -> None:
+        """No other name under C{local/} is the embedded model's; the message says which is."""
+        self.config = config(LocalModelConfig(model="tiny"))
+        for ref in ("local/gpt-5", "local/tiny/x", "local/Tiny"):
+            message = self.refused(ref, ScriptedProvider())
+            self.assertEqual(f'there is no model "{ref}"; the embedded model is "local/tiny"', message)
 
     def test_local_is_missing(self) -> None:
         """Without the embedded model the message says how to get it."""
         self.assertIn("no agent of the configuration uses it", self.refused("local/smollm2-135m"))
-        self.refused("smollm2-135m")
 
     def test_providers_are_kept(self) -> None:
         """The same configuration gives the same provider, an equal one too, a changed one a new one."""

@@ -86,6 +86,14 @@ class RetriesTests(SynchronousTestCase):
         self.clock.advance(14.8)
         self.assertIsNone(retries.next_delay_s(FAILED))
 
+    def test_left(self) -> None:
+        """What is left of the 15 s, never less than nothing."""
+        self.clock.advance(3)
+        retries = self.retries()
+        for advance_s, left_s in ((0.0, 15.0), (14.5, 0.5), (0.5, 0.0), (9.0, 0.0)):
+            self.clock.advance(advance_s)
+            self.assertEqual(left_s, retries.left_s())
+
     def test_refusal_is_not_counted(self) -> None:
         """Two calls do not share their attempts."""
         first, second = self.retries(), self.retries()

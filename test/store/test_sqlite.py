@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import itertools
 import os
 import sqlite3
 import stat
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+from unittest import mock
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -162,13 +166,58 @@ class OpenDatabaseTests(SynchronousTestCase):
         self.refused("in use by another process", exit_code=1)
 
     def test_other_failures(self) -> None:
-        for code, part in ((sqlite3.SQLITE_FULL, "is full"), (sqlite3.SQLITE_IOERR, "cannot be opened: boom")):
-
-            def fail(connection: sqlite3.Connection, path: Path, code: int = code) -> None:
-                raise sqlite_error(code, "boom")
-
-            self.patch(sqlite, "_claim", fail)
+        for code, part in (
+            (sqlite3.SQLITE_FULL, "is full; free some space"),
+            (sqlite3.SQLITE_IOERR, "cannot be opened: boom; see whether its disk is in order"),
+            (sqlite3.SQLITE_INTERNAL, "cannot be opened: boom"),
+        ):
+            self.failing_with(sqlite_error(code, "boom"))
             self.refused(part, exit_code=1)
+
+    def failing_with(self, error: Exception) -> None:
+        def fail(connection: sqlite3.Connection, path: Path) -> None:
+            raise error
+
+        self.patch(sqlite, "_claim", fail)
+
+    def on_disk(self, **figures: int) -> None:
+        """Let the disk have so many blocks of 4 KiB, and so many entries."""
+        disk = {"f_frsize": 4096, "f_bavail": 1 << 20, "f_files": 1000, "f_favail": 500, **figures}
+        self.patch(os, "statvfs", lambda path: SimpleNamespace(**disk))
+
+    def test_full_disk(self) -> None:
+        """What fails on a full disk is the disk's fault: no damage, nothing to restore and no lack of permission."""
+        codes = (sqlite3.SQLITE_IOERR | 19 << 8, sqlite3.SQLITE_CANTOPEN)
+        for code, figures in itertools.product(codes, ({"f_bavail": 255}, {"f_favail": 0})):
+            self.failing_with(sqlite_error(code, "disk I/O error"))
+            self.on_disk(**figures)
+            self.refused("is full; free some space", exit_code=1)
+
+    def test_disk_that_is_not_full(self) -> None:
+        for figures in ({}, {"f_bavail": 256}, {"f_files": 0, "f_favail": 0}):
+            self.on_disk(**figures)
+            self.failing_with(sqlite_error(sqlite3.SQLITE_IOERR, "disk I/O error"))
+            self.refused("disk is in order", exit_code=1)
+            self.failing_with(sqlite_error(sqlite3.SQLITE_CANTOPEN))
+            self.refused("make its folder writable")
+
+    def test_disk_that_cannot_be_asked(self) -> None:
+        self.failing_with(sqlite_error(sqlite3.SQLITE_IOERR))
+        self.patch(os, "statvfs", mock.Mock(side_effect=OSError(errno.EIO, "Input/output error")))
+        self.refused("disk is in order", exit_code=1)
+
+    def test_full_disk_before_sqlite(self) -> None:
+        for number in (errno.ENOSPC, errno.EDQUOT):
+            self.patch(os, "open", mock.Mock(side_effect=OSError(number, os.strerror(number))))
+            self.refused("is full; free some space", exit_code=1)
+
+    def test_restored_only_where_it_is_damaged(self) -> None:
+        for code in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_FULL, sqlite3.SQLITE_NOTADB):
+            self.failing_with(sqlite_error(code))
+            message = self.assertRaises(StartError, open_database, self.path).message
+            self.assertNotIn("may be restored", message)
+        self.failing_with(sqlite_error(sqlite3.SQLITE_CORRUPT))
+        self.refused("a copy of it may be restored", exit_code=1)
 
     def test_damaged(self) -> None:
         self.open().close()

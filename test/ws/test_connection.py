@@ -10,9 +10,10 @@ from twisted.python.failure import Failure
 
 from openclaw.ws import connection
 from openclaw.ws.connection import MAX_PREAUTH_FRAME_BYTES, GatewayWebSocket
-from test.http.support import AUTH, Client, GatewayTestCase
+from test.http.support import AUTH, Client, GatewayTestCase, parse_answers
 
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="
+UPGRADE = ("Upgrade: websocket", "Connection: Upgrade", f"Sec-WebSocket-Key: {KEY}")
 CONNECT = {"type": "req", "id": "1", "method": "connect", "params": {}}
 
 
@@ -143,6 +144,17 @@ class UpgradeTests(WebSocketTestCase):
         client.request("GET", "/", "Upgrade: websocket", "Connection: Upgrade", host="evil.example")
         self.assertEqual((client.answer().status, client.answer().error["code"]), (403, "host_not_allowed"))
 
+    def test_over_http_1_0(self) -> None:
+        for path, status in (("/", 404), ("/healthz", 200)):
+            client = self.connect()
+            request = "\r\n".join(
+                (f"GET {path} HTTP/1.0", "Host: localhost", *UPGRADE, "Sec-WebSocket-Version: 13", "", "")
+            )
+            client.send(request)
+            self.tick()
+            self.assertEqual(client.answer().status, status)
+            self.assertTrue(client.closed)
+
     def test_with_a_body(self) -> None:
         client = self.connect()
         client.request("GET", "/", "Upgrade: websocket", "Connection: Upgrade", body=b"x")
@@ -151,6 +163,32 @@ class UpgradeTests(WebSocketTestCase):
         client.request("GET", "/", "Upgrade: websocket", "Connection: Upgrade", "Transfer-Encoding: chunked")
         client.send(b"1\r\nx\r\n")
         self.assertEqual(client.answer().status, 413)
+
+    def test_headers_of_every_answer(self) -> None:
+        ours = ("X-Request-Id: abc,1", "Cookie: \xff")
+        for lines, status in ((("Upgrade: websocket",), 400), ((*UPGRADE, "Sec-WebSocket-Version: 13"), 101)):
+            for sent in (ours, (), ("X-Request-Id: two words",), (*ours, "X-Request-Id: again")):
+                client = self.connect()
+                client.request("GET", "/%ff", *lines, *sent)
+                head = client.output.partition(b"\r\n\r\n")[0] + b"\r\n\r\n"
+                answer = parse_answers(head)[0]
+                self.assertEqual(answer.status, status)
+                self.assertEqual(answer.headers["x-content-type-options"], "nosniff")
+                self.assertEqual(answer.headers["referrer-policy"], "no-referrer")
+                if sent == ours:
+                    self.assertEqual(answer.headers["x-request-id"], "abc,1")
+                else:
+                    self.assertRegex(answer.headers["x-request-id"], "^[0-9a-f]{32}$")
+
+    def test_what_is_sent_before_the_upgrade_is_done(self) -> None:
+        for last in ("Sec-WebSocket-Version: 13", "Sec-WebSocket-Version: 13\r\nTransfer-Encoding: chunked"):
+            client = self.connect()
+            request = "\r\n".join(("GET / HTTP/1.1", "Host: localhost", *UPGRADE, last, "", ""))
+            client.send(request + ("0\r\n\r\n" if "chunked" in last else "") + "x" * 40_000)
+            self.wait(20)
+            self.assertTrue(client.closed)
+        self.assertEqual(self.problems, [])
+        self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_half_forms(self) -> None:
         websocket, upgrade = "Upgrade: websocket", "Connection: Upgrade"
