@@ -10,7 +10,6 @@ from typing import Literal
 
 import attrs
 
-from openclaw.config.models import LOCAL_PROVIDER
 from openclaw.config.schema import Config
 from openclaw.errors import ModelNotFound
 from openclaw.ids import SessionKey, check_client_key_text, client_session_key, normalise_agent_id
@@ -68,20 +67,19 @@ class Target:
 def agent_model_ref(config: Config, agent_id: str) -> str:
     """The model of an agent, C{provider/model}; the embedded one where the configuration names none."""
     choice = config.agents.model_for(agent_id)
-    return choice.primary if choice is not None else f"{LOCAL_PROVIDER}/{config.models.local.model}"
+    return choice.primary if choice is not None else config.models.local_ref
 
 
 def model_names(config: Config) -> tuple[str, ...]:
     """
     The C{model} values that would work, best known first.
 
-    An agent whose model has no configured provider would not; it is left out.
+    An agent whose model nobody serves would not; it is left out.
     """
-    providers = {*config.models.providers, LOCAL_PROVIDER}
     working = [
         agent_id
         for agent_id in config.agents.agent_ids
-        if agent_model_ref(config, agent_id).partition("/")[0] in providers
+        if config.models.why_not_served(agent_model_ref(config, agent_id)) is None
     ]
     # openclaw/default is the default agent, whatever its id; an agent of that id has its other spelling.
     names = [f"{MODEL_ALIAS}{':' if agent_id == 'default' else '/'}{agent_id}" for agent_id in working]

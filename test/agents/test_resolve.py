@@ -162,6 +162,10 @@ class ModelNamesTests(SynchronousTestCase):
         self.assertEqual(("openclaw", "openclaw/default", "openclaw/main", "openclaw/ops"), model_names(TWO))
         self.assertEqual(("openclaw/main", "openclaw/ops"), model_names(UNDECIDED))
 
+    def test_only_the_embedded_model_that_is_there(self) -> None:
+        config = config_with({"a": AgentEntry(model=ModelChoice("local/other")), "b": AgentEntry()}, config=Config())
+        self.assertEqual(("openclaw/b",), model_names(config))
+
     def test_only_agents_whose_provider_is_configured(self) -> None:
         models = ModelsConfig(providers={"p": ProviderConfig("http://127.0.0.1:1/v1")})
         entries = {
