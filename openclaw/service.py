@@ -230,8 +230,12 @@ class Gateway(Service):
         except CannotListenError as error:
             where = listening.description or f"{listening.host}:{listening.port}"
             raise StartError(f"cannot listen at {where}: {_reason(error)}") from None
-        except (OSError, ValueError, LookupError, TypeError) as error:
-            raise StartError(f"cannot listen at {listening.description}: {error}") from None
+        except OSError as error:
+            raise StartError(f"cannot listen at {listening.description}: {error.strerror or error}") from None
+        except LookupError:
+            raise StartError(f"cannot listen at {listening.description}: systemd passed no such socket") from None
+        except (ValueError, TypeError):
+            raise StartError(f"cannot listen at {listening.description}: this is no endpoint description") from None
         self.url = listening.url(getattr(port.getHost(), "port", None))
         return port
 
@@ -269,7 +273,7 @@ class Gateway(Service):
             grace_s = self._live.current.gateway.shutdown_drain_ms / 1000
             waiting = len(self.runs.live) + self.runs.waiting
             if waiting:
-                log.info("stopping; {count} runs have {grace_s:g} s to finish", count=waiting, grace_s=grace_s)
+                log.warn("stopping; {count} runs have {grace_s:g} s to finish", count=waiting, grace_s=grace_s)
             await self._step("the runs", lambda runs: runs.stop(grace_s), self.runs, grace_s + STEP_DEADLINE_S)
         if self._site is not None:
             await self._step("the connections", self._flush, self._site)

@@ -57,7 +57,7 @@ class StopTests(GatewayTestCase):
         self.assertEqual(runs.grace_s, [25.0])
         self.assertEqual(gateway.phase(), "draining")
         self.assertEqual(self.get("/readyz"), (503, {"ready": False, "failing": ["draining"], "uptimeMs": 0}))
-        self.assertEqual(self.texts(LogLevel.info), ["stopping; 2 runs have 25 s to finish"])
+        self.assertEqual(self.texts(LogLevel.warn), ["stopping; 2 runs have 25 s to finish"])
         self.assertNoResult(stopping)
         runs.over.callback(None)
         self.successResultOf(stopping)

@@ -28,7 +28,7 @@ from openclaw.agents.run import Run, Timings
 from openclaw.agents.store_wait import STORE_TIMEOUT, in_time
 from openclaw.agents.work import Work
 from openclaw.config.schema import Config
-from openclaw.errors import Draining, StoreError
+from openclaw.errors import Draining, ModelNotFound, StoreError
 from openclaw.ids import new_entry_id
 from openclaw.interfaces import (
     Caller,
@@ -154,7 +154,7 @@ class Runs:
         config = self._current_config()
         if target is None:
             target = resolve(config, request.selection, request.run_id)
-        model = self._catalog.resolve(target.model_ref)
+        model = self._find_model(request, target)
         stored = target.is_stable or request.keep
         timings = Timings(request.received_s, admitted=self._clock.seconds())
         try:
@@ -183,6 +183,14 @@ class Runs:
     def _over(self, run_id: str) -> None:
         del self._live[run_id]
         self._settle()
+
+    def _find_model(self, request: RunRequest, target: Target) -> ResolvedModel:
+        try:
+            return self._catalog.resolve(target.model_ref)
+        except ModelNotFound as error:
+            if request.selection.model_override:
+                error.param = "x-openclaw-model"
+            raise
 
     async def _place(
         self,

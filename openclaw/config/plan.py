@@ -91,7 +91,13 @@ def plan(paths: Paths, environ: Mapping[str, str], options: Options) -> Plan:
     else:
         port = options.port if options.port is not None else listen_port(config, loaded.environ)
         listening = listening_of(config, port)
-    effective_auth(config, loaded.environ)
+    try:
+        effective_auth(config, loaded.environ)
+    except StartError as error:
+        # quickstart never touches a configuration that is there: then it is no advice.
+        if not loaded.exists or not error.message.startswith("no credential"):
+            raise
+        raise StartError(f"{error.message}, or gateway.auth in {loaded.path}", error.exit_code) from None
     return Plan(loaded, config, paths, listening, environ, options)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import Any
 
 from klein import Klein
@@ -16,6 +17,8 @@ from openclaw.http.chat import ChatCompletions
 from openclaw.http.health import Health
 from openclaw.http.models import ModelList
 from openclaw.http.respond import JSON_TYPE, as_openclaw_error, error_body, error_headers, json_body
+
+_STATUSES = frozenset(status.value for status in HTTPStatus)
 
 
 class Api:
@@ -94,7 +97,8 @@ class Api:
 
 def _send(request: GatewayRequest, status: int, body: bytes) -> bytes:
     """Set the headers of a complete answer; returns its body for Klein to write."""
-    request.setResponseCode(status)
+    # Twisted does not know the phrases of the newer ones, 422 and 429 among them.
+    request.setResponseCode(status, HTTPStatus(status).phrase.encode() if status in _STATUSES else b"Error")
     request.responseHeaders.setRawHeaders(b"Content-Type", [JSON_TYPE])
     request.responseHeaders.setRawHeaders(b"Content-Length", [b"%d" % len(body)])
     return body

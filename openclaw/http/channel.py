@@ -420,5 +420,4 @@ class GatewaySite(Site):
         """See L{startFactory}."""
 
     def log(self, request: Request) -> None:  # type: ignore[override]
-        """A line for each answer, at debug level."""
-        log.debug("{method} {path} {code}", method=request.method, path=request.path, code=request.code)
+        """Nothing: runs are logged by what runs them, and twistd would write a line of any level."""

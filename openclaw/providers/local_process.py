@@ -61,6 +61,9 @@ MISSING_DELAY_S = 5.0
 HEALTHY_AFTER_S = 60.0
 """A child that served for so long clears the count of failures."""
 
+CANNOT_LOAD = "the model cannot be loaded"
+"""How the child's word begins when the library does not take the weights; see L{openclaw.providers.local_child}."""
+
 MAX_FAILURES = 5
 """Failures in a row after which the state is C{failed}."""
 
@@ -259,17 +262,23 @@ class _Child:
         self.process = self.url = None
         reason = self.killed_for or reason
         self.failures += 1
-        log.warn(
-            "the local model failed: {reason}; {failures} in a row; its last words: {last_lines}",
-            reason=reason,
-            failures=self.failures,
-            last_lines=last_lines,
-        )
+        trouble = "keeps failing"
+        if reason.startswith(CANNOT_LOAD):
+            # The same file will not load the next time either: say so at once, and look again seldom.
+            self.failures = max(self.failures, MAX_FAILURES)
+            trouble = "cannot be loaded"
+            reason = (
+                "its file is damaged or of a kind that is not supported; "
+                f"name another GGUF file with models.local.path, or run openclaw models pull {self.settings.alias}"
+            )
+        log.warn("the local model failed: {reason}; {failures} in a row", reason=reason, failures=self.failures)
+        log.debug("its last words: {last_lines}", last_lines=last_lines)
         if self.failures < MAX_FAILURES:
             self.after(FIRST_DELAY_S * 2 ** (self.failures - 1), self.inputs.retry)
         else:
-            self.report_failed(f"the local model keeps failing: {reason}")
+            # First: whoever is told may stop the model at once, and inputs are taken in their order.
             self.inputs.gave_up()
+            self.report_failed(f"the local model {trouble}: {reason}")
 
     def report_failed(self, message: str) -> None:
         """Tell the callers that wait, and all who come, that there is no use in waiting."""

@@ -242,7 +242,10 @@ def _disk_errors() -> Iterator[None]:
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise StartError("the disk is full: make room in the state folder and try again") from error
-        raise StartError(f"the models folder cannot be written: {error.strerror}") from error
+        where = f" ({error.filename})" if error.filename else ""
+        raise StartError(
+            f"the models folder cannot be written: {error.strerror}{where}; mend it, or set OPENCLAW_STATE_DIR"
+        ) from error
 
 
 @contextmanager

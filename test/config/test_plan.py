@@ -78,10 +78,9 @@ class PlanTests(TestCase):
 
     def test_no_credential(self) -> None:
         error = self.refused({}, {})
-        self.assertEqual(
-            (error.message, error.exit_code),
-            ("no credential: run openclaw quickstart, or set OPENCLAW_GATEWAY_TOKEN", 78),
-        )
+        said = "no credential: run openclaw quickstart, or set OPENCLAW_GATEWAY_TOKEN"
+        # quickstart leaves a configuration that is there alone: where to write the token is said besides.
+        self.assertEqual((error.message, error.exit_code), (f"{said}, or gateway.auth in {self.config_path}", 78))
         with self.assertRaises(ConfigError):
             self.planned({}, {**TOKEN, "OPENCLAW_GATEWAY_PASSWORD": "p"})
 

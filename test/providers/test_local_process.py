@@ -213,7 +213,7 @@ class FailureTests(Base):
         self.model.start()
         waiter = self.model.ready()
         for delay_s in (1, 2, 4, 8):
-            self.process.protocol.outReceived(b'@@ERROR {"message": "the model cannot be loaded: bad"}\n')
+            self.process.protocol.outReceived(b'@@ERROR {"message": "no luck: bad"}\n')
             self.process.end(1)
             count = len(self.reactor.processes)
             self.reactor.advance(delay_s - 0.01)
@@ -221,9 +221,9 @@ class FailureTests(Base):
             self.reactor.advance(0.01)
             self.assertEqual(len(self.reactor.processes), count + 1)
         self.assertNoResult(waiter)
-        self.process.protocol.outReceived(b'@@ERROR {"message": "the model cannot be loaded: bad"}\n')
+        self.process.protocol.outReceived(b'@@ERROR {"message": "no luck: bad"}\n')
         self.process.end(1)
-        said = "the local model keeps failing: the model cannot be loaded: bad"
+        said = "the local model keeps failing: no luck: bad"
         self.assertEqual(self.said_failed(waiter), said)
         for _ in range(3):
             self.assertEqual(self.model.state, f"failed: {said}")
@@ -231,12 +231,33 @@ class FailureTests(Base):
             self.reactor.advance(MAX_DELAY_S)
             self.assertEqual(len(self.reactor.processes), count + 1)
             self.assertEqual(self.said_failed(self.model.ready()), said)
-            self.process.protocol.outReceived(b'@@ERROR {"message": "the model cannot be loaded: bad"}\n')
+            self.process.protocol.outReceived(b'@@ERROR {"message": "no luck: bad"}\n')
             self.process.end(1)
         self.reactor.advance(MAX_DELAY_S)
         self.process.announce()
         self.assertEqual(self.model.state, "ready")
         self.successResultOf(self.model.ready())
+
+    def test_weights_that_do_not_load(self) -> None:
+        self.model.start()
+        waiter = self.model.ready()
+        self.process.protocol.outReceived(b'@@ERROR {"message": "the model cannot be loaded: check the input"}\n')
+        self.process.end(1)
+        said = self.said_failed(waiter)
+        self.assertIn("name another GGUF file with models.local.path, or run openclaw models pull", said)
+        self.assertNotIn("input", said)
+        self.reactor.advance(MAX_DELAY_S)
+        self.process.announce()
+        self.assertEqual(self.model.state, "ready")
+
+    def test_stopped_by_who_is_told_of_the_failure(self) -> None:
+        self.model.start()
+        stopped: list[Deferred[None]] = []
+        self.model.ready().addErrback(lambda _: stopped.append(self.model.stop()))
+        self.process.protocol.outReceived(b'@@ERROR {"message": "the model cannot be loaded: x"}\n')
+        self.process.end(1)
+        self.successResultOf(stopped[0])
+        self.assertEqual(self.model.state, "stopped")
 
     def test_health_clears_the_count(self) -> None:
         self.fail_times(4)

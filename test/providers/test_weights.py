@@ -401,7 +401,9 @@ class DiskTests(Base):
 
     def test_cannot_be_written(self) -> None:
         said = self.failing_write(errno.EIO, "Input/output error")
-        self.assertEqual(said, "the models folder cannot be written: Input/output error")
+        self.assertEqual(
+            said, "the models folder cannot be written: Input/output error; mend it, or set OPENCLAW_STATE_DIR"
+        )
 
     def test_no_folder(self) -> None:
         self.folder.parent.mkdir(parents=True)

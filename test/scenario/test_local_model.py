@@ -172,11 +172,8 @@ class DamagedWeightsTests(TestCase):
         model.start()
         self.addCleanup(model.stop)
         waiting = model.ready()
-        for _ in range(500):
-            if model.state == "restarting":
-                break
-            await deferLater(reactor, 0.02)
-        self.assertEqual(model.state, "restarting")
-        await model.stop()
-        with self.assertRaises(ProviderFailed):
+        with self.assertRaises(ProviderFailed) as said:
             await waiting
+        self.assertIn("name another GGUF file with models.local.path", said.exception.message)
+        self.assertEqual(model.state, f"failed: {said.exception.message}")
+        await model.stop()
