@@ -80,6 +80,16 @@ class ModelTurn:
         self.usage = None
         self._is_heard = False
 
+    def forget(self) -> None:
+        """
+        Let the answer go; for when it was handed on.
+
+        Frames and tracebacks of an ended run may hold this object until the next collection, which counts objects
+        and not their size.
+        """
+        for kept in (self._text, self._reasoning, self._calls):
+            kept.clear()
+
     def take(self, batch: Sequence[ProviderEvent]) -> Sequence[Delta]:
         """Note a batch; returns what of it is to be told."""
         self._is_heard = True

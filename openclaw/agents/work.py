@@ -194,7 +194,9 @@ class Work:
             self.run.events.end((RunFailed(error, self._turn.produced_output),))
         self._lane.leave()
         self._over()
-        self.run.conclude(self._outcome(reason, usage, error))
+        outcome = self._outcome(reason, usage, error)
+        self._turn.forget()
+        self.run.conclude(outcome)
 
     def _outcome(self, reason: FinishReason | None, usage: Usage, error: OpenClawError | None) -> RunOutcome:
         turn = self._turn

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import gc
-import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred, fail
@@ -42,41 +40,43 @@ from test.fakes import Started, config_with
 
 
 class MemoryTests(BenchTestCase):
-    """What a run leaves behind is small at once, without the garbage collector's help."""
+    """What is kept of an answer, and until when."""
 
-    def setUp(self) -> None:
-        super().setUp()
-        gc.collect()
-        gc.disable()
-        self.addCleanup(gc.enable)
-
-    def turn(self) -> Callable[[], ModelTurn | None]:
-        """A look at what the one run that is alive keeps of the model's words."""
+    def turn(self) -> ModelTurn:
+        """What the one run that is alive keeps of the model's words."""
         [work] = self.bench.runs._live.values()
-        return weakref.ref(work._turn)
+        self.provider.streams[0].push(TextDelta("a"), ReasoningDelta("b"), ToolCallDelta(0, "i", "f", "{}"))
+        self.assertEqual("a", work._turn.text)
+        return work._turn
+
+    def check_forgotten(self, turn: ModelTurn, started: Started) -> None:
+        """Only the outcome has the answer."""
+        self.assertEqual(("", "", ()), (turn.text, turn.reasoning, turn.tool_calls))
+        assert started.outcome is not None
+        self.assertEqual("a", started.outcome.text)
 
     def test_success(self) -> None:
-        self.bench.start("u", key="k")
+        started = self.bench.start("u", key="k")
         turn = self.turn()
-        self.provider.streams[0].push(TextDelta("a"), ProviderFinished("stop"))
+        self.provider.streams[0].push(ProviderFinished("stop"))
         self.provider.streams[0].end()
-        self.assertIsNone(turn())
+        self.check_forgotten(turn, started)
 
     def test_failure(self) -> None:
-        self.bench.start("u", key="k")
+        started = self.bench.start("u", key="k")
         turn = self.turn()
-        self.provider.streams[0].push(TextDelta("a"))
         self.provider.streams[0].fail(ProviderFailed("cut"))
-        self.assertIsNone(turn())
+        self.check_forgotten(turn, started)
+        assert started.outcome is not None and started.outcome.error is not None
+        self.assertIsNone(started.outcome.error.__traceback__)
 
     def test_cancelled(self) -> None:
         started = self.bench.start("u", key="k")
         turn = self.turn()
-        self.provider.streams[0].push(TextDelta("a"))
         assert started.run is not None
         started.run.cancel()
         self.bench.clock.advance(0)
-        self.assertIsNone(turn())
+        self.check_forgotten(turn, started)
         started.run.cancel()
 
     def test_streamed_text_that_is_not_stored_is_not_kept(self) -> None:

@@ -315,6 +315,7 @@ class GatewayTestCase(SynchronousTestCase):
         self.store = GatewayStore.in_memory()
         self.addCleanup(self.store.close)
         self.runs = Runs(lambda: self.config, ScriptedCatalog(self.provider), self.store, self.clock, lambda: 0.5)
+        self.addCleanup(self._check_no_run_is_left)
         self.health = HandSetHealth()
         self.policy = AccessPolicy(lambda: self.config, {}, self.clock, on_loopback_bind=True)
         self.api = Api(
@@ -340,7 +341,17 @@ class GatewayTestCase(SynchronousTestCase):
 
     def connect(self, peer: Any = None) -> Client:
         """A new connection."""
-        return Client(self, peer or IPv4Address("TCP", "127.0.0.1", 50000))
+        client = Client(self, peer or IPv4Address("TCP", "127.0.0.1", 50000))
+        self.addCleanup(self._disconnect, client)
+        return client
+
+    def _disconnect(self, client: Client) -> None:
+        client.leave()
+        self.tick()
+
+    def _check_no_run_is_left(self) -> None:
+        """A run that is left would end as garbage, amid a later test and with its store closed."""
+        self.assertEqual((self.runs.live, self.runs.waiting), ([], 0))
 
     def ask(self, method: str, path: str, *headers: str, body: bytes | None = None) -> Answer:
         """The answer to one request with the credential, which must not take any time."""
