@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from http import HTTPStatus
 from typing import Any
 
 from klein import Klein
@@ -16,9 +15,7 @@ from openclaw.http.channel import GatewayRequest
 from openclaw.http.chat import ChatCompletions
 from openclaw.http.health import Health
 from openclaw.http.models import ModelList
-from openclaw.http.respond import JSON_TYPE, as_openclaw_error, error_body, error_headers, json_body
-
-_STATUSES = frozenset(status.value for status in HTTPStatus)
+from openclaw.http.respond import JSON_TYPE, as_openclaw_error, error_body, error_headers, json_body, reason_phrase
 
 
 class Api:
@@ -97,8 +94,7 @@ class Api:
 
 def _send(request: GatewayRequest, status: int, body: bytes) -> bytes:
     """Set the headers of a complete answer; returns its body for Klein to write."""
-    # Twisted does not know the phrases of the newer ones, 422 and 429 among them.
-    request.setResponseCode(status, HTTPStatus(status).phrase.encode() if status in _STATUSES else b"Error")
+    request.setResponseCode(status, reason_phrase(status))
     request.responseHeaders.setRawHeaders(b"Content-Type", [JSON_TYPE])
     request.responseHeaders.setRawHeaders(b"Content-Length", [b"%d" % len(body)])
     return body

@@ -11,7 +11,6 @@ from __future__ import annotations
 import io
 import socket
 from contextlib import suppress
-from http import HTTPStatus
 from typing import Any
 
 from twisted.internet.error import ConnectionDone
@@ -35,7 +34,7 @@ from openclaw.http.gate import (
     request_id,
     too_large,
 )
-from openclaw.http.respond import as_openclaw_error, error_body, error_headers
+from openclaw.http.respond import as_openclaw_error, error_body, error_headers, reason_phrase
 
 HEAD_DEADLINE_S = 10.0
 """From a request's first byte to the end of its headers, in seconds."""
@@ -312,7 +311,7 @@ class GatewayChannel(HTTPChannel):
         headers.setRawHeaders(b"Server", [SERVER])
         headers.setRawHeaders(b"Date", [datetimeToString()])
         status = error.http_status
-        self.writeHeaders(b"HTTP/1.1", b"%d" % status, HTTPStatus(status).phrase.encode(), headers)
+        self.writeHeaders(b"HTTP/1.1", b"%d" % status, reason_phrase(status), headers)
         if getattr(self, "_command", b"") != b"HEAD":
             self.write(body)
         self._linger_until_s = self.site.reactor.seconds() + LINGER_TOTAL_S

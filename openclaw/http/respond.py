@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+from http import HTTPStatus
 from typing import Any
 
 import msgspec
@@ -105,3 +106,11 @@ def from_validation_error(error: msgspec.ValidationError) -> InvalidRequest:
 def _dotted(path: str) -> str | None:
     """A path as msgspec writes it (C{$.a[0].b}) in dotted form (C{a.0.b}); C{None} for the root."""
     return ".".join(name or index for name, index in _STEP.findall(path)) or None
+
+
+_PHRASES = {status.value: status.phrase.encode() for status in HTTPStatus}
+
+
+def reason_phrase(status: int) -> bytes:
+    """What follows a status in the first line; Twisted does not know the newer ones, 422 and 429 among them."""
+    return _PHRASES.get(status, b"Error")
