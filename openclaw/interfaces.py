@@ -212,6 +212,63 @@ class SessionRecord:
     entry_count: int
 
 
+@attrs.frozen
+class SessionQuery:
+    """
+    Which sessions a list shows.
+
+    @ivar agent_id: only those of this agent; C{None} for all.
+    @ivar search: only those whose key contains this text, whatever its case.
+    @ivar updated_since_ms: only those written since then, milliseconds since 1970.
+    @ivar offset: how many of the newest are left out.
+    """
+
+    agent_id: str | None = None
+    search: str | None = None
+    updated_since_ms: int | None = None
+    limit: int = 100
+    offset: int = 0
+
+
+@attrs.frozen
+class SessionRow:
+    """
+    One line of a list of sessions.
+
+    @ivar last_run: the run that wrote it last.
+    """
+
+    session: SessionRecord
+    last_run: RunRecord | None
+
+
+@attrs.frozen
+class SessionPage:
+    """
+    A part of the list of sessions, newest first.
+
+    @ivar total: how many there are in all that the query matches.
+    """
+
+    rows: tuple[SessionRow, ...]
+    total: int
+
+
+@attrs.frozen
+class Transcript:
+    """
+    All that is stored of a session's conversation: a tree.
+
+    @ivar entries: every entry, in the order in which they were appended; a parent stands before its children.
+    @ivar tip_id: the entry that the current branch ends at; C{None} if there is no current branch.
+    @ivar detached: ids of the roots that are no part of the history until a request extends them.
+    """
+
+    entries: tuple[Entry, ...] = ()
+    tip_id: str | None = None
+    detached: frozenset[str] = frozenset()
+
+
 class SessionStore(Protocol):
     """
     The durable state.
@@ -221,8 +278,12 @@ class SessionStore(Protocol):
     order in which they are made.  A call cannot be taken back: cancelling its Deferred only stops waiting.
     """
 
-    def branch(self, session_key: str) -> Deferred[tuple[Entry, ...]]:
-        """The current branch of a session from its root to its tip; empty if the session is not stored."""
+    def branch(self, session_key: str, limit: int | None = None) -> Deferred[tuple[Entry, ...]]:
+        """
+        The current branch of a session from its root to its tip; empty if the session is not stored.
+
+        @param limit: only so many of its last entries.
+        """
 
     def begin_run(self, run: RunRecord, entries: Sequence[Entry]) -> Deferred[None]:
         """
@@ -234,8 +295,8 @@ class SessionStore(Protocol):
     def end_run(self, run: RunRecord, entries: Sequence[Entry]) -> Deferred[None]:
         """Store a run's end and append its answer to its session; without entries the session is left alone."""
 
-    def sessions(self, agent_id: str | None, limit: int) -> Deferred[tuple[SessionRecord, ...]]:
-        """The sessions last written, newest first, of one agent or of all."""
+    def sessions(self, query: SessionQuery) -> Deferred[SessionPage]:
+        """The sessions last written, newest first."""
 
     def runs(self, limit: int) -> Deferred[tuple[RunRecord, ...]]:
         """The runs last started, newest first."""

@@ -15,13 +15,22 @@ from twisted.internet.defer import Deferred, fail
 from twisted.internet.task import Clock
 
 from openclaw.agents.resolve import Selection
-from openclaw.agents.run import Run, RunEvents, RunOutcome
+from openclaw.agents.run import Run, RunEvents
 from openclaw.agents.runs import RunRequest, Runs
 from openclaw.config.agents import AgentDefaults, AgentEntry, AgentsConfig
 from openclaw.config.schema import Config
 from openclaw.errors import ModelNotFound, OpenClawError
-from openclaw.events import RunEvent, RunFailed, RunFinished, TextDelta
-from openclaw.interfaces import Caller, Entry, ModelProvider, ResolvedModel, RunRecord, SessionRecord, SessionStore
+from openclaw.events import RunEvent, RunFailed, RunFinished, RunOutcome, TextDelta
+from openclaw.interfaces import (
+    Caller,
+    Entry,
+    ModelProvider,
+    ResolvedModel,
+    RunRecord,
+    SessionPage,
+    SessionQuery,
+    SessionStore,
+)
 from openclaw.messages import Message
 from openclaw.providers.scripted import ScriptedProvider
 from openclaw.store.store import GatewayStore
@@ -116,9 +125,9 @@ class HeldStore:
         self.held.append(call)
         return call.deferred
 
-    def branch(self, session_key: str) -> Deferred[tuple[Entry, ...]]:
+    def branch(self, session_key: str, limit: int | None = None) -> Deferred[tuple[Entry, ...]]:
         """See L{openclaw.interfaces.SessionStore.branch}."""
-        return self._call("branch", lambda: self.inner.branch(session_key))
+        return self._call("branch", lambda: self.inner.branch(session_key, limit))
 
     def begin_run(self, run: RunRecord, entries: Sequence[Entry]) -> Deferred[None]:
         """See L{openclaw.interfaces.SessionStore.begin_run}."""
@@ -128,9 +137,9 @@ class HeldStore:
         """See L{openclaw.interfaces.SessionStore.end_run}."""
         return self._call("end_run", lambda: self.inner.end_run(run, entries))
 
-    def sessions(self, agent_id: str | None, limit: int) -> Deferred[tuple[SessionRecord, ...]]:
+    def sessions(self, query: SessionQuery) -> Deferred[SessionPage]:
         """See L{openclaw.interfaces.SessionStore.sessions}."""
-        return self._call("sessions", lambda: self.inner.sessions(agent_id, limit))
+        return self._call("sessions", lambda: self.inner.sessions(query))
 
     def runs(self, limit: int) -> Deferred[tuple[RunRecord, ...]]:
         """See L{openclaw.interfaces.SessionStore.runs}."""

@@ -11,55 +11,11 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Self
 
-import attrs
 from twisted.internet.defer import Deferred, succeed
 
 from openclaw.agents.resolve import Target
 from openclaw.errors import OpenClawError, RunCancelled
-from openclaw.events import RunEvent
-from openclaw.messages import FinishReason, ToolCall, Usage
-
-
-@attrs.frozen
-class RunOutcome:
-    """
-    How a run ended.
-
-    @ivar text: the answer, or as much of it as there was.
-    @ivar reason: why the model stopped; C{None} if the run did not succeed.
-    @ivar usage: summed over all model calls of the run.
-    @ivar error: why the run did not succeed; C{None} if it did.
-    @ivar reasoning: the model's reasoning, where the provider shows it, or as much of it as there was.
-    @ivar tool_calls: the calls of the answer; none if the run did not succeed.
-    @ivar produced_output: whether text, reasoning or a tool call had been told before the end.
-    """
-
-    text: str
-    reason: FinishReason | None
-    usage: Usage
-    error: OpenClawError | None = None
-    reasoning: str = ""
-    tool_calls: tuple[ToolCall, ...] = ()
-    produced_output: bool = False
-
-
-@attrs.define
-class Timings:
-    """
-    Milestones of a run in seconds on the gateway's clock; C{None} until they are reached.
-
-    @ivar received: the request was complete.
-    @ivar admitted: it was let into the queue.
-    @ivar let_in: it had its session lane and a slot.
-    @ivar placed: its turn is in the transcript.
-    @ivar first_output: the provider's first event was there.
-    """
-
-    received: float
-    admitted: float | None = None
-    let_in: float | None = None
-    placed: float | None = None
-    first_output: float | None = None
+from openclaw.events import RunEvent, RunOutcome, Timings
 
 
 class RunEvents:
@@ -141,13 +97,22 @@ class Run:
     One run, placed in its session and under way.
 
     @ivar id: the run's id.
+    @ivar shown_id: the id by which its client knows it.
     @ivar target: who serves it.
     @ivar events: its batches of events; to be read to their end or closed, else the run waits for its deadline.
     @ivar timings: its milestones.
     """
 
-    def __init__(self, run_id: str, target: Target, timings: Timings, stop: Callable[[OpenClawError], None]) -> None:
+    def __init__(
+        self,
+        run_id: str,
+        target: Target,
+        timings: Timings,
+        stop: Callable[[OpenClawError], None],
+        shown_id: str | None = None,
+    ) -> None:
         self.id = run_id
+        self.shown_id = shown_id if shown_id is not None else run_id
         self.target = target
         self.timings = timings
         self.events = RunEvents()

@@ -24,11 +24,12 @@ from openclaw.agents.loop import ModelTurn
 from openclaw.agents.placement import Append, place
 from openclaw.agents.prompt import system_prompt
 from openclaw.agents.resolve import Selection, Target, resolve
-from openclaw.agents.run import Run, Timings
+from openclaw.agents.run import Run
 from openclaw.agents.store_wait import STORE_TIMEOUT, in_time
 from openclaw.agents.work import Work
 from openclaw.config.schema import Config
-from openclaw.errors import Draining, ModelNotFound, StoreError
+from openclaw.errors import Draining, ModelNotFound, RunCancelled, StoreError
+from openclaw.events import EventBus, RunBegan, RunInfo, Timings
 from openclaw.ids import new_entry_id
 from openclaw.interfaces import (
     Caller,
@@ -66,6 +67,8 @@ class RunRequest:
     @ivar keep: store a session that the client did not name, too.
     @ivar whole: the surface takes the answer from the outcome; false where it has told it event by event.
     @ivar received_s: when the request was complete, on the gateway's clock.
+    @ivar alias: another id by which its client knows the run, chosen by that client.
+    @ivar timeout_s: seconds that the run may take, where the client wants it shorter than the configuration.
     """
 
     run_id: str
@@ -77,6 +80,13 @@ class RunRequest:
     channel: str = DEFAULT_CHANNEL
     keep: bool = False
     whole: bool = True
+    alias: str | None = None
+    timeout_s: float | None = None
+
+    @property
+    def shown_id(self) -> str:
+        """The id by which the client knows the run."""
+        return self.alias if self.alias is not None else self.run_id
 
 
 class Runs:
@@ -85,6 +95,7 @@ class Runs:
 
     @param current_config: gives the configuration in force; a run keeps the one that it began with.
     @param random: spreads out retries.
+    @ivar bus: hears of every run that was placed.
     """
 
     def __init__(
@@ -94,16 +105,20 @@ class Runs:
         store: SessionStore,
         clock: Clock,
         random: Callable[[], float] = random_module.random,
+        bus: EventBus | None = None,
     ) -> None:
+        self.bus = bus or EventBus()
         self._current_config = current_config
         self._catalog = catalog
         self._store = store
         self._clock = clock
         self._random = random
         self._lanes = Lanes(self._limits)
-        self._starting: set[Deferred[Run]] = set()
+        self._starting: dict[Deferred[Run], RunRequest] = {}
         self._live: dict[str, Work] = {}
         self._idle_waiters: list[Deferred[None]] = []
+        # Runs that were cancelled by their id before they were placed.
+        self._cancelled: set[str] = set()
         self._draining = False
         self._stopped = False
 
@@ -140,13 +155,38 @@ class Runs:
             that moment stays in the transcript without an answer.
         """
         starting = Deferred.fromCoroutine(self._start(caller, request, target))
-        self._starting.add(starting)
+        self._starting[starting] = request
         return starting.addBoth(partial(self._started, starting))
 
     def _started(self, starting: Deferred[Run], result: Run | Failure) -> Run | Failure:
-        self._starting.discard(starting)
+        del self._starting[starting]
         self._settle()
         return result
+
+    def find(self, run_id: str) -> Run | None:
+        """A run that is placed and not over, by its id or by the one that its client chose."""
+        work = self._live.get(run_id)
+        if work is not None:
+            return work.run
+        return next((work.run for work in self._live.values() if work.run.shown_id == run_id), None)
+
+    def cancel(self, run_id: str) -> bool:
+        """
+        End a run, or take it out of the queue; then whoever waits for L{start} has L{RunCancelled}.
+
+        @param run_id: its id, or the one that its client chose.
+        @return: whether there was such a run.
+        """
+        run = self.find(run_id)
+        if run is not None:
+            run.cancel()
+            return True
+        for starting, request in self._starting.items():
+            if run_id in (request.run_id, request.alias):
+                self._cancelled.add(request.run_id)
+                starting.cancel()
+                return True
+        return False
 
     async def _start(self, caller: Caller, request: RunRequest, target: Target | None) -> Run:
         if self._draining:
@@ -169,7 +209,11 @@ class Runs:
         except CancelledError:
             if self._stopped:
                 raise Draining("the gateway is shutting down", retry_after_s=DRAINING_RETRY_AFTER_S) from None
+            if request.run_id in self._cancelled:
+                raise RunCancelled("the run was cancelled") from None
             raise
+        finally:
+            self._cancelled.discard(request.run_id)
         log.debug(
             "run {run_id} of {caller} in {session} begins",
             run_id=request.run_id,
@@ -177,7 +221,8 @@ class Runs:
             session=str(target.session_key),
         )
         self._live[request.run_id] = work
-        work.begin(config.agents.timeout_for(target.agent_id), partial(self._over, request.run_id))
+        timeout_s = _shorter(config.agents.timeout_for(target.agent_id), request.timeout_s)
+        work.begin(timeout_s, partial(self._over, request.run_id))
         return work.run
 
     def _over(self, run_id: str) -> None:
@@ -221,9 +266,16 @@ class Runs:
         entry = config.agents.entries.get(target.agent_id)
         prompt = system_prompt(target.agent_id, entry.name if entry is not None else None, request.channel)
         tip = entries[-1].id if entries else branch[-1].id if branch else None
+        info = RunInfo(
+            request.run_id, request.shown_id, target.agent_id, str(target.session_key), model.ref, request.channel
+        )
+        if self.bus.has_listeners:
+            self.bus.publish(RunBegan(info, new, record.started_at_ms))
         return Work(
             self._store,
             self._clock,
+            self.bus,
+            info,
             Retries(self._clock, self._random),
             lane,
             model,
@@ -310,6 +362,12 @@ def _chain(tip: str | None, messages: Sequence[Message], run: RunRecord) -> tupl
         entries.append(Entry(new_entry_id(), tip, run.run_id, message, run.started_at_ms))
         tip = entries[-1].id
     return tuple(entries)
+
+
+def _shorter(configured: float | None, asked: float | None) -> float | None:
+    """The shorter of two timeouts, of which either may be missing."""
+    given = [timeout_s for timeout_s in (configured, asked) if timeout_s is not None]
+    return min(given) if given else None
 
 
 def _bounded(sampling: Sampling, max_tokens: int | None) -> Sampling:

@@ -14,10 +14,10 @@ from twisted.logger import Logger
 from openclaw.agents.lanes import Place
 from openclaw.agents.loop import Delta, LoopHooks, ModelTurn, converse
 from openclaw.agents.resolve import Target
-from openclaw.agents.run import Run, RunOutcome, Timings
+from openclaw.agents.run import Run
 from openclaw.agents.store_wait import in_time
 from openclaw.errors import OpenClawError, RunCancelled, RunTimeout, StoreError
-from openclaw.events import RunFailed, RunFinished
+from openclaw.events import EventBus, RunFailed, RunFinished, RunInfo, RunOutcome, RunOver, RunTold, Timings
 from openclaw.ids import new_entry_id
 from openclaw.interfaces import (
     Clock,
@@ -41,6 +41,8 @@ class Work:
 
     @ivar run: what the surface sees of it.
 
+    @param info: what all is told about.
+    @param bus: hears of the run from its beginning to its end.
     @param tip: the entry that the answer is to follow; C{None} if this run's session is not stored.
     @param lane: left when the run is over.
     @param retries: made for this run; its first attempt starts with L{begin}.
@@ -51,6 +53,8 @@ class Work:
         self,
         store: SessionStore,
         clock: Clock,
+        bus: EventBus,
+        info: RunInfo,
         retries: Retries,
         lane: Place,
         model: ResolvedModel,
@@ -61,9 +65,11 @@ class Work:
         timings: Timings,
         turn: ModelTurn,
     ) -> None:
-        self.run = Run(record.run_id, target, timings, self.stop)
+        self.run = Run(record.run_id, target, timings, self.stop, info.shown_id)
         self._store = store
         self._clock = clock
+        self._bus = bus
+        self._info = info
         self._retries = retries
         self._lane = lane
         self._model = model
@@ -139,6 +145,8 @@ class Work:
         await converse(self._model, self._request, self._turn, self._retries, hooks)
 
     async def _tell(self, deltas: Sequence[Delta]) -> None:
+        if self._bus.has_listeners:
+            self._bus.publish(RunTold(self._info, deltas))
         await self.run.events.put(deltas)
 
     def _opened(self, stream: ProviderStream | None) -> None:
@@ -195,6 +203,9 @@ class Work:
         self._lane.leave()
         self._over()
         outcome = self._outcome(reason, usage, error)
+        if self._bus.has_listeners:
+            ended_at_ms = int(self._clock.seconds() * 1000)
+            self._bus.publish(RunOver(self._info, outcome, self.run.timings, self._record.model_ref, ended_at_ms))
         self._turn.forget()
         self.run.conclude(outcome)
 

@@ -15,11 +15,20 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.python.failure import Failure
 
 from openclaw.agents.resolve import MODEL_ALIAS, Selection, Target
-from openclaw.agents.run import Run, RunOutcome, Timings
+from openclaw.agents.run import Run
 from openclaw.agents.runs import DEFAULT_CHANNEL, RunRequest, Runs
 from openclaw.config.schema import Config
 from openclaw.errors import InvalidRequest, OpenClawError
-from openclaw.events import ReasoningDelta, RunEvent, RunFailed, RunFinished, TextDelta, ToolCallDelta
+from openclaw.events import (
+    ReasoningDelta,
+    RunEvent,
+    RunFailed,
+    RunFinished,
+    RunOutcome,
+    TextDelta,
+    Timings,
+    ToolCallDelta,
+)
 from openclaw.http.channel import GatewayRequest
 from openclaw.http.openai_types import ChatRequest, decode_chat_request, read_conversation
 from openclaw.http.respond import as_openclaw_error, error_object, json_body

@@ -8,7 +8,7 @@ from typing import Any
 
 from openclaw.interfaces import RunRecord
 from openclaw.messages import Usage
-from openclaw.store.sessions import check_limit
+from openclaw.store.limits import check_limit
 
 _COLUMNS = (
     "run_id, agent_id, session_key, model_ref, status, started_at_ms, ended_at_ms, "
@@ -57,10 +57,16 @@ def list_runs(connection: sqlite3.Connection, limit: int) -> tuple[RunRecord, ..
         f"SELECT {_COLUMNS} FROM runs ORDER BY started_at_ms DESC, seq DESC LIMIT ?",  # noqa: S608 - constants
         (check_limit(limit),),
     )
-    return tuple(_record(row) for row in rows)
+    return tuple(run_record(row) for row in rows)
 
 
-def _record(row: Sequence[Any]) -> RunRecord:
+def run_columns(table: str) -> str:
+    """The columns that L{run_record} reads, of a table or its alias."""
+    return ", ".join(f"{table}.{name}" for name in _COLUMNS.split(", "))
+
+
+def run_record(row: Sequence[Any]) -> RunRecord:
+    """Make a record of the columns of L{run_columns}."""
     *ran, prompt, completion, cached, reasoning, estimated, error_code = row
     run_id, agent_id, session_key, model_ref, status, started_at_ms, ended_at_ms = ran
     return RunRecord(

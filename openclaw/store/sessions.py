@@ -3,26 +3,17 @@
 from __future__ import annotations
 
 import sqlite3
+from typing import Any
 
-from openclaw.errors import InvalidRequest
-from openclaw.interfaces import SessionRecord
+from openclaw.interfaces import Entry, SessionPage, SessionQuery, SessionRecord, SessionRow
+from openclaw.store.limits import check_limit, check_offset
+from openclaw.store.runs import run_columns, run_record
 
-MAX_LISTED = 10_000
-"""Most rows of one list."""
-
-_COLUMNS = "SELECT key, agent_id, created_at_ms, updated_at_ms, entry_count FROM sessions"
-_NEWEST = "ORDER BY updated_at_ms DESC, id DESC LIMIT ?"
-
-
-def check_limit(limit: int) -> int:
-    """
-    Check the length that is asked of a list.
-
-    @raise InvalidRequest: if it is negative, which SQLite would take for no limit, or above L{MAX_LISTED}.
-    """
-    if not 0 <= limit <= MAX_LISTED:
-        raise InvalidRequest(f"limit must be 0 to {MAX_LISTED}", param="limit")
-    return limit
+_LIST = f"""
+SELECT s.key, s.agent_id, s.created_at_ms, s.updated_at_ms, s.entry_count, {run_columns("r")}
+FROM sessions AS s LEFT JOIN runs AS r ON r.run_id = s.last_run_id
+"""  # noqa: S608 - constants
+_NEWEST = " ORDER BY s.updated_at_ms DESC, s.id DESC LIMIT ? OFFSET ?"
 
 
 def ensure_session(connection: sqlite3.Connection, key: str, agent_id: str, created_at_ms: int) -> int:
@@ -43,30 +34,43 @@ def ensure_session(connection: sqlite3.Connection, key: str, agent_id: str, crea
     return cursor.lastrowid
 
 
-def set_tip(connection: sqlite3.Connection, session_id: int, tip_seq: int, added: int, updated_at_ms: int) -> None:
+def set_tip(connection: sqlite3.Connection, session_id: int, tip_seq: int, added: int, last: Entry) -> None:
     """
     Move a session's tip to an entry just appended.
 
     @param added: how many entries were appended.
-    @param updated_at_ms: when; a clock that was set back does not make the session older.
+    @param last: the entry at the tip.  A clock that was set back does not make the session older.
     """
     connection.execute(
-        "UPDATE sessions SET tip_seq = ?, entry_count = entry_count + ?, updated_at_ms = max(updated_at_ms, ?) "
-        "WHERE id = ?",
-        (tip_seq, added, updated_at_ms, session_id),
+        "UPDATE sessions SET tip_seq = ?, entry_count = entry_count + ?, updated_at_ms = max(updated_at_ms, ?), "
+        "last_run_id = ? WHERE id = ?",
+        (tip_seq, added, last.created_at_ms, last.run_id, session_id),
     )
 
 
-def list_sessions(connection: sqlite3.Connection, agent_id: str | None, limit: int) -> tuple[SessionRecord, ...]:
+def list_sessions(connection: sqlite3.Connection, query: SessionQuery) -> SessionPage:
     """
     The sessions last written, newest first.
 
-    @param agent_id: only those of this agent; C{None} for all.
-    @raise InvalidRequest: if C{limit} is out of range.
+    @raise InvalidRequest: if the limit or the offset is out of range.
     """
-    check_limit(limit)
-    if agent_id is None:
-        rows = connection.execute(f"{_COLUMNS} {_NEWEST}", (limit,))
-    else:
-        rows = connection.execute(f"{_COLUMNS} WHERE agent_id = ? {_NEWEST}", (agent_id, limit))
-    return tuple(SessionRecord(*row) for row in rows)
+    conditions: list[str] = []
+    values: list[Any] = []
+    for condition, value in (
+        ("s.agent_id = ?", query.agent_id),
+        ("s.updated_at_ms >= ?", query.updated_since_ms),
+        ("instr(lower(s.key), lower(?)) > 0", query.search),
+    ):
+        if value is not None:
+            conditions.append(condition)
+            values.append(value)
+    where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
+    (total,) = connection.execute(f"SELECT count(*) FROM sessions AS s{where}", values).fetchone()  # noqa: S608
+    page = (check_limit(query.limit), check_offset(query.offset))
+    rows = connection.execute(_LIST + where + _NEWEST, (*values, *page))
+    return SessionPage(tuple(_row(row) for row in rows), total)
+
+
+def _row(row: tuple[Any, ...]) -> SessionRow:
+    # The first column of the run is its id, which is never NULL where there is a run.
+    return SessionRow(SessionRecord(*row[:5]), run_record(row[5:]) if row[5] is not None else None)

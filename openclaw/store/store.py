@@ -12,7 +12,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from openclaw.errors import StartError, StoreError
-from openclaw.interfaces import Entry, RunRecord, SessionRecord
+from openclaw.interfaces import Entry, RunRecord, SessionPage, SessionQuery
 from openclaw.store.inline import InlineStoreThread
 from openclaw.store.runs import finish_run, insert_run, interrupt_running, list_runs
 from openclaw.store.sessions import list_sessions
@@ -85,9 +85,9 @@ class GatewayStore:
         """
         return self._jobs.close()
 
-    def branch(self, session_key: str) -> Deferred[tuple[Entry, ...]]:
+    def branch(self, session_key: str, limit: int | None = None) -> Deferred[tuple[Entry, ...]]:
         """See L{openclaw.interfaces.SessionStore.branch}."""
-        return self._jobs.run_read(partial(read_branch, session_key=session_key))
+        return self._jobs.run_read(partial(read_branch, session_key=session_key, limit=limit))
 
     def begin_run(self, run: RunRecord, entries: Sequence[Entry]) -> Deferred[None]:
         """
@@ -119,13 +119,14 @@ class GatewayStore:
 
         return self._jobs.run_write(end)
 
-    def sessions(self, agent_id: str | None, limit: int) -> Deferred[tuple[SessionRecord, ...]]:
+    def sessions(self, query: SessionQuery) -> Deferred[SessionPage]:
         """
         See L{openclaw.interfaces.SessionStore.sessions}.
 
-        @raise openclaw.errors.InvalidRequest: through the Deferred, for a limit that is negative or over 10,000.
+        @raise openclaw.errors.InvalidRequest: through the Deferred, for a limit that is negative or over 10,000, and
+            for a negative offset.
         """
-        return self._jobs.run_read(partial(list_sessions, agent_id=agent_id, limit=limit))
+        return self._jobs.run_read(partial(list_sessions, query=query))
 
     def runs(self, limit: int) -> Deferred[tuple[RunRecord, ...]]:
         """

@@ -22,6 +22,7 @@ WITH RECURSIVE branch (seq) AS (
     SELECT tip_seq FROM sessions WHERE key = ?
     UNION ALL
     SELECT e.parent_seq FROM branch AS b JOIN entries AS e ON e.seq = b.seq
+    LIMIT ?
 )
 SELECT e.id, e.run_id, e.payload, e.stop_reason, e.created_at_ms FROM branch AS b CROSS JOIN entries AS e USING (seq)
 """
@@ -33,22 +34,25 @@ INSERT INTO entries (session_id, id, parent_seq, run_id, role, payload, stop_rea
 """
 
 
-def read_branch(connection: sqlite3.Connection, session_key: str) -> tuple[Entry, ...]:
+def read_branch(connection: sqlite3.Connection, session_key: str, limit: int | None = None) -> tuple[Entry, ...]:
     """
     Read a session's current branch.
 
+    @param limit: only so many of its last entries.
     @return: its entries from root to tip; empty if the session is not stored.
     @raise msgspec.MsgspecError: if a stored message is damaged.
     """
     entries: list[Entry] = []
-    rows = connection.execute(_BRANCH, (session_key,))
+    # One more than asked for: it tells the parent of the first.
+    rows = connection.execute(_BRANCH, (session_key, -1 if limit is None else limit + 1))
     row = rows.fetchone()
     # Row by row: each step of SQLite lets the reactor's thread run, which fetchall() and a loop after it would not.
     while row is not None:
         entry_id, run_id, payload, stop_reason, created_at_ms = row
         row = rows.fetchone()
         parent_id = None if row is None else row[0]
-        entries.append(Entry(entry_id, parent_id, run_id, _decode_message(payload), created_at_ms, stop_reason))
+        if limit is None or len(entries) < limit:
+            entries.append(Entry(entry_id, parent_id, run_id, _decode_message(payload), created_at_ms, stop_reason))
     entries.reverse()
     return tuple(entries)
 
@@ -86,7 +90,7 @@ def append_entries(connection: sqlite3.Connection, session_key: str, agent_id: s
             assert cursor.lastrowid is not None
             tip = seqs[entry.id] = cursor.lastrowid
     if tip is not None:
-        set_tip(connection, session_id, tip, len(seqs), entries[-1].created_at_ms)
+        set_tip(connection, session_id, tip, len(seqs), entries[-1])
 
 
 def _seq_of(connection: sqlite3.Connection, session_id: int, entry_id: str, known: dict[str, int]) -> int:

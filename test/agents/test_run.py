@@ -8,9 +8,9 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from openclaw.agents.resolve import Target
-from openclaw.agents.run import Run, RunEvents, RunOutcome, Timings
+from openclaw.agents.run import Run, RunEvents
 from openclaw.errors import OpenClawError, RunCancelled
-from openclaw.events import RunEvent, RunFinished, TextDelta
+from openclaw.events import RunEvent, RunFinished, RunOutcome, TextDelta, Timings
 from openclaw.ids import SessionKey
 from openclaw.messages import Usage
 from test.fakes import EventReader

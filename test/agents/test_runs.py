@@ -16,7 +16,7 @@ from openclaw.agents.store_wait import STORE_TIMEOUT_S
 from openclaw.config.agents import AgentEntry
 from openclaw.errors import Draining, InvalidRequest, ModelNotFound, Overloaded, RunCancelled, StoreError
 from openclaw.events import ProviderFinished, TextDelta
-from openclaw.interfaces import Entry, RunRecord, Sampling
+from openclaw.interfaces import Entry, RunRecord, Sampling, SessionQuery
 from test.fakes import OPERATOR, Bench, HeldStore, Started, assistant, config_with, user
 
 KEY = "agent:main:k"
@@ -39,7 +39,7 @@ class BenchTestCase(SynchronousTestCase):
         self.assertEqual(
             (0, 0, {}, 0), (lanes.running, lanes.waiting, lanes._sessions, len(lanes._slot_queue)), "places left"
         )
-        self.assertEqual(([], set()), (list(self.bench.runs.live), self.bench.runs._starting), "runs left")
+        self.assertEqual(([], {}), (list(self.bench.runs.live), self.bench.runs._starting), "runs left")
         self.assertEqual([], self.bench.clock.getDelayedCalls(), "timers left")
 
     def branch(self, key: str = KEY) -> tuple[Entry, ...]:
@@ -147,7 +147,7 @@ class StartTests(BenchTestCase):
         self.provider.enqueue_text("answer")
         run = self.bench.start("question")
         assert run.outcome is not None and run.outcome.error is None
-        self.assertEqual((), self.successResultOf(self.store.inner.sessions(None, 10)))
+        self.assertEqual((), self.successResultOf(self.store.inner.sessions(SessionQuery())).rows)
         record = self.record()
         self.assertEqual(("done", "agent:main:openai:1"), (record.status, record.session_key))
         self.assertTrue(record.usage.completion_tokens)

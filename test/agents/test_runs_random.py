@@ -97,7 +97,7 @@ class RandomTests(SynchronousTestCase):
     def check_nothing_is_left(self, runs: Runs) -> None:
         lanes = runs._lanes
         self.assertEqual((0, 0, {}, 0), (lanes.running, lanes.waiting, lanes._sessions, len(lanes._slot_queue)))
-        self.assertEqual(([], set()), (list(runs.live), runs._starting))
+        self.assertEqual(([], {}), (list(runs.live), runs._starting))
 
     def check_transcript(self, branch: tuple[Entry, ...]) -> None:
         """The turns are in the order of their admission, and each answer follows its own turn."""

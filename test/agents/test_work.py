@@ -11,7 +11,6 @@ from twisted.logger import LogEvent, LogLevel, formatEvent, globalLogPublisher
 from openclaw.agents import loop as loop_module
 from openclaw.agents import work as work_module
 from openclaw.agents.loop import ModelTurn
-from openclaw.agents.run import RunOutcome
 from openclaw.agents.store_wait import STORE_TIMEOUT_S
 from openclaw.config.agents import AgentEntry
 from openclaw.errors import (
@@ -30,6 +29,7 @@ from openclaw.events import (
     RunEvent,
     RunFailed,
     RunFinished,
+    RunOutcome,
     TextDelta,
     ToolCallDelta,
 )

@@ -5,11 +5,10 @@ from __future__ import annotations
 from unittest import mock
 
 from openclaw.agents import runs
-from openclaw.agents.run import Timings
 from openclaw.config.agents import AgentDefaults, ModelChoice
 from openclaw.config.gateway import AuthConfig
 from openclaw.errors import ProviderAuthFailed, ProviderFailed, ProviderRateLimited
-from openclaw.events import ProviderFinished, ProviderUsage, ReasoningDelta, TextDelta, ToolCallDelta
+from openclaw.events import ProviderFinished, ProviderUsage, ReasoningDelta, TextDelta, Timings, ToolCallDelta
 from openclaw.http.chat import encode_line, server_timing, usage_object
 from openclaw.messages import Message, ToolCall, Usage
 from test.http.support import START_S, GatewayTestCase, make_config

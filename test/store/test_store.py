@@ -14,7 +14,7 @@ from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from openclaw.errors import InvalidRequest, StartError, StoreError
-from openclaw.interfaces import SessionStore
+from openclaw.interfaces import SessionQuery, SessionStore
 from openclaw.messages import Usage
 from openclaw.store import store as store_module
 from openclaw.store.sqlite import open_database
@@ -49,7 +49,7 @@ class GatewayStoreTests(SynchronousTestCase):
         self.get(self.store.end_run(ENDED, [ANSWER]))
         self.assertEqual(self.get(self.store.branch(KEY)), (QUESTION, ANSWER))
         self.assertEqual(self.get(self.store.runs(10)), (ENDED,))
-        (session,) = self.get(self.store.sessions("main", 10))
+        session = self.get(self.store.sessions(SessionQuery("main"))).rows[0].session
         self.assertEqual((session.key, session.agent_id, session.entry_count), (KEY, "main", 2))
 
     def test_a_turn_told_twice(self) -> None:
@@ -60,22 +60,22 @@ class GatewayStoreTests(SynchronousTestCase):
         self.get(self.store.begin_run(BEGUN, [QUESTION]))
         self.assertEqual(self.get(self.store.branch(KEY)), (QUESTION, ANSWER))
         self.assertEqual(self.get(self.store.runs(10)), (ENDED,))
-        self.assertEqual(self.get(self.store.sessions(None, 10))[0].entry_count, 2)
+        self.assertEqual(self.get(self.store.sessions(SessionQuery())).rows[0].session.entry_count, 2)
 
     def test_unstored_session(self) -> None:
         self.get(self.store.end_run(ENDED, []))
         self.assertEqual(self.get(self.store.runs(10)), (ENDED,))
-        self.assertEqual(self.get(self.store.sessions(None, 10)), ())
+        self.assertEqual(self.get(self.store.sessions(SessionQuery())).rows, ())
 
     def test_begin_without_entries_creates_no_session(self) -> None:
         self.get(self.store.begin_run(BEGUN, []))
-        self.assertEqual(self.get(self.store.sessions(None, 10)), ())
+        self.assertEqual(self.get(self.store.sessions(SessionQuery())).rows, ())
 
     def test_all_or_nothing(self) -> None:
         failure = self.failureResultOf(self.store.begin_run(BEGUN, [QUESTION, entry("3", "nowhere")]), StoreError)
         self.assertEqual(failure.value.code, "store_conflict")
         self.assertEqual(self.get(self.store.runs(10)), ())
-        self.assertEqual(self.get(self.store.sessions(None, 10)), ())
+        self.assertEqual(self.get(self.store.sessions(SessionQuery())).rows, ())
 
     def test_what_cannot_be_stored_is_a_store_error(self) -> None:
         for bad in (entry("1", text="\ud800"), entry("1", at_ms=2**70)):
@@ -83,7 +83,7 @@ class GatewayStoreTests(SynchronousTestCase):
         self.assertEqual(self.get(self.store.runs(10)), ())
 
     def test_bad_limits(self) -> None:
-        for waiting in (self.store.runs(-1), self.store.sessions(None, -1)):
+        for waiting in (self.store.runs(-1), self.store.sessions(SessionQuery(limit=-1))):
             self.assertEqual(self.failureResultOf(waiting, InvalidRequest).value.param, "limit")
 
     def test_closed(self) -> None:

@@ -1,0 +1,1 @@
+"""The methods of the WebSocket protocol, a row of one table each; transport and handshake are C{openclaw.ws}."""
