@@ -7,15 +7,9 @@ port stays open, let the runs finish, let the last bytes out, close the port, cl
 
 from __future__ import annotations
 
-import atexit
 import errno
-import gc
 import os
-import resource
-import signal
-import sys
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,7 +18,7 @@ from twisted.application.service import Service
 from twisted.internet import reactor as global_reactor
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.defer import TimeoutError as WaitedTooLong
-from twisted.internet.error import CannotListenError, ReactorNotRunning
+from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort
 from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThreadPool
@@ -35,7 +29,7 @@ from openclaw._version import __version__
 from openclaw.agents.resolve import agent_model_ref
 from openclaw.agents.runs import Runs
 from openclaw.auth.policy import AccessPolicy
-from openclaw.config.describe import describe, exit_status
+from openclaw.config.describe import exit_status
 from openclaw.config.lock import StateLock
 from openclaw.config.paths import ensure_state_dir
 from openclaw.config.plan import Plan
@@ -49,6 +43,7 @@ from openclaw.http.gate import Gate
 from openclaw.http.health import Health
 from openclaw.http.models import ModelList
 from openclaw.http.root import Root
+from openclaw.process import Foreground, exit_with, log_bug, raise_descriptor_limit, settle_memory
 from openclaw.providers.http import ProviderAgent, make_agent, make_http_client
 from openclaw.providers.local import LocalProvider, make_local_model
 from openclaw.providers.local_process import LocalModel
@@ -253,7 +248,7 @@ class Gateway(Service):
         self._stop_waiters.append(waiter)
         if not self._stopping:
             self._stopping = True
-            Deferred.fromCoroutine(self._stop()).addErrback(_log_bug)
+            Deferred.fromCoroutine(self._stop()).addErrback(log_bug)
         await waiter
 
     async def _stop(self) -> None:
@@ -325,7 +320,7 @@ class Gateway(Service):
     def startService(self) -> None:
         """Start under twistd; a failure is one line on the log and ends the process with a status that is not 0."""
         super().startService()
-        Deferred.fromCoroutine(self.start()).addCallbacks(self._tell_ready, self._cannot_start).addErrback(_log_bug)
+        Deferred.fromCoroutine(self.start()).addCallbacks(self._tell_ready, self._cannot_start).addErrback(log_bug)
 
     def stopService(self) -> Deferred[None]:
         """Stop under twistd, which waits for this."""
@@ -346,71 +341,6 @@ class Gateway(Service):
             exit_with(self._reactor, 1)
 
 
-class Foreground:
-    """
-    A gateway that is all that its process is for.
-
-    The first SIGTERM or SIGINT stops it in order; a second one ends the process at once.
-
-    @ivar status: the exit status of the process: 0 after a stop in order.
-    @param on_ready: called with the gateway's URL when the port is served.
-    """
-
-    def __init__(self, reactor: Any, gateway: Gateway, on_ready: Callable[[str], None]) -> None:
-        self.status = 0
-        self._reactor = reactor
-        self._gateway = gateway
-        self._on_ready = on_ready
-        self._told_to_end = False
-
-    def run(self) -> int:
-        """
-        Run until told to end; blocks.
-
-        @return: the exit status.
-        """
-        self._reactor.callWhenRunning(self.begin)
-        self._reactor.run()
-        return self.status
-
-    def begin(self) -> None:
-        """Take the signals over and start."""
-        # Twisted has just set its own handlers, which would stop the reactor without waiting for runs.
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self.on_signal)
-        Deferred.fromCoroutine(self._start()).addErrback(self._broken)
-
-    def on_signal(self, number: int, frame: object) -> None:
-        """A signal to end has come, anywhere between two instructions of the reactor's thread."""
-        if self._told_to_end:
-            os._exit(128 + number)
-        self._told_to_end = True
-        self._reactor.callFromThread(lambda: Deferred.fromCoroutine(self._stop()).addErrback(self._broken))
-
-    async def _start(self) -> None:
-        try:
-            await self._gateway.start()
-        except OpenClawError as error:
-            print(describe(error), file=sys.stderr)  # noqa: T201 -- what is to be read by whoever started it
-            self._end(exit_status(error))
-            return
-        if self._gateway.phase() == "started":
-            self._on_ready(self._gateway.url)
-
-    async def _stop(self) -> None:
-        await self._gateway.stop()
-        self._end(self.status)
-
-    def _broken(self, failure: Failure) -> None:
-        _log_bug(failure)
-        self._end(1)
-
-    def _end(self, status: int) -> None:
-        self.status = status
-        with suppress(ReactorNotRunning):
-            self._reactor.stop()
-
-
 def run_foreground(planned: Plan, on_ready: Callable[[str], None]) -> int:
     """
     Run a gateway in this process until it is told to end; see L{Foreground}.
@@ -419,10 +349,6 @@ def run_foreground(planned: Plan, on_ready: Callable[[str], None]) -> int:
     """
     settle_memory()
     return Foreground(global_reactor, Gateway(global_reactor, planned), on_ready).run()
-
-
-def _log_bug(failure: Failure) -> None:
-    log.failure("the gateway failed by a bug", failure)
 
 
 def _fire(waiters: list[Deferred[None]]) -> None:
@@ -440,45 +366,3 @@ def _reason(error: CannotListenError) -> str:
         return f"{error.socketError}; another program uses it"
     hint = _LISTEN_HINTS.get(number)
     return os.strerror(number) + (f"; {hint}" if hint else "")
-
-
-def exit_with(reactor: Any, status: int) -> None:
-    """
-    End a twistd process with a status of our own, whether its reactor runs already or is about to.
-
-    twistd has no way to be told one: it returns 0 or dies of a signal.  So the interpreter exits with ours once
-    twistd has cleaned up.
-    """
-
-    def leave() -> None:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(status)
-
-    def stop() -> None:
-        with suppress(ReactorNotRunning):
-            reactor.stop()
-
-    atexit.register(leave)
-    reactor.callWhenRunning(stop)
-
-
-def settle_memory() -> None:
-    """
-    Take what is loaded by now out of the garbage collector's sight, for the life of the process.
-
-    Modules and classes never become garbage, and a full collection that walks them stops every stream for 30 ms:
-    with them out of sight the slowest first byte of a hundred comes after 17 ms and not 42 (benchmarks, 8 streams).
-    """
-    gc.freeze()
-
-
-def raise_descriptor_limit() -> None:
-    """Let this process have as many sockets as it may: the soft limit goes up to the hard one."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
-        try:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-        except (OSError, ValueError) as error:
-            # Some systems have an unlimited hard limit that no process may really have.
-            log.info("the limit of open files stays {soft}: {error}", soft=soft, error=error)

@@ -16,7 +16,8 @@ from openclaw.config.paths import resolve_paths
 from openclaw.config.plan import Options as GatewayOptions
 from openclaw.config.plan import Plan, plan
 from openclaw.errors import OpenClawError
-from openclaw.service import Gateway, settle_memory
+from openclaw.process import settle_memory
+from openclaw.service import Gateway
 
 BINDS = ("loopback", "lan", "auto", "custom")
 """What C{--bind} may be."""

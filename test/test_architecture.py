@@ -25,6 +25,7 @@ LAYERS = (
     ("agents",),
     ("methods",),
     ("http", "ws"),
+    ("process",),
     ("service",),
     ("tap",),
     ("cli",),

@@ -14,11 +14,9 @@ from twisted.trial.unittest import TestCase
 
 from openclaw import service as service_module
 from openclaw.errors import StartError
+from openclaw.process import raise_descriptor_limit
 from openclaw.providers.local_process import LocalModel
-from openclaw.service import (
-    raise_descriptor_limit,
-    uses_local_model,
-)
+from openclaw.service import uses_local_model
 from openclaw.store.store import GatewayStore
 from test.service_support import DOCUMENT, PROVIDER, GatewayTestCase
 

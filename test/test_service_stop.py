@@ -17,13 +17,12 @@ from twisted.python.failure import Failure
 
 from openclaw import service as service_module
 from openclaw.errors import ConfigError, StartError, StoreError
+from openclaw.process import Foreground, exit_with
 from openclaw.service import (
     FLUSH_DEADLINE_S,
     FLUSH_POLL_S,
     STEP_DEADLINE_S,
-    Foreground,
     Gateway,
-    exit_with,
     run_foreground,
 )
 from openclaw.store.store import GatewayStore

@@ -1,0 +1,152 @@
+"""
+The process around a gateway: its signals, its exit status, its limits.
+"""
+
+from __future__ import annotations
+
+import atexit
+import gc
+import os
+import resource
+import signal
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, Protocol
+
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ReactorNotRunning
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from openclaw.config.describe import describe, exit_status
+from openclaw.errors import OpenClawError
+
+log = Logger()
+
+
+class RunnableGateway(Protocol):
+    """What L{Foreground} needs of a gateway; see L{openclaw.service.Gateway}."""
+
+    url: str
+
+    def phase(self) -> str:
+        """Its phase of life."""
+
+    async def start(self) -> None:
+        """Open everything."""
+
+    async def stop(self) -> None:
+        """Stop in order."""
+
+
+class Foreground:
+    """
+    A gateway that is all that its process is for.
+
+    The first SIGTERM or SIGINT stops it in order; a second one ends the process at once.
+
+    @ivar status: the exit status of the process: 0 after a stop in order.
+    @param on_ready: called with the gateway's URL when the port is served.
+    """
+
+    def __init__(self, reactor: Any, gateway: RunnableGateway, on_ready: Callable[[str], None]) -> None:
+        self.status = 0
+        self._reactor = reactor
+        self._gateway = gateway
+        self._on_ready = on_ready
+        self._told_to_end = False
+
+    def run(self) -> int:
+        """
+        Run until told to end; blocks.
+
+        @return: the exit status.
+        """
+        self._reactor.callWhenRunning(self.begin)
+        self._reactor.run()
+        return self.status
+
+    def begin(self) -> None:
+        """Take the signals over and start."""
+        # Twisted has just set its own handlers, which would stop the reactor without waiting for runs.
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self.on_signal)
+        Deferred.fromCoroutine(self._start()).addErrback(self._broken)
+
+    def on_signal(self, number: int, frame: object) -> None:
+        """A signal to end has come, anywhere between two instructions of the reactor's thread."""
+        if self._told_to_end:
+            os._exit(128 + number)
+        self._told_to_end = True
+        self._reactor.callFromThread(lambda: Deferred.fromCoroutine(self._stop()).addErrback(self._broken))
+
+    async def _start(self) -> None:
+        try:
+            await self._gateway.start()
+        except OpenClawError as error:
+            print(describe(error), file=sys.stderr)  # noqa: T201 -- what is to be read by whoever started it
+            self._end(exit_status(error))
+            return
+        if self._gateway.phase() == "started":
+            self._on_ready(self._gateway.url)
+
+    async def _stop(self) -> None:
+        await self._gateway.stop()
+        self._end(self.status)
+
+    def _broken(self, failure: Failure) -> None:
+        log_bug(failure)
+        self._end(1)
+
+    def _end(self, status: int) -> None:
+        self.status = status
+        with suppress(ReactorNotRunning):
+            self._reactor.stop()
+
+
+def exit_with(reactor: Any, status: int) -> None:
+    """
+    End a twistd process with a status of our own, whether its reactor runs already or is about to.
+
+    twistd has no way to be told one: it returns 0 or dies of a signal.  So the interpreter exits with ours once
+    twistd has cleaned up.
+    """
+
+    def leave() -> None:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+
+    def stop() -> None:
+        with suppress(ReactorNotRunning):
+            reactor.stop()
+
+    atexit.register(leave)
+    reactor.callWhenRunning(stop)
+
+
+def settle_memory() -> None:
+    """
+    Take what is loaded by now out of the garbage collector's sight, for the life of the process.
+
+    Modules and classes never become garbage, and a full collection that walks them stops every stream for 30 ms:
+    with them out of sight the slowest first byte of a hundred comes after 17 ms and not 42 (benchmarks, 8 streams).
+    """
+    gc.freeze()
+
+
+def raise_descriptor_limit() -> None:
+    """Let this process have as many sockets as it may: the soft limit goes up to the hard one."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        except (OSError, ValueError) as error:
+            # Some systems have an unlimited hard limit that no process may really have.
+            log.info("the limit of open files stays {soft}: {error}", soft=soft, error=error)
+
+
+def log_bug(failure: Failure) -> None:
+    """Log a failure that nobody expected."""
+    log.failure("the gateway failed by a bug", failure)
