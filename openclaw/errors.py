@@ -17,8 +17,10 @@ The tree is the documentation; what stands in brackets is the HTTP status::
      │    ├── NotFound            [404]
      │    ├── MethodNotAllowed    [405]
      │    ├── BodyTimeout         [408]
+     │    ├── ResultNotKept       [409]
      │    ├── BodyTooLarge        [413]
      │    ├── UnsupportedMedia    [415]
+     │    ├── IdempotencyConflict [422]
      │    └── LockedOut           [429]
      ├── CapacityError            [503] nothing is wrong with the request; try later
      │    ├── Overloaded
@@ -255,6 +257,20 @@ class UnsupportedMedia(RequestError):
 
     status = 415
     default_code: ClassVar[str | None] = "unsupported_media_type"
+
+
+class IdempotencyConflict(RequestError):
+    """The C{Idempotency-Key} was used before, for another request."""
+
+    status = 422
+    default_code: ClassVar[str | None] = "idempotency_conflict"
+
+
+class ResultNotKept(RequestError):
+    """The C{Idempotency-Key} has done its work, and the answer was too large to be kept for a repetition."""
+
+    status = 409
+    default_code: ClassVar[str | None] = "idempotency_result_too_large"
 
 
 class LockedOut(RequestError):

@@ -130,6 +130,8 @@ class Timings:
     @ivar let_in: it had its session lane and a slot.
     @ivar placed: its turn is in the transcript.
     @ivar first_output: the provider's first event was there.
+    @ivar attempts: how many calls of a model were begun; not a time.
+    @ivar model_ref: C{provider/model} that was called last, or whose error is told; not a time.
     """
 
     received: float
@@ -137,6 +139,8 @@ class Timings:
     let_in: float | None = None
     placed: float | None = None
     first_output: float | None = None
+    attempts: int = 0
+    model_ref: str | None = None
 
 
 # ------------------------------------------------------------------------------------------ the bus

@@ -16,7 +16,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 
 from openclaw.events import ProviderEvent
-from openclaw.messages import FinishReason, Message, Usage
+from openclaw.messages import FinishReason, Message, ToolCall, Usage
 
 StopReason = FinishReason | Literal["aborted", "error"]
 """Why an assistant entry ends where it ends: the model's reason, or that the run was cancelled or failed."""
@@ -203,13 +203,18 @@ class RunRecord:
 
 @attrs.frozen
 class SessionRecord:
-    """One stored session, as lists of sessions show it."""
+    """
+    One stored session, as lists of sessions show it.
+
+    @ivar archived_at_ms: when it was put away, milliseconds since 1970; C{None} for one that is not.
+    """
 
     key: str
     agent_id: str
     created_at_ms: int
     updated_at_ms: int
     entry_count: int
+    archived_at_ms: int | None = None
 
 
 @attrs.frozen
@@ -218,14 +223,18 @@ class SessionQuery:
     Which sessions a list shows.
 
     @ivar agent_id: only those of this agent; C{None} for all.
+    @ivar key: only the session of exactly this key.
     @ivar search: only those whose key contains this text, whatever its case.
     @ivar updated_since_ms: only those written since then, milliseconds since 1970.
+    @ivar archived: those that are put away, in the place of those that are not.
     @ivar offset: how many of the newest are left out.
     """
 
     agent_id: str | None = None
+    key: str | None = None
     search: str | None = None
     updated_since_ms: int | None = None
+    archived: bool = False
     limit: int = 100
     offset: int = 0
 
@@ -285,21 +294,162 @@ class SessionStore(Protocol):
         @param limit: only so many of its last entries.
         """
 
-    def begin_run(self, run: RunRecord, entries: Sequence[Entry]) -> Deferred[None]:
+    def transcript(self, session_key: str) -> Deferred[Transcript]:
+        """All branches of a session; an empty transcript if the session is not stored."""
+
+    def begin_run(self, run: RunRecord, entries: Sequence[Entry], *, detached: bool = False) -> Deferred[None]:
         """
         Store a run as running and append its new turn, creating the session if need be.
 
-        The last entry becomes the tip.
+        The last entry becomes the tip, and a detached root above it a part of the history.
+
+        @param detached: append beside the history: the tip stays where it is, and a new root is a detached one.
         """
 
-    def end_run(self, run: RunRecord, entries: Sequence[Entry]) -> Deferred[None]:
-        """Store a run's end and append its answer to its session; without entries the session is left alone."""
+    def end_run(self, run: RunRecord, entries: Sequence[Entry], *, detached: bool = False) -> Deferred[None]:
+        """
+        Store a run's end and append its answer to its session; without entries the session is left alone.
+
+        @param detached: as for L{begin_run}.
+        """
 
     def sessions(self, query: SessionQuery) -> Deferred[SessionPage]:
         """The sessions last written, newest first."""
 
     def runs(self, limit: int) -> Deferred[tuple[RunRecord, ...]]:
         """The runs last started, newest first."""
+
+
+class RetentionStore(Protocol):
+    """
+    What keeps the store from growing without end.  Each call does little, so that no commit waits for it long.
+
+    Deferreds as those of L{SessionStore}; see C{openclaw.store.retention} for what the calls do.
+    """
+
+    def count_sessions(self) -> Deferred[int]:
+        """How many sessions are not put away."""
+
+    def archive_sessions(self, before_ms: int, excess: int, now_ms: int, limit: int) -> Deferred[int]:
+        """Put sessions away: those not written since C{before_ms}, and else the oldest up to C{excess}; how many."""
+
+    def list_archived(self, limit: int) -> Deferred[tuple[str, ...]]:
+        """The keys of the sessions that were put away first."""
+
+    def drop_session(self, key: str) -> Deferred[bool]:
+        """Take a session out of sight, to be deleted."""
+
+    def purge_dropped(self, limit: int) -> Deferred[bool]:
+        """Delete entries of the sessions out of sight; whether anything is left."""
+
+    def prune_detached(self, before_ms: int, limit: int) -> Deferred[int]:
+        """Delete parts of transcripts that were detached before C{before_ms} and never extended; how many."""
+
+    def delete_runs(self, after: tuple[int, int], before_ms: int, limit: int) -> Deferred[tuple[int, int] | None]:
+        """Forget runs that ended before C{before_ms}; where to go on, or C{None}."""
+
+    def used_bytes(self) -> Deferred[int]:
+        """Space that the stored data takes, free pages not counted."""
+
+
+@attrs.frozen
+class KeyClaim:
+    """
+    A request that its client may repeat under one key.
+
+    @ivar caller: who made it; the keys of another caller are others.
+    @ivar key: the C{Idempotency-Key}.
+    @ivar fingerprint: digest of all that makes up the request.
+    @ivar run_id: the run that is to answer it.
+    @ivar claimed_at_ms: milliseconds since 1970.
+    """
+
+    caller: str
+    key: str
+    fingerprint: bytes
+    run_id: str
+    claimed_at_ms: int
+
+
+@attrs.frozen
+class KeptError:
+    """An error that a repetition of the request would meet again."""
+
+    status: int
+    message: str
+    code: str | None
+    param: str | None
+
+
+@attrs.frozen
+class KeptResult:
+    """
+    What is kept of an answer, to give it once more.
+
+    @ivar session_key: the session's full key.
+    @ivar created_s: the answer's C{created}, seconds since 1970.
+    @ivar reason: why the model stopped; C{None} where there is an C{error}.
+    """
+
+    run_id: str
+    session_key: str
+    created_s: int
+    text: str = ""
+    reasoning: str = ""
+    tool_calls: tuple[ToolCall, ...] = ()
+    reason: FinishReason | None = None
+    usage: Usage = attrs.field(factory=Usage)
+    error: KeptError | None = None
+
+
+KeyState = Literal["running", "done", "free", "too_large"]
+"""
+What is known of a key: its run was begun and its end is not known; its result is kept; its run failed in a way that
+may pass; its result was too large to be kept.
+"""
+
+
+@attrs.frozen
+class KeyRecord:
+    """
+    What the store has of a key.
+
+    @ivar attempts: ids of the runs that were begun for it, oldest first.
+    @ivar result: with the state C{done}.
+    """
+
+    fingerprint: bytes
+    state: KeyState
+    attempts: tuple[str, ...]
+    result: KeptResult | None = None
+
+
+class IdempotencyStore(Protocol):
+    """
+    The keys of requests that may be repeated, and their results.
+
+    Deferreds as those of L{SessionStore}.  Keys are forgotten after a day, and the oldest where there are too many.
+    """
+
+    def claim_key(self, claim: KeyClaim) -> Deferred[KeyRecord | None]:
+        """
+        Take a key for a run.
+
+        It is taken if it is new; if it is C{running} or C{free} and has the same fingerprint; or if it is C{free}.
+        The gateway itself knows which runs are alive, so C{running} is here one that no process works at.
+
+        @return: fires with what was known of the key before; C{None} for a new one and for a free one of another
+            fingerprint.
+        """
+
+    def finish_key(self, claim: KeyClaim, result: KeptResult | None) -> Deferred[None]:
+        """Keep the result of the run that holds a key; C{None} for one that is too large to be kept."""
+
+    def free_key(self, claim: KeyClaim) -> Deferred[None]:
+        """Let a key whose run failed be used again."""
+
+    def find_turn(self, session_key: str, run_ids: Sequence[str]) -> Deferred[str | None]:
+        """Which of some runs stored the user's turn in a session; the last one if several did."""
 
 
 # ---------------------------------------------------------------------------------------- the port

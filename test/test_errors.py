@@ -27,6 +27,8 @@ TABLE: dict[OpenClawError, tuple[int, str, str | None, bool]] = {
     errors.BodyTimeout("m"): (408, "invalid_request_error", "request_timeout", False),
     errors.BodyTooLarge("m"): (413, "invalid_request_error", "payload_too_large", True),
     errors.UnsupportedMedia("m"): (415, "invalid_request_error", "unsupported_media_type", True),
+    errors.ResultNotKept("m"): (409, "invalid_request_error", "idempotency_result_too_large", True),
+    errors.IdempotencyConflict("m"): (422, "invalid_request_error", "idempotency_conflict", True),
     errors.LockedOut("m"): (429, "rate_limited", "too_many_auth_failures", False),
     errors.CapacityError("m"): (503, "api_error", "internal_error", False),
     errors.Overloaded("m"): (503, "api_error", "overloaded", False),
