@@ -26,8 +26,8 @@ class ModelChoice:
     """
     A model and what to try when it fails.
 
-    @ivar primary: C{provider/model}.
-    @ivar fallbacks: tried in this order.
+    @ivar primary: the first choice, C{provider/model}.
+    @ivar fallbacks: what is tried when the first choice fails, in this order.
     """
 
     shorthand: ClassVar[str] = "primary"
@@ -43,7 +43,11 @@ class ModelChoice:
 
 @attrs.frozen
 class SystemAgent:
-    """C{agents.defaults.systemAgent}: the agent for requests that name none."""
+    """
+    C{agents.defaults.systemAgent}.
+
+    @ivar agent_id: which of several agents answers requests that name none.
+    """
 
     agent_id: Text
 
@@ -53,7 +57,8 @@ class AgentDefaults:
     """
     C{agents.defaults}.
 
-    @ivar model: of agents that have none of their own; C{None} leaves it to the embedded model.
+    @ivar model: model of the agents that have none of their own: C{provider/model}, or an object with C{primary} and
+        C{fallbacks}; without it the embedded one.
     @ivar max_concurrent: runs at a time, of all agents together.
     @ivar max_queued: runs that may wait.
     @ivar timeout_seconds: longest run, seconds; 0 means no limit.
@@ -73,9 +78,12 @@ class AgentEntry:
     """
     C{agents.entries.<id>}.
 
-    @ivar model: overrides the defaults as a whole, fallbacks included.
-    @ivar timeout_seconds: longest run, seconds; 0 means no limit; C{None} for the defaults'.
-    @ivar default: it answers requests that name no agent; the older way to say it.
+    @ivar name: what people see in place of the id.
+    @ivar description: what the agent is for.
+    @ivar model: model of the agent, in place of the defaults' as a whole, fallbacks included.
+    @ivar timeout_seconds: longest run, seconds; 0 means no limit; without it that of the defaults.
+    @ivar workspace: folder of the agent's files.
+    @ivar default: whether it answers requests that name no agent; the older way to say it.
     """
 
     name: str | None = None
@@ -88,7 +96,11 @@ class AgentEntry:
 
 @attrs.frozen
 class ListedAgent(AgentEntry):
-    """C{agents.list[]}, the older form of the roster; becomes an L{AgentEntry}."""
+    """
+    C{agents.list[]}, the older form of the roster; becomes an L{AgentEntry}.
+
+    @ivar id: the agent's id.
+    """
 
     id: str = attrs.field(kw_only=True)
 
@@ -102,8 +114,9 @@ class AgentsConfig:
     """
     C{agents}.
 
+    @ivar ownership: accepted and not used; there is one owner.
     @ivar entries: the agents by normalised id, in the order of the file; empty if none is named.
-    @ivar listed: empty; what stood in C{agents.list} is in C{entries}.
+    @ivar listed: older form of C{agents.entries}, in which what stands here is found.
     """
 
     ownership: Literal["explicit"] | None = None

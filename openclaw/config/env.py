@@ -33,8 +33,8 @@ class EnvConfig:
     """
     C{env}.
 
-    @ivar vars: C{env.vars}.
-    @ivar bare: the strings that stand in C{env} itself, the shorter way.
+    @ivar vars: a variable for C{${NAME}} that the environment does not have.
+    @ivar bare: a variable, as in C{env.vars}; the shorter way.
     """
 
     vars: Variables = attrs.field(factory=dict)

@@ -44,10 +44,10 @@ class RateLimitConfig:
     """
     C{gateway.auth.rateLimit}: how many wrong credentials one client may send.
 
-    @ivar max_attempts: wrong ones within the window that lock the client out.
+    @ivar max_attempts: how many wrong ones within the window lock the client out.
     @ivar window_ms: length of the window, milliseconds.
     @ivar lockout_ms: length of the lockout, milliseconds.
-    @ivar exempt_loopback: clients of this machine are never locked out.
+    @ivar exempt_loopback: whether clients of this machine are never locked out.
     """
 
     max_attempts: Annotated[int, Between(1, 1_000_000_000)] = 10
@@ -64,7 +64,7 @@ class TrustedProxyConfig:
     @ivar user_header: the header that names the user.
     @ivar required_headers: headers that must be there.
     @ivar allow_users: the users that may pass; empty means all.
-    @ivar allow_loopback: the proxy may run on this machine.
+    @ivar allow_loopback: whether the proxy may run on this machine.
     """
 
     user_header: Annotated[str, HeaderName()]
@@ -80,7 +80,9 @@ class AuthConfig:
 
     L{openclaw.config.auth_mode.effective_auth} says what follows from it and the environment.
 
-    @ivar mode: C{None} if it follows from what is set.
+    @ivar mode: how callers prove themselves; without it by the one of token and password that is set.
+    @ivar token: shared secret of the mode C{token}; whoever has it may do everything.
+    @ivar password: shared secret of the mode C{password}; whoever has it may do everything.
     @ivar rate_limit: C{None} if the defaults apply, which treat loopback mildly.
     """
 
@@ -102,6 +104,7 @@ class ChatCompletionsConfig:
     """
     C{gateway.http.endpoints.chatCompletions}.
 
+    @ivar enabled: serve C{POST /v1/chat/completions} and C{GET /v1/models}.
     @ivar reasoning: pass the model's reasoning on to the client.
     """
 
@@ -111,7 +114,11 @@ class ChatCompletionsConfig:
 
 @attrs.frozen
 class ResponsesConfig:
-    """C{gateway.http.endpoints.responses}."""
+    """
+    C{gateway.http.endpoints.responses}.
+
+    @ivar enabled: serve C{GET /v1/models}; C{POST /v1/responses} is not served yet.
+    """
 
     enabled: bool = False
 
@@ -167,7 +174,7 @@ class MetricsConfig:
     """
     C{gateway.metrics}.
 
-    @ivar public: the metrics need no credential.
+    @ivar public: whether the metrics need no credential.
     """
 
     public: bool = False
@@ -178,7 +185,7 @@ class ReloadConfig:
     """
     C{gateway.reload}.
 
-    @ivar mode: C{off} keeps the configuration of the start.
+    @ivar mode: whether an edit of the file applies while the gateway runs; C{off} keeps what it began with.
     """
 
     mode: Literal["hybrid", "off"] = "hybrid"
@@ -186,7 +193,11 @@ class ReloadConfig:
 
 @attrs.frozen
 class TlsConfig:
-    """C{gateway.tls}.  Not served yet, and never ignored where it is on: that would send secrets in the clear."""
+    """
+    C{gateway.tls}.  Not served yet, and never ignored where it is on: that would send secrets in the clear.
+
+    @ivar enabled: serve TLS, which is not available yet: C{true} is refused.
+    """
 
     enabled: bool = False
 
@@ -198,12 +209,31 @@ class TlsConfig:
 
 
 @attrs.frozen
+class RemoteConfig:
+    """
+    C{gateway.remote}: a gateway elsewhere, which the commands of this machine use in C{gateway.mode: "remote"}.
+
+    @ivar url: address of the gateway: C{ws://} or C{wss://}, or C{http://} or C{https://}.
+    @ivar token: the token for it.
+    @ivar password: the password for it.
+    """
+
+    url: Text | None = None
+    token: Secret | None = None
+    password: Secret | None = None
+
+
+@attrs.frozen
 class GatewayConfig:
     """
     C{gateway}.
 
-    @ivar mode: C{None} means C{local}.
-    @ivar custom_bind_host: the address of C{bind: "custom"}.
+    @ivar mode: where the gateway is: C{local} on this machine, also without it; with C{remote} the commands talk to
+        C{gateway.remote}, and no gateway runs here.
+    @ivar port: TCP port to listen at.
+    @ivar bind: who can connect: this machine (C{loopback}, C{auto}), everybody (C{lan}), or who reaches the address in
+        C{customBindHost} (C{custom}).
+    @ivar custom_bind_host: address to listen at with C{bind: "custom"}.
     @ivar trusted_proxies: addresses and networks whose forwarded headers are believed.
     @ivar shutdown_drain_ms: how long runs may go on after a stop was asked for, milliseconds.
     """
@@ -220,9 +250,12 @@ class GatewayConfig:
     metrics: MetricsConfig = attrs.field(factory=MetricsConfig)
     shutdown_drain_ms: Annotated[int, Between(0, 3_600_000)] = 25_000
     reload: ReloadConfig = attrs.field(factory=ReloadConfig)
+    remote: RemoteConfig | None = None
 
     def settled(self, problem: Problem) -> Self:
-        """Check that a custom bind has its address."""
+        """Check that a custom bind has its address, and a gateway elsewhere its own."""
+        if self.mode == "remote" and (self.remote is None or self.remote.url is None):
+            problem(("remote", "url"), 'required when gateway.mode is "remote"')
         if self.bind == "custom" and self.custom_bind_host is None:
             problem(("customBindHost",), 'required when gateway.bind is "custom"')
         return self

@@ -25,13 +25,19 @@ UNUSED: Mapping[str, frozenset[str]] = {
     for path, names in {
         "": """
             accessGroups acp approvals attachments auth bindings broadcast browser channels cloudWorkers commands cron
-            desktop diagnostics discovery hooks logging mcp memory messages meta nodeHost plugins proxy secrets security
-            session skills surfaces talk telemetry tools transcripts tts ui update wizard worktreeAcceleration
+            desktop diagnostics discovery hooks mcp memory messages meta nodeHost plugins proxy secrets security
+            skills surfaces talk telemetry tools transcripts tts ui update wizard worktreeAcceleration
             worktreeRoot
         """,
         "env": "shellEnv",
+        "logging": "audit file redactSensitive",
+        "session": """
+            dmScope groupScope identityLinks mainKey notifyOnCreate reset resetByChannel resetByType resetTriggers scope
+            sendPolicy sharing store threadBindings
+        """,
+        "session.maintenance": "archiveDashboardAfter coldStorage preserveRecent resetArchiveRetention",
         "gateway": """
-            allowRealIpFallback cliAgents nodes portals publicOrigin push remote roles tailscale terminal tools
+            allowRealIpFallback cliAgents nodes portals publicOrigin push roles tailscale terminal tools
         """,
         "gateway.auth": "allowTailscale identityScopes",
         "gateway.auth.trustedProxy": "cloudflareAccessOidc deviceAutoApprove",
@@ -41,6 +47,9 @@ UNUSED: Mapping[str, frozenset[str]] = {
             experimental github root sessionObserver
         """,
         "gateway.tls": "autoGenerate caPath certPath keyPath",
+        "gateway.remote": """
+            edgeAuth remotePort sshHostKeyPolicy sshIdentity sshTarget tlsFingerprint transport
+        """,
         "gateway.http": "securityHeaders",
         "gateway.http.endpoints.chatCompletions": "images",
         "gateway.http.endpoints.responses": "files images maxUrlParts",

@@ -75,14 +75,14 @@ def load_config(path: Path, environ: Mapping[str, str], state_dir: Path | None =
     @raise ConfigError: naming every problem; its C{path} is set.
     """
     folder = state_dir or Path(environ.get("OPENCLAW_STATE_DIR") or path.parent)
-    values, warnings = _read_dotenv(folder / ".env")
+    values, warnings = read_dotenv(folder / ".env")
     merged = {**values, **environ}
     try:
-        found = _read_regular(path, MAX_CONFIG_BYTES)
+        found = read_regular(path, MAX_CONFIG_BYTES)
         if found is None:
             parsed = _Parsed(Config(), (), merged)
         else:
-            parsed = _parse(_decode(found[0]), merged)
+            parsed = _parse(decode_json5(found[0]), merged)
     except ConfigError as error:
         raise ConfigError(error.problems, str(path)) from None
     if found is not None and found[1] & 0o077 and any(secret.literal for _, secret in parsed.config.secrets()):
@@ -96,12 +96,16 @@ def read_document(path: Path) -> Any:
 
     @raise ConfigError: if it cannot be read or is not JSON5.
     """
-    found = _read_regular(path, MAX_CONFIG_BYTES)
-    return None if found is None else _decode(found[0])
+    found = read_regular(path, MAX_CONFIG_BYTES)
+    return None if found is None else decode_json5(found[0])
 
 
-def _read_regular(path: Path, max_bytes: int) -> tuple[bytes, int] | None:
-    """The content and mode of a regular file; C{None} if there is nothing."""
+def read_regular(path: Path, max_bytes: int) -> tuple[bytes, int] | None:
+    """
+    The content and mode of a regular file; C{None} if there is nothing.
+
+    @raise ConfigError: if it cannot be read, is larger than that, or is a symbolic link or no file.
+    """
     try:
         # NONBLOCK: opening a named pipe must not wait for its writer
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -123,9 +127,10 @@ def _read_regular(path: Path, max_bytes: int) -> tuple[bytes, int] | None:
     return content, status.st_mode
 
 
-def _read_dotenv(path: Path) -> tuple[dict[str, str], tuple[str, ...]]:
+def read_dotenv(path: Path) -> tuple[dict[str, str], tuple[str, ...]]:
+    """The values of a C{.env} file, and warnings for what of it is not used."""
     try:
-        found = _read_regular(path, MAX_DOTENV_BYTES)
+        found = read_regular(path, MAX_DOTENV_BYTES)
         values, bad = parse_dotenv(found[0].decode()) if found is not None else ({}, ())
     except ConfigError as error:
         return {}, (f"{error.problems[0]}; it is not used",)
@@ -134,8 +139,12 @@ def _read_dotenv(path: Path) -> tuple[dict[str, str], tuple[str, ...]]:
     return values, tuple(f"{path}: line {number} is not NAME=value; it is not used" for number in bad[:10])
 
 
-def _decode(content: bytes) -> object:
-    """JSON5 to plain values."""
+def decode_json5(content: bytes) -> object:
+    """
+    JSON5 to plain values.
+
+    @raise ConfigError: with line and column, if it is none.
+    """
     try:
         text = content.decode()
     except UnicodeDecodeError as error:

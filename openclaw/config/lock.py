@@ -14,6 +14,28 @@ from pathlib import Path
 from openclaw.errors import EXIT_CONFIG, StartError
 
 
+def running_pid(path: Path) -> int | None:
+    """
+    The process that holds the lock of a state folder; C{None} if none does, 0 if it cannot be told which.
+
+    @param path: the lock file.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        text = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip()
+        return int(text) if text.isdigit() else 0
+    except OSError:
+        return None
+    finally:
+        os.close(descriptor)
+    return None
+
+
 class StateLock:
     """
     The lock of a state folder.

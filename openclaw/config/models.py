@@ -49,11 +49,14 @@ class ModelConfig:
     """
     C{models.providers.<id>.models[]}: one model of a server.
 
-    @ivar id: its name at the server.
-    @ivar api: overrides the provider's.
-    @ivar base_url: overrides the provider's; not available yet.
+    @ivar id: name of the model at the server.
+    @ivar name: what people see in place of the id.
+    @ivar api: wire protocol in place of the provider's.
+    @ivar base_url: URL in place of the provider's; not available yet.
     @ivar context_window: tokens that it can read, prompt and answer together.
-    @ivar max_tokens: most tokens of one answer; C{None} if not said.
+    @ivar context_tokens: accepted and not used; C{contextWindow} counts.
+    @ivar max_tokens: most tokens of one answer; without it the provider's.
+    @ivar reasoning: whether it thinks before it answers.
     @ivar input: kinds of content that it takes.
     """
 
@@ -80,16 +83,20 @@ class ProviderConfig:
     """
     C{models.providers.<id>}: a model server.
 
-    @ivar base_url: what C{/chat/completions} is appended to; without a slash at its end.
-    @ivar api_key: sent as bearer token.  One that lacks its environment variable says so in C{missing}.
-    @ivar auth: how C{api_key} came about; what we can send is the same for the first two.
-    @ivar headers: sent with every request.
-    @ivar timeout_seconds: longest silence of the server, seconds; C{None} for the defaults.
+    @ivar base_url: URL that C{/chat/completions} is appended to.
+    @ivar api_key: sent as bearer token.
+    @ivar api_keys: further ones, used in this order where one is refused.
+    @ivar auth: how the key came about; C{api-key} and C{token} are served, and sent alike.
+    @ivar api: wire protocol of the server; C{openai-completions} is served.
+    @ivar headers: a header that is sent with every request.
+    @ivar timeout_seconds: longest silence of the server, seconds; without it 120, in a network of one's own 300.
     @ivar max_tokens: most tokens of one answer, for models that don't say it themselves.
+    @ivar models: what is known of single models; others of the server can be used, too.
     """
 
     base_url: Annotated[str, HttpUrl()]
     api_key: Secret | None = None
+    api_keys: tuple[Secret, ...] = ()
     auth: Literal["api-key", "token", "oauth", "aws-sdk"] = "api-key"
     api: Api = "openai-completions"
     headers: Mapping[Annotated[str, HeaderName()], Secret] = attrs.field(factory=dict)
@@ -119,7 +126,7 @@ class LocalModelConfig:
     @ivar model: name of known weights.
     @ivar context_tokens: tokens of one conversation, prompt and answer together.
     @ivar parallel: conversations at a time.
-    @ivar threads: threads of the model's process; C{None} leaves it to the number of cores.
+    @ivar threads: threads of the model's process; without it as many as fit the cores.
     """
 
     path: Text | None = None
@@ -134,7 +141,7 @@ class ModelsConfig:
     """
     C{models}.
 
-    @ivar mode: whether the providers are added to built-in ones or replace them.
+    @ivar mode: accepted and not used; there are no built-in providers that could be added or replaced.
     @ivar providers: the model servers by name.
     """
 

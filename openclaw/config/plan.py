@@ -25,12 +25,14 @@ class Options:
     @ivar port: a port in place of the configured one.
     @ivar bind: C{gateway.bind} in place of the configured one.
     @ivar endpoint: a Twisted endpoint description in place of both.
+    @ivar log_level: the level of the log files in place of the configured one.
     """
 
     config_path: Path | None = None
     port: int | None = None
     bind: str | None = None
     endpoint: str | None = None
+    log_level: str | None = None
 
     def applied_to(self, config: Config) -> Config:
         """
@@ -98,7 +100,8 @@ def plan(paths: Paths, environ: Mapping[str, str], options: Options) -> Plan:
         if not loaded.exists or not error.message.startswith("no credential"):
             raise
         raise StartError(f"{error.message}, or gateway.auth in {loaded.path}", error.exit_code) from None
-    return Plan(loaded, config, paths, listening, environ, options)
+    # A copy: what the process sets for itself later is no edit of the environment.
+    return Plan(loaded, config, paths, listening, dict(environ), options)
 
 
 def _with_bind(config: Config, bind: str) -> Config:

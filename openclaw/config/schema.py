@@ -9,8 +9,10 @@ import attrs
 from openclaw.config.agents import AgentsConfig
 from openclaw.config.env import EnvConfig
 from openclaw.config.gateway import GatewayConfig
+from openclaw.config.logging import LoggingConfig
 from openclaw.config.models import ModelsConfig
 from openclaw.config.secret import Secret
+from openclaw.config.session import SessionConfig
 
 
 @attrs.frozen
@@ -18,21 +20,28 @@ class Config:
     """
     The whole configuration; C{Config()} is what applies without a file.
 
-    @ivar schema: C{$schema}, for editors; ignored.
+    @ivar schema: schema of the file, for editors; ignored.
     """
 
     gateway: GatewayConfig = attrs.field(factory=GatewayConfig)
     models: ModelsConfig = attrs.field(factory=ModelsConfig)
     agents: AgentsConfig = attrs.field(factory=AgentsConfig)
     env: EnvConfig = attrs.field(factory=EnvConfig)
+    logging: LoggingConfig = attrs.field(factory=LoggingConfig)
+    session: SessionConfig = attrs.field(factory=SessionConfig)
     schema: str | None = attrs.field(default=None, metadata={"disk": "$schema"})
 
     def secrets(self) -> Iterator[tuple[str, Secret]]:
         """All secrets, each with the name of its key."""
         auth = self.gateway.auth
         named = {"gateway.auth.token": auth.token, "gateway.auth.password": auth.password}
+        if self.gateway.remote is not None:
+            named["gateway.remote.token"] = self.gateway.remote.token
+            named["gateway.remote.password"] = self.gateway.remote.password
         for name, provider in self.models.providers.items():
             named[f"models.providers.{name}.apiKey"] = provider.api_key
+            for place, key in enumerate(provider.api_keys):
+                named[f"models.providers.{name}.apiKeys.{place}"] = key
             for header, value in provider.headers.items():
                 named[f"models.providers.{name}.headers.{header}"] = value
         for variable, value in {**self.env.bare, **self.env.vars}.items():

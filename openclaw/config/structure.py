@@ -29,6 +29,7 @@ import attrs
 from cattrs import AttributeValidationNote, ClassValidationError, Converter, ForbiddenExtraKeysError
 from cattrs.gen import make_dict_structure_fn, override
 
+from openclaw.config.amounts import Duration, Size
 from openclaw.config.environment import ENV_ID, Filled
 from openclaw.config.secret import Secret
 from openclaw.errors import ConfigError
@@ -161,6 +162,18 @@ def _string(value: object, _: object) -> str:
 def _check_text(value: str) -> None:
     if _SURROGATE.search(value):
         raise WrongValue("holds half a surrogate pair, which is no character")
+
+
+def _amount(kind: Any) -> Hook:
+    """A duration or a size; see L{openclaw.config.amounts}."""
+
+    def structure(value: object, _: object) -> Any:
+        try:
+            return kind.parse(value)
+        except ValueError as error:
+            raise WrongValue(f"{error}, got {shown(value)}") from None
+
+    return structure
 
 
 def _secret(value: object, _: object) -> Secret:
@@ -325,6 +338,8 @@ def _converter() -> Converter:
     converter.register_structure_hook_factory(_is_checked, hooks.checked)
     converter.register_structure_hook_factory(_is_tuple, hooks.sequence)
     converter.register_structure_hook_factory(_is_mapping, hooks.mapping)
+    for kind in (Duration, Size):
+        converter.register_structure_hook(kind, _amount(kind))
     for kind, hook in plain.items():
         converter.register_structure_hook(kind, hook)
     return converter

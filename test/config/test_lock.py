@@ -10,7 +10,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from openclaw.config.lock import StateLock
+from openclaw.config.lock import StateLock, running_pid
 from openclaw.errors import StartError
 
 
@@ -82,3 +82,13 @@ class LockTests(SynchronousTestCase):
 
         self.patch(os, "pwrite", pwrite)
         self.assertIn("cannot be written: No space left", self.refusal(self.lock).message)
+
+    def test_who_holds_it(self) -> None:
+        self.assertIsNone(running_pid(self.path))
+        self.lock.acquire()
+        self.assertEqual(running_pid(self.path), os.getpid())
+        for odd in ("odd", "", "-5"):
+            self.path.write_text(odd)
+            self.assertEqual(running_pid(self.path), 0)
+        self.lock.release()
+        self.assertIsNone(running_pid(self.path))

@@ -101,7 +101,7 @@ class PlanTests(TestCase):
             self.assertEqual(error.exit_code, 78)
 
     def test_remote(self) -> None:
-        error = self.refused({"gateway": {"mode": "remote"}})
+        error = self.refused({"gateway": {"mode": "remote", "remote": {"url": "wss://h"}}})
         self.assertIn('gateway.mode is "remote"', error.message)
         self.assertEqual(error.exit_code, 78)
 
