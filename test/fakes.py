@@ -24,12 +24,16 @@ from openclaw.events import RunEvent, RunFailed, RunFinished, RunOutcome, TextDe
 from openclaw.interfaces import (
     Caller,
     Entry,
+    KeptResult,
+    KeyClaim,
+    KeyRecord,
     ModelProvider,
     ResolvedModel,
     RunRecord,
     SessionPage,
     SessionQuery,
     SessionStore,
+    Transcript,
 )
 from openclaw.messages import Message
 from openclaw.providers.scripted import ScriptedProvider
@@ -129,13 +133,17 @@ class HeldStore:
         """See L{openclaw.interfaces.SessionStore.branch}."""
         return self._call("branch", lambda: self.inner.branch(session_key, limit))
 
-    def begin_run(self, run: RunRecord, entries: Sequence[Entry]) -> Deferred[None]:
-        """See L{openclaw.interfaces.SessionStore.begin_run}."""
-        return self._call("begin_run", lambda: self.inner.begin_run(run, entries))
+    def transcript(self, session_key: str) -> Deferred[Transcript]:
+        """See L{openclaw.interfaces.SessionStore.transcript}."""
+        return self._call("transcript", lambda: self.inner.transcript(session_key))
 
-    def end_run(self, run: RunRecord, entries: Sequence[Entry]) -> Deferred[None]:
+    def begin_run(self, run: RunRecord, entries: Sequence[Entry], *, detached: bool = False) -> Deferred[None]:
+        """See L{openclaw.interfaces.SessionStore.begin_run}."""
+        return self._call("begin_run", lambda: self.inner.begin_run(run, entries, detached=detached))
+
+    def end_run(self, run: RunRecord, entries: Sequence[Entry], *, detached: bool = False) -> Deferred[None]:
         """See L{openclaw.interfaces.SessionStore.end_run}."""
-        return self._call("end_run", lambda: self.inner.end_run(run, entries))
+        return self._call("end_run", lambda: self.inner.end_run(run, entries, detached=detached))
 
     def sessions(self, query: SessionQuery) -> Deferred[SessionPage]:
         """See L{openclaw.interfaces.SessionStore.sessions}."""
@@ -144,6 +152,22 @@ class HeldStore:
     def runs(self, limit: int) -> Deferred[tuple[RunRecord, ...]]:
         """See L{openclaw.interfaces.SessionStore.runs}."""
         return self._call("runs", lambda: self.inner.runs(limit))
+
+    def claim_key(self, claim: KeyClaim) -> Deferred[KeyRecord | None]:
+        """See L{openclaw.interfaces.IdempotencyStore.claim_key}."""
+        return self._call("claim_key", lambda: self.inner.claim_key(claim))
+
+    def finish_key(self, claim: KeyClaim, result: KeptResult | None) -> Deferred[None]:
+        """See L{openclaw.interfaces.IdempotencyStore.finish_key}."""
+        return self._call("finish_key", lambda: self.inner.finish_key(claim, result))
+
+    def free_key(self, claim: KeyClaim) -> Deferred[None]:
+        """See L{openclaw.interfaces.IdempotencyStore.free_key}."""
+        return self._call("free_key", lambda: self.inner.free_key(claim))
+
+    def find_turn(self, session_key: str, run_ids: Sequence[str]) -> Deferred[str | None]:
+        """See L{openclaw.interfaces.IdempotencyStore.find_turn}."""
+        return self._call("find_turn", lambda: self.inner.find_turn(session_key, run_ids))
 
 
 class EventReader:

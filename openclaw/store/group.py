@@ -12,7 +12,6 @@ from typing import Any
 
 import attrs
 import msgspec
-from twisted.logger import Logger
 
 from openclaw.errors import StoreError
 
@@ -25,9 +24,23 @@ _CODES: dict[int, tuple[str, str, float | None]] = {
     sqlite3.SQLITE_BUSY: ("store_busy", "the gateway's store is in use by another process", 1.0),
     sqlite3.SQLITE_LOCKED: ("store_busy", "the gateway's store is in use by another process", 1.0),
 }
+_MOVED = ("store_readonly", "the file of the gateway's store was removed or replaced", None)
 _OTHER: tuple[str, str, float | None] = ("store_unavailable", "the gateway's store cannot be used", None)
 
-_log = Logger()
+_DISK_FAULTS = frozenset(
+    (
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_READONLY,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_CORRUPT,
+        sqlite3.SQLITE_NOTADB,
+        sqlite3.SQLITE_PERM,
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_LOCKED,
+    )
+)
+"""Results that no other write can be expected to do better than; all others are the matter of one job."""
 
 
 def store_error(error: Exception) -> StoreError:
@@ -39,7 +52,10 @@ def store_error(error: Exception) -> StoreError:
     """
     # The low byte is SQLite's primary result code: https://www.sqlite.org/rescode.html
     result = getattr(error, "sqlite_errorcode", None)
-    code, message, retry_after_s = _OTHER if result is None else _CODES.get(result & 0xFF, _OTHER)
+    if result == sqlite3.SQLITE_READONLY_DBMOVED:
+        code, message, retry_after_s = _MOVED
+    else:
+        code, message, retry_after_s = _OTHER if result is None else _CODES.get(result & 0xFF, _OTHER)
     return StoreError(message, code=code, retry_after_s=retry_after_s)
 
 
@@ -88,15 +104,25 @@ class Group:
 
     The first write begins a transaction.  Each write has a savepoint, so that a failing one leaves the others
     alone.  If the transaction is lost, all its writes fail, and reads that saw them are done again.
+
+    @ivar incidents: what the log should tell.
+    @ivar is_well: whether the disk took what was written; C{None} while nothing was.
     """
 
-    def __init__(self, connection: sqlite3.Connection, jobs: Sequence[Job]) -> None:
+    def __init__(
+        self, connection: sqlite3.Connection, jobs: Sequence[Job], check: Callable[[], None] | None = None
+    ) -> None:
+        """
+        @param check: called before the first write; if it raises C{sqlite3.Error}, nothing is written.
+        """
+        self._check = check
         self._connection = connection
         self._jobs = jobs
         self._outcomes: list[Outcome] = []
         self._first: int | None = None
         self._refusal: Exception | None = None
         self.incidents: list[Incident] = []
+        self.is_well: bool | None = None
 
     def run(self) -> list[Outcome]:
         """
@@ -112,6 +138,8 @@ class Group:
                 self._connection.execute("COMMIT")
             except sqlite3.Error as error:
                 self._undo("commit", error)
+            else:
+                self.is_well = self.is_well is None
         return self._outcomes
 
     def _read(self, job: Job) -> Outcome:
@@ -136,6 +164,8 @@ class Group:
     def _begin(self) -> bool:
         if self._refusal is None:
             try:
+                if self._check is not None:
+                    self._check()
                 self._connection.execute("BEGIN IMMEDIATE")
             except sqlite3.Error as error:
                 # Waiting for the lock again for each job would hold up everyone for minutes.
@@ -176,18 +206,9 @@ class Group:
         return Outcome(error=error)
 
     def _tell(self, step: str, error: Exception) -> None:
+        # What cannot be read may be the matter of one damaged page.
+        if step != "read" and (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF in _DISK_FAULTS:
+            self.is_well = False
         told = (step, type(error), str(error))
         if all((known.step, type(known.error), str(known.error)) != told for known in self.incidents):
             self.incidents.append(Incident(step, error))
-
-
-def log_incidents(incidents: Sequence[Incident]) -> None:
-    """Write incidents to the log; to be called on the reactor's thread."""
-    for incident in incidents:
-        _log.error(
-            "store: {step} failed: {kind} {name}: {reason}",
-            step=incident.step,
-            kind=type(incident.error).__name__,
-            name=getattr(incident.error, "sqlite_errorname", "-"),
-            reason=str(incident.error),
-        )

@@ -8,7 +8,8 @@ from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred, execute, fail, succeed
 
-from openclaw.store.group import Group, Job, log_incidents
+from openclaw.store.group import Group, Job
+from openclaw.store.health import StoreHealth
 from openclaw.store.writer import close_connection, closed_error
 
 T = TypeVar("T")
@@ -25,6 +26,7 @@ class InlineStoreThread:
         """@param open_connection: as for L{openclaw.store.writer.StoreThread}."""
         self._open_connection = open_connection
         self._connection: sqlite3.Connection | None = None
+        self._health = StoreHealth()
 
     def start(self) -> Deferred[None]:
         """
@@ -43,6 +45,11 @@ class InlineStoreThread:
         """Whether jobs are taken."""
         return self._connection is not None
 
+    @property
+    def is_well(self) -> bool:
+        """See L{openclaw.store.writer.StoreThread.is_well}."""
+        return self.alive and not self._health.is_lasting
+
     def run_read(self, work: Callable[[sqlite3.Connection], T]) -> Deferred[T]:
         """Run work that only reads; see L{openclaw.store.writer.StoreThread.run_read}."""
         return self._run(Job(work, writes=False))
@@ -55,7 +62,7 @@ class InlineStoreThread:
         """Close the connection; later jobs fail."""
         connection, self._connection = self._connection, None
         if connection is not None:
-            log_incidents(close_connection(connection))
+            self._health.note(close_connection(connection))
         return succeed(None)
 
     def _run(self, job: Job) -> Deferred[Any]:
@@ -63,5 +70,5 @@ class InlineStoreThread:
             return fail(closed_error())
         group = Group(self._connection, [job])
         (outcome,) = group.run()
-        log_incidents(group.incidents)
+        self._health.note(group.incidents, group.is_well)
         return succeed(outcome.value) if outcome.error is None else fail(outcome.error)

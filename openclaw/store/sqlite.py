@@ -22,6 +22,9 @@ BUSY_TIMEOUT_MS = 5000
 CACHE_KIB = 8192
 """Most memory of SQLite's page cache."""
 
+READER_KIB = 2048
+"""The same of the connection that only reads."""
+
 WAL_KEPT_BYTES = 64 * 1024 * 1024
 """Size to which the write-ahead log is cut back once a burst is over."""
 
@@ -62,12 +65,76 @@ def open_database(path: Path, migrations: Sequence[Migration] | None = None) -> 
     return connection
 
 
+class DatabaseFile:
+    """
+    The store's file, watched over while it is open; for one thread.
+
+    A file that is removed or replaced under an open connection takes all further writes, and they are gone when
+    the process ends.  SQLite notices that only without a write-ahead log.
+
+    @param path: the file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._identity: tuple[int, int] | None = None
+
+    def open(self) -> sqlite3.Connection:
+        """Open it; see L{open_database}."""
+        connection = open_database(self._path)
+        self._identity = self._found()
+        return connection
+
+    def check(self) -> None:
+        """
+        See whether the file that was opened still is the one of that name.
+
+        @raise sqlite3.OperationalError: with C{SQLITE_READONLY_DBMOVED} if it is not.
+        """
+        if self._found() != self._identity:
+            error = sqlite3.OperationalError(
+                "its file was removed or replaced under the running gateway; put it back, or restart the gateway"
+            )
+            error.sqlite_errorcode = sqlite3.SQLITE_READONLY_DBMOVED
+            error.sqlite_errorname = "SQLITE_READONLY_DBMOVED"
+            raise error
+
+    def _found(self) -> tuple[int, int] | None:
+        try:
+            found = self._path.stat()
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino
+
+
+def open_reader(path: Path) -> sqlite3.Connection:
+    """
+    Open a second connection to a store that L{open_database} has opened, for reading only.
+
+    It sees what is committed, and neither waits for the writer nor makes it wait.
+    """
+    connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_MS / 1000, isolation_level=None)
+    for setting in ("query_only = ON", "trusted_schema = OFF", "temp_store = MEMORY", f"cache_size = -{READER_KIB:d}"):
+        connection.execute(f"PRAGMA {setting}")
+    return connection
+
+
 def open_memory() -> sqlite3.Connection:
     """A new store in memory, for tests; it may be used from any one thread at a time."""
     connection = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
     migrate(connection, Path(":memory:"), load_migrations())
     _configure(connection)
     return connection
+
+
+def touch(connection: sqlite3.Connection) -> None:
+    """
+    Write what is there already, to see whether the disk takes it; within a transaction.
+
+    @raise sqlite3.Error: if it does not.
+    """
+    # An UPDATE that changes nothing would write nothing; this does.
+    connection.execute(f"PRAGMA application_id = {APPLICATION_ID:d}")
 
 
 def _make_private_file(path: Path) -> None:

@@ -6,19 +6,34 @@ import sqlite3
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, gatherResults
 from twisted.logger import Logger
 
 from openclaw.errors import StartError, StoreError
-from openclaw.interfaces import Entry, RunRecord, SessionPage, SessionQuery
+from openclaw.interfaces import Entry, KeptResult, KeyClaim, KeyRecord, RunRecord, SessionPage, SessionQuery, Transcript
+from openclaw.store.idempotency import claim_key, find_turn, finish_key, free_key
 from openclaw.store.inline import InlineStoreThread
+from openclaw.store.retention import (
+    archive_sessions,
+    count_sessions,
+    delete_runs,
+    drop_session,
+    list_archived,
+    purge_dropped,
+    used_bytes,
+)
 from openclaw.store.runs import finish_run, insert_run, interrupt_running, list_runs
-from openclaw.store.sessions import list_sessions
-from openclaw.store.sqlite import open_database, open_memory
-from openclaw.store.transcripts import append_entries, read_branch
+from openclaw.store.sessions import count_entries, list_sessions
+from openclaw.store.sqlite import DatabaseFile, open_memory, open_reader, touch
+from openclaw.store.transcripts import append_entries, prune_detached, read_branch, read_transcript
 from openclaw.store.writer import JobRunner, StoreThread
+
+T = TypeVar("T")
+
+SHORT_ENTRIES = 200
+"""Entries of a session that are read between two commits: one or two milliseconds."""
 
 
 class GatewayStore:
@@ -33,9 +48,15 @@ class GatewayStore:
 
     _log = Logger()
 
-    def __init__(self, jobs: JobRunner) -> None:
-        """@param jobs: what runs the work; see L{open} and L{in_memory}."""
+    def __init__(self, jobs: JobRunner, lists: JobRunner | None = None, long_reads: JobRunner | None = None) -> None:
+        """
+        @param jobs: what runs the work; see L{open} and L{in_memory}.
+        @param lists: what reads lists, so that no commit waits while a long one is read; C{None} if C{jobs} is to.
+        @param long_reads: the same for long transcripts, which do not wait for lists either.
+        """
         self._jobs = jobs
+        self._lists = lists if lists is not None else jobs
+        self._long_reads = long_reads if long_reads is not None else jobs
 
     @classmethod
     def open(cls, path: Path, call_from_thread: Callable[..., Any]) -> Deferred[GatewayStore]:
@@ -48,7 +69,11 @@ class GatewayStore:
         @param call_from_thread: C{reactor.callFromThread}.
         @return: fires with the store, or fails with L{openclaw.errors.StartError} if the file cannot be used.
         """
-        return Deferred.fromCoroutine(cls._open(StoreThread(partial(open_database, path), call_from_thread)))
+        file = DatabaseFile(path)
+        jobs = StoreThread(file.open, call_from_thread, probe=touch, check=file.check)
+        lists = StoreThread(partial(open_reader, path), call_from_thread, name="openclaw-lists")
+        long_reads = StoreThread(partial(open_reader, path), call_from_thread, name="openclaw-reads")
+        return Deferred.fromCoroutine(cls._open(jobs, lists, long_reads))
 
     @classmethod
     def in_memory(cls) -> GatewayStore:
@@ -58,24 +83,33 @@ class GatewayStore:
         return cls(jobs)
 
     @classmethod
-    async def _open(cls, jobs: JobRunner) -> GatewayStore:
+    async def _open(cls, jobs: JobRunner, lists: JobRunner, long_reads: JobRunner) -> GatewayStore:
+        store = cls(jobs, lists, long_reads)
         try:
             await jobs.start()
             interrupted = await jobs.run_write(interrupt_running)
-        except StoreError as error:
-            jobs.close()
-            raise StartError(error.message) from error
+            await lists.start()
+            await long_reads.start()
+        except (StoreError, sqlite3.Error) as error:
+            store.close()
+            message = error.message if isinstance(error, StoreError) else f"the store cannot be read: {error}"
+            raise StartError(message) from error
         except BaseException:
-            jobs.close()
+            store.close()
             raise
         if interrupted:
-            cls._log.info("store: {count} runs were interrupted by the end of the last process", count=interrupted)
-        return cls(jobs)
+            cls._log.info("runs that the end of the last process interrupted: {count}", count=interrupted)
+        return store
 
     @property
     def alive(self) -> bool:
         """Whether the store takes jobs: false once closed, or when its thread died of a bug."""
         return self._jobs.alive
+
+    @property
+    def is_well(self) -> bool:
+        """Whether the store takes jobs, and some write has succeeded in the last seconds if one was made."""
+        return self._jobs.is_well and self._lists.alive and self._long_reads.alive
 
     def close(self) -> Deferred[None]:
         """
@@ -83,13 +117,35 @@ class GatewayStore:
 
         @return: fires when the file is closed.
         """
-        return self._jobs.close()
+        readers = gatherResults([reader.close() for reader in (self._lists, self._long_reads)])
+        # The writer comes last: only then can it move the whole write-ahead log into the database.
+        return readers.addBoth(lambda _: self._jobs.close())
 
     def branch(self, session_key: str, limit: int | None = None) -> Deferred[tuple[Entry, ...]]:
         """See L{openclaw.interfaces.SessionStore.branch}."""
-        return self._jobs.run_read(partial(read_branch, session_key=session_key, limit=limit))
+        read = partial(read_branch, session_key=session_key, limit=limit)
+        if limit is not None and limit <= SHORT_ENTRIES:
+            return self._jobs.run_read(read)
+        return self._read_session(session_key, read)
 
-    def begin_run(self, run: RunRecord, entries: Sequence[Entry]) -> Deferred[None]:
+    def transcript(self, session_key: str) -> Deferred[Transcript]:
+        """See L{openclaw.interfaces.SessionStore.transcript}."""
+        return self._read_session(session_key, partial(read_transcript, session_key=session_key))
+
+    def _read_session(self, session_key: str, read: Callable[[sqlite3.Connection], T]) -> Deferred[T]:
+        """Read a session in its place among the writes; a long one is read beside those that come after it."""
+
+        def read_short(connection: sqlite3.Connection) -> tuple[T, ...]:
+            return (read(connection),) if count_entries(connection, session_key) <= SHORT_ENTRIES else ()
+
+        def read_long(found: tuple[T, ...]) -> T | Deferred[T]:
+            # All that was asked for before is committed by now, so that the other connection sees it.
+            return found[0] if found else self._long_reads.run_read(read)
+
+        reading: Deferred[T] = self._jobs.run_read(read_short).addCallback(read_long)
+        return reading
+
+    def begin_run(self, run: RunRecord, entries: Sequence[Entry], *, detached: bool = False) -> Deferred[None]:
         """
         See L{openclaw.interfaces.SessionStore.begin_run}.
 
@@ -100,11 +156,11 @@ class GatewayStore:
 
         def begin(connection: sqlite3.Connection) -> None:
             insert_run(connection, run)
-            append_entries(connection, run.session_key, run.agent_id, entries)
+            append_entries(connection, run.session_key, run.agent_id, entries, detached=detached)
 
         return self._jobs.run_write(begin)
 
-    def end_run(self, run: RunRecord, entries: Sequence[Entry]) -> Deferred[None]:
+    def end_run(self, run: RunRecord, entries: Sequence[Entry], *, detached: bool = False) -> Deferred[None]:
         """
         See L{openclaw.interfaces.SessionStore.end_run}.
 
@@ -115,9 +171,13 @@ class GatewayStore:
 
         def end(connection: sqlite3.Connection) -> None:
             finish_run(connection, run)
-            append_entries(connection, run.session_key, run.agent_id, entries)
+            append_entries(connection, run.session_key, run.agent_id, entries, detached=detached)
 
         return self._jobs.run_write(end)
+
+    def prune_detached(self, before_ms: int, limit: int) -> Deferred[int]:
+        """See L{openclaw.store.transcripts.prune_detached}."""
+        return self._jobs.run_write(partial(prune_detached, before_ms=before_ms, limit=limit))
 
     def sessions(self, query: SessionQuery) -> Deferred[SessionPage]:
         """
@@ -126,7 +186,7 @@ class GatewayStore:
         @raise openclaw.errors.InvalidRequest: through the Deferred, for a limit that is negative or over 10,000, and
             for a negative offset.
         """
-        return self._jobs.run_read(partial(list_sessions, query=query))
+        return self._lists.run_read(partial(list_sessions, query=query))
 
     def runs(self, limit: int) -> Deferred[tuple[RunRecord, ...]]:
         """
@@ -134,4 +194,52 @@ class GatewayStore:
 
         @raise openclaw.errors.InvalidRequest: through the Deferred, for a limit that is negative or over 10,000.
         """
-        return self._jobs.run_read(partial(list_runs, limit=limit))
+        return self._lists.run_read(partial(list_runs, limit=limit))
+
+    # ------------------------------------------------------------------------------ idempotency
+
+    def claim_key(self, claim: KeyClaim) -> Deferred[KeyRecord | None]:
+        """See L{openclaw.interfaces.IdempotencyStore.claim_key}."""
+        return self._jobs.run_write(partial(claim_key, claim=claim))
+
+    def finish_key(self, claim: KeyClaim, result: KeptResult | None) -> Deferred[None]:
+        """See L{openclaw.interfaces.IdempotencyStore.finish_key}; the result is encoded in the store's thread."""
+        return self._jobs.run_write(partial(finish_key, claim=claim, result=result))
+
+    def free_key(self, claim: KeyClaim) -> Deferred[None]:
+        """See L{openclaw.interfaces.IdempotencyStore.free_key}."""
+        return self._jobs.run_write(partial(free_key, claim=claim))
+
+    def find_turn(self, session_key: str, run_ids: Sequence[str]) -> Deferred[str | None]:
+        """See L{openclaw.interfaces.IdempotencyStore.find_turn}."""
+        return self._jobs.run_read(partial(find_turn, session_key=session_key, run_ids=tuple(run_ids)))
+
+    # ------------------------------------------------------------------------------ retention
+
+    def count_sessions(self) -> Deferred[int]:
+        """See L{openclaw.interfaces.RetentionStore.count_sessions}."""
+        return self._lists.run_read(count_sessions)
+
+    def archive_sessions(self, before_ms: int, excess: int, now_ms: int, limit: int) -> Deferred[int]:
+        """See L{openclaw.interfaces.RetentionStore.archive_sessions}."""
+        return self._jobs.run_write(lambda store: archive_sessions(store, before_ms, excess, now_ms, limit))
+
+    def list_archived(self, limit: int) -> Deferred[tuple[str, ...]]:
+        """See L{openclaw.interfaces.RetentionStore.list_archived}."""
+        return self._lists.run_read(partial(list_archived, limit=limit))
+
+    def drop_session(self, key: str) -> Deferred[bool]:
+        """See L{openclaw.interfaces.RetentionStore.drop_session}."""
+        return self._jobs.run_write(partial(drop_session, key=key))
+
+    def purge_dropped(self, limit: int) -> Deferred[bool]:
+        """See L{openclaw.interfaces.RetentionStore.purge_dropped}."""
+        return self._jobs.run_write(partial(purge_dropped, limit=limit))
+
+    def delete_runs(self, after: tuple[int, int], before_ms: int, limit: int) -> Deferred[tuple[int, int] | None]:
+        """See L{openclaw.interfaces.RetentionStore.delete_runs}."""
+        return self._jobs.run_write(lambda store: delete_runs(store, after, before_ms, limit))
+
+    def used_bytes(self) -> Deferred[int]:
+        """See L{openclaw.interfaces.RetentionStore.used_bytes}."""
+        return self._lists.run_read(used_bytes)

@@ -1,4 +1,8 @@
-"""Transcripts: the tree of entries of each session, and its current branch."""
+"""
+Transcripts: the tree of entries of each session, its current branch, and what is detached from that.
+
+A detached root and what is below it are stored like the rest and are not current: the tip is never there.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,7 @@ from collections.abc import Sequence
 import msgspec
 
 from openclaw.errors import StoreError
-from openclaw.interfaces import Entry
+from openclaw.interfaces import Entry, Transcript
 from openclaw.messages import Message
 from openclaw.store.sessions import ensure_session, set_tip
 
@@ -25,6 +29,34 @@ WITH RECURSIVE branch (seq) AS (
     LIMIT ?
 )
 SELECT e.id, e.run_id, e.payload, e.stop_reason, e.created_at_ms FROM branch AS b CROSS JOIN entries AS e USING (seq)
+"""
+
+# All branches, in the order in which they were written.  The numbers come from an index and are sorted alone: the
+# LIMIT keeps SQLite from making one query of the two, which would sort whole messages.
+_WHOLE = """
+SELECT e.seq, e.id, e.parent_seq, e.run_id, e.payload, e.stop_reason, e.created_at_ms
+FROM (SELECT seq FROM entries WHERE session_id = ? ORDER BY seq LIMIT -1) AS s CROSS JOIN entries AS e USING (seq)
+"""
+
+# From an entry up to its root, or to the tip, which is never below a detached root.
+_ROOT = """
+WITH RECURSIVE above (seq) AS (
+    SELECT ?
+    UNION ALL
+    SELECT e.parent_seq FROM above AS a JOIN entries AS e ON e.seq = a.seq
+    WHERE e.parent_seq IS NOT NULL AND e.seq IS NOT ?
+)
+SELECT seq FROM above ORDER BY seq LIMIT 1
+"""
+
+# The oldest that may go; not in a session with a run under way, as that may be going to append there.  CROSS JOIN
+# keeps SQLite from beginning with the sessions: the runs under way are few, and have an index.
+_PRUNABLE = """
+SELECT d.session_id, d.root_seq FROM detached_roots AS d
+WHERE d.created_at_ms < ? AND d.session_id NOT IN (
+    SELECT s.id FROM runs AS r CROSS JOIN sessions AS s ON s.key = r.session_key WHERE r.status = 'running'
+)
+ORDER BY d.created_at_ms LIMIT ?
 """
 
 _INSERT = """
@@ -57,12 +89,46 @@ def read_branch(connection: sqlite3.Connection, session_key: str, limit: int | N
     return tuple(entries)
 
 
-def append_entries(connection: sqlite3.Connection, session_key: str, agent_id: str, entries: Sequence[Entry]) -> None:
+def read_transcript(connection: sqlite3.Connection, session_key: str) -> Transcript:
+    """
+    Read all branches of a session.
+
+    @return: an empty transcript if the session is not stored.
+    @raise msgspec.MsgspecError: if a stored message is damaged.
+    """
+    session = connection.execute("SELECT id, tip_seq FROM sessions WHERE key = ?", (session_key,)).fetchone()
+    if session is None:
+        return Transcript()
+    session_id, tip_seq = session
+    ids: dict[int, str] = {}
+    entries: list[Entry] = []
+    rows = connection.execute(_WHOLE, (session_id,))
+    # Row by row, as in read_branch().
+    while (row := rows.fetchone()) is not None:
+        seq, entry_id, parent_seq, run_id, payload, stop_reason, created_at_ms = row
+        ids[seq] = entry_id
+        parent_id = None if parent_seq is None else ids[parent_seq]
+        entries.append(Entry(entry_id, parent_id, run_id, _decode_message(payload), created_at_ms, stop_reason))
+    roots = connection.execute("SELECT root_seq FROM detached_roots WHERE session_id = ?", (session_id,))
+    detached = frozenset(ids[root_seq] for (root_seq,) in roots)
+    return Transcript(tuple(entries), None if tip_seq is None else ids[tip_seq], detached)
+
+
+def append_entries(
+    connection: sqlite3.Connection,
+    session_key: str,
+    agent_id: str,
+    entries: Sequence[Entry],
+    *,
+    detached: bool = False,
+) -> None:
     """
     Append entries to a session, creating it if need be; the last one becomes its tip.
 
-    Entries that are stored already are passed over, so that the same call may be made again.
+    Entries that are stored already are passed over, so that the same call may be made again.  What is appended
+    below a detached root makes that a part of the history.
 
+    @param detached: leave the tip where it is; a new root is a detached one, and one that was stays so.
     @raise StoreError: C{store_conflict} if an entry's parent is not in this session.
     @raise UnicodeEncodeError: for text with lone surrogates.
     """
@@ -70,7 +136,7 @@ def append_entries(connection: sqlite3.Connection, session_key: str, agent_id: s
         return
     session_id = ensure_session(connection, session_key, agent_id, entries[0].created_at_ms)
     seqs: dict[str, int] = {}
-    tip: int | None = None
+    added: list[int] = []
     for entry in entries:
         parent_seq = None if entry.parent_id is None else _seq_of(connection, session_id, entry.parent_id, seqs)
         cursor = connection.execute(
@@ -86,11 +152,62 @@ def append_entries(connection: sqlite3.Connection, session_key: str, agent_id: s
                 entry.created_at_ms,
             ),
         )
-        if cursor.rowcount:
-            assert cursor.lastrowid is not None
-            tip = seqs[entry.id] = cursor.lastrowid
-    if tip is not None:
-        set_tip(connection, session_id, tip, len(seqs), entries[-1])
+        if not cursor.rowcount:
+            continue
+        assert cursor.lastrowid is not None
+        seqs[entry.id] = cursor.lastrowid
+        added.append(cursor.lastrowid)
+        if detached and parent_seq is None:
+            connection.execute(
+                "INSERT INTO detached_roots VALUES (?, ?, ?)", (cursor.lastrowid, session_id, entry.created_at_ms)
+            )
+        elif not detached and parent_seq is not None and len(added) == 1:
+            _adopt(connection, session_id, parent_seq)
+    if added and detached:
+        connection.execute("UPDATE sessions SET entry_count = entry_count + ? WHERE id = ?", (len(added), session_id))
+    elif added:
+        set_tip(connection, session_id, added[-1], len(added), entries[-1])
+
+
+def _adopt(connection: sqlite3.Connection, session_id: int, parent_seq: int) -> None:
+    """Make the root above an entry a part of the history, if it is a detached one."""
+    row = connection.execute(
+        "SELECT tip_seq FROM sessions AS s WHERE id = ? AND EXISTS "
+        "(SELECT 1 FROM detached_roots AS d WHERE d.session_id = s.id)",
+        (session_id,),
+    ).fetchone()
+    # Most sessions have nothing that is detached, and most turns follow the tip.
+    if row is not None and row[0] != parent_seq:
+        (root_seq,) = connection.execute(_ROOT, (parent_seq, row[0])).fetchone()
+        connection.execute("DELETE FROM detached_roots WHERE root_seq = ?", (root_seq,))
+
+
+def prune_detached(connection: sqlite3.Connection, before_ms: int, limit: int) -> int:
+    """
+    Delete detached roots that were stored before C{before_ms}, the oldest first, with all that is below them.
+
+    Sessions with a run under way are left for a later call.
+
+    @param limit: most roots of one call.
+    @return: how many there were.
+    """
+    by_session: dict[int, set[int]] = {}
+    count = 0
+    for session_id, root_seq in connection.execute(_PRUNABLE, (before_ms, limit)):
+        by_session.setdefault(session_id, set()).add(root_seq)
+        count += 1
+    for session_id, doomed in by_session.items():
+        roots = tuple(doomed)
+        # A parent is older than its children, so one look from the oldest root on finds all of them.
+        rows = connection.execute(
+            "SELECT seq, parent_seq FROM entries WHERE session_id = ? AND seq > ? ORDER BY seq",
+            (session_id, min(doomed)),
+        )
+        doomed.update(seq for seq, parent_seq in rows if parent_seq in doomed)
+        connection.executemany("DELETE FROM entries WHERE seq = ?", ((seq,) for seq in doomed))
+        connection.executemany("DELETE FROM detached_roots WHERE root_seq = ?", ((seq,) for seq in roots))
+        connection.execute("UPDATE sessions SET entry_count = entry_count - ? WHERE id = ?", (len(doomed), session_id))
+    return count
 
 
 def _seq_of(connection: sqlite3.Connection, session_id: int, entry_id: str, known: dict[str, int]) -> int:

@@ -18,7 +18,8 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from openclaw.errors import StoreError
-from openclaw.store.group import Group, Incident, Job, Outcome, log_incidents
+from openclaw.store.group import Group, Incident, Job, Outcome
+from openclaw.store.health import StoreHealth
 
 T = TypeVar("T")
 
@@ -28,6 +29,9 @@ MAX_PENDING_JOBS = 10_000
 MAX_GROUP_JOBS = 256
 """Jobs of one commit; bounds the time that one report holds the reactor."""
 
+PROBE_INTERVAL_S = 2.0
+"""How often a store that failed, and that nobody writes to, is tried, in seconds."""
+
 
 class JobRunner(Protocol):
     """What runs jobs on the store's connection: L{StoreThread}, or L{openclaw.store.inline.InlineStoreThread}."""
@@ -35,6 +39,10 @@ class JobRunner(Protocol):
     @property
     def alive(self) -> bool:
         """Whether jobs are taken."""
+
+    @property
+    def is_well(self) -> bool:
+        """Whether jobs are taken and the disk has not failed for a while."""
 
     def start(self) -> Deferred[None]:
         """Open the connection; fails with L{openclaw.errors.StartError}."""
@@ -104,12 +112,19 @@ class StoreThread:
         call_from_thread: Callable[..., Any],
         *,
         max_pending: int = MAX_PENDING_JOBS,
+        name: str = "openclaw-store",
+        probe: Callable[[sqlite3.Connection], object] | None = None,
+        check: Callable[[], None] | None = None,
     ) -> None:
         """
         @param open_connection: called in the thread; the connection must leave transactions to us
             (C{isolation_level=None}).
         @param call_from_thread: C{reactor.callFromThread}.
         @param max_pending: jobs that may wait before further ones fail with C{store_overloaded}.
+        @param name: the thread's.
+        @param probe: a write that changes nothing.  Once one has failed it is made every L{PROBE_INTERVAL_S} until
+            one succeeds, so that it is noticed when the disk is well again; C{None} to wait for the next job.
+        @param check: called in the thread before each group of writes; see L{Group}.
         """
         self._open_connection = open_connection
         self._call_from_thread = call_from_thread
@@ -117,7 +132,12 @@ class StoreThread:
         self._queue: SimpleQueue[_Waiting | None] = SimpleQueue()
         self._pending: dict[_Waiting, None] = {}
         # A daemon, for a process that is to exit without close(): nothing unacknowledged need be kept.
-        self._thread = Thread(target=self._run, name="openclaw-store", daemon=True)
+        self._thread = Thread(target=self._run, name=name, daemon=True)
+        self._check = check
+        self._probe = Job(probe, writes=True) if probe is not None else None
+        self._health = StoreHealth()
+        # The thread's own, all other attributes that change are the reactor's.
+        self._is_failing = False
         self._started = False
         self._opened: Deferred[None] = Deferred()
         self._closing = False
@@ -140,6 +160,11 @@ class StoreThread:
     def alive(self) -> bool:
         """Whether jobs are taken: false once closed, or when opening or the thread itself failed."""
         return not (self._closing or self._ended)
+
+    @property
+    def is_well(self) -> bool:
+        """Whether jobs are taken and the disk has not failed for a while."""
+        return self.alive and not self._health.is_lasting
 
     def run_read(self, work: Callable[[sqlite3.Connection], T]) -> Deferred[T]:
         """
@@ -187,8 +212,8 @@ class StoreThread:
         self._queue.put(waiting)
         return waiting.deferred
 
-    def _report(self, group: Sequence[_Waiting], outcomes: Sequence[Outcome], incidents: Sequence[Incident]) -> None:
-        log_incidents(incidents)
+    def _report(self, group: Sequence[_Waiting], outcomes: Sequence[Outcome], work: Group) -> None:
+        self._health.note(work.incidents, work.is_well)
         for waiting in group:
             del self._pending[waiting]
         for waiting, outcome in zip(group, outcomes, strict=True):
@@ -200,7 +225,7 @@ class StoreThread:
     def _end(self, bug: Failure | None, incidents: Sequence[Incident]) -> None:
         if bug is not None:
             self._log.failure("the store's thread died; a restart of the gateway is needed", bug)
-        log_incidents(incidents)
+        self._health.note(incidents)
         self._ended = True
         # This call was the last thing that the thread did.
         self._thread.join()
@@ -234,21 +259,28 @@ class StoreThread:
 
     def _serve_group(self, connection: sqlite3.Connection) -> bool:
         group, go_on = self._take_group()
-        if group:
-            work = Group(connection, [waiting.job for waiting in group])
+        jobs = [waiting.job for waiting in group]
+        if not group and go_on and self._probe is not None:
+            jobs = [self._probe]
+        if jobs:
+            work = Group(connection, jobs, self._check)
             outcomes = work.run()
-            self._call_from_thread(self._report, group, outcomes, work.incidents)
+            if work.is_well is not None:
+                self._is_failing = not work.is_well
+            self._call_from_thread(self._report, group, outcomes[: len(group)], work)
         return go_on
 
     def _take_group(self) -> tuple[list[_Waiting], bool]:
+        """The jobs that wait, or none after a while if it is time to try the disk; and whether more may come."""
         group: list[_Waiting] = []
-        waiting = self._queue.get()
-        while waiting is not None:
-            group.append(waiting)
-            if len(group) >= MAX_GROUP_JOBS:
-                return group, True
-            try:
+        is_to_be_tried = self._is_failing and self._probe is not None
+        try:
+            waiting = self._queue.get(timeout=PROBE_INTERVAL_S if is_to_be_tried else None)
+            while waiting is not None:
+                group.append(waiting)
+                if len(group) >= MAX_GROUP_JOBS:
+                    return group, True
                 waiting = self._queue.get_nowait()
-            except Empty:
-                return group, True
+        except Empty:
+            return group, True
         return group, False

@@ -6,11 +6,10 @@ import sqlite3
 from typing import Any
 
 import msgspec
-from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from openclaw.errors import InvalidRequest, StoreError
-from openclaw.store.group import Group, Incident, Job, Outcome, log_incidents, store_error
+from openclaw.store.group import Group, Job, Outcome, store_error
 
 from .connections import insert, open_faulty, sqlite_error, values
 
@@ -42,6 +41,23 @@ class GroupTests(SynchronousTestCase):
         self.assertEqual([o.value for o in outcomes], list(range(50)))
         self.assertEqual((self.count("BEGIN"), self.count("COMMIT")), (1, 1))
         self.assertFalse(self.connection.in_transaction)
+
+    def test_file_is_checked_before_the_first_write(self) -> None:
+        checks = []
+
+        def check() -> None:
+            checks.append(self.count("BEGIN"))
+            if len(checks) > 1:
+                raise sqlite_error(sqlite3.SQLITE_READONLY_DBMOVED)
+
+        for codes in ([None, None, None], [None, "store_readonly", "store_readonly"]):
+            group = Group(self.connection, [READ, write(insert(1)), write(insert(2))], check)
+            self.assertEqual(self.codes(group.run()), codes)
+            self.connection.execute("DELETE FROM t")
+        self.assertEqual(checks, [0, 1])
+        self.assertEqual(group.is_well, False)
+        self.assertEqual([incident.step for incident in group.incidents], ["begin"])
+        self.assertIn("removed or replaced", store_error(group.incidents[0].error).message)
 
     def test_reads_need_no_transaction(self) -> None:
         self.assertEqual(self.run_jobs(READ, READ), [Outcome([]), Outcome([])])
@@ -130,6 +146,25 @@ class GroupTests(SynchronousTestCase):
         self.run_jobs(write(insert(1)), write(insert(1)), write(insert(1)))
         self.assertEqual(len(self.group.incidents), 1)
 
+    def test_is_well(self) -> None:
+        """A disk that fails is told from a job that does."""
+        self.run_jobs(READ)
+        self.assertIsNone(self.group.is_well)
+        self.run_jobs(write(insert(1)), write(insert(1)), Job(lambda c: c.execute("SELECT no"), writes=False))
+        self.assertIs(self.group.is_well, True)
+        for step, code in (
+            ("COMMIT", sqlite3.SQLITE_FULL),
+            ("COMMIT", sqlite3.SQLITE_IOERR | 13 << 8),
+            ("BEGIN", sqlite3.SQLITE_READONLY),
+            ("INSERT", sqlite3.SQLITE_FULL),
+        ):
+            self.connection.faults[step] = [sqlite_error(code)]
+            self.run_jobs(write(insert(step + str(code))), write(insert(step)) if step == "INSERT" else READ)
+            self.assertIs(self.group.is_well, False)
+        self.connection.faults["SELECT"] = [sqlite_error(sqlite3.SQLITE_IOERR)]
+        self.run_jobs(READ)
+        self.assertIsNone(self.group.is_well)
+
     def test_failing_rollback_is_raised(self) -> None:
         self.connection.faults["COMMIT"] = [sqlite_error(sqlite3.SQLITE_IOERR)]
         self.connection.faults["ROLLBACK"] = [sqlite_error(sqlite3.SQLITE_IOERR)]
@@ -155,11 +190,3 @@ class StoreErrorTests(SynchronousTestCase):
         for error in (sqlite3.ProgrammingError("x"), msgspec.DecodeError("x"), OverflowError("x")):
             self.assertEqual(store_error(error).code, "store_unavailable")
         self.assertIsInstance(store_error(OverflowError()), StoreError)
-
-    def test_logged_with_details(self) -> None:
-        events: list[Any] = []
-        globalLogPublisher.addObserver(events.append)
-        self.addCleanup(globalLogPublisher.removeObserver, events.append)
-        log_incidents([Incident("commit", sqlite_error(sqlite3.SQLITE_FULL, "disk is full"))])
-        (event,) = events
-        self.assertEqual((event["step"], event["name"], event["reason"]), ("commit", "SQLITE_TEST", "disk is full"))

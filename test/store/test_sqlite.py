@@ -57,7 +57,9 @@ class OpenDatabaseTests(SynchronousTestCase):
 
     def test_private(self) -> None:
         self.addCleanup(os.umask, os.umask(0))
-        self.open().execute("INSERT INTO sessions VALUES (1, 'k', 'a', 1, 1, 0, NULL, NULL)")
+        self.open().execute(
+            "INSERT INTO sessions (id, key, agent_id, created_at_ms, updated_at_ms) VALUES (1, 'k', 'a', 1, 1)"
+        )
         self.assertEqual(mode(self.folder), 0o700)
         for path in (self.path, self.side("-wal"), self.side("-shm")):
             self.assertEqual(mode(path), 0o600)
@@ -91,7 +93,9 @@ class OpenDatabaseTests(SynchronousTestCase):
 
     def test_opened_again(self) -> None:
         first = self.open()
-        first.execute("INSERT INTO sessions VALUES (1, 'k', 'a', 1, 1, 0, NULL, NULL)")
+        first.execute(
+            "INSERT INTO sessions (id, key, agent_id, created_at_ms, updated_at_ms) VALUES (1, 'k', 'a', 1, 1)"
+        )
         first.close()
         for path in (self.path, self.side("-journal")):
             path.touch()

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
+from collections import Counter
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import attrs
 from twisted.internet import reactor
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, gatherResults
+from twisted.internet.task import deferLater
 from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from openclaw.errors import InvalidRequest, StartError, StoreError
 from openclaw.interfaces import SessionQuery, SessionStore
 from openclaw.messages import Usage
+from openclaw.store import health, writer
 from openclaw.store import store as store_module
-from openclaw.store.sqlite import open_database
+from openclaw.store.sqlite import open_database, open_reader
 from openclaw.store.store import GatewayStore
 from openclaw.store.writer import StoreThread
 
@@ -118,6 +122,56 @@ class OpenTests(TestCase):
         await again.close()
         self.assertEqual([path.name for path in self.path.parent.iterdir()], ["gateway.sqlite"])
 
+    async def test_long_session_is_read_beside_the_writes(self) -> None:
+        """It is read in a thread of its own, and has all that was asked for before, however many commits that takes."""
+        store = await self.open()
+        self.patch(store_module, "SHORT_ENTRIES", 3)
+        threads: list[str] = []
+
+        def noting(read: Any) -> Any:
+            def noted(*arguments: Any, **settings: Any) -> Any:
+                threads.append(threading.current_thread().name)
+                return read(*arguments, **settings)
+
+            return noted
+
+        self.patch(store_module, "read_transcript", noting(store_module.read_transcript))
+        self.patch(store_module, "read_branch", noting(store_module.read_branch))
+        tip_id = None
+        reads: list[Deferred[Any]] = []
+        for number in range(1, 6):
+            written = entry(str(number), tip_id)
+            tip_id = written.id
+            store.begin_run(run_record(f"r{number}"), [written])
+            reads += [store.transcript(KEY), store.branch(KEY), store.branch(KEY, 2), store.branch(KEY, 100)]
+        found = await gatherResults(reads)
+        for number in range(1, 6):
+            whole, branch, short, hundred = found[number * 4 - 4 : number * 4]
+            # Those that are read beside the writes may have seen later ones, too.
+            self.assertGreaterEqual(len(whole.entries), number)
+            self.assertGreaterEqual(len(branch), number)
+            self.assertGreaterEqual(len(hundred), number)
+            self.assertEqual([one.id for one in short], [str(last) for last in (number - 1, number) if last])
+        self.assertEqual(Counter(threads), {"openclaw-store": 3 * 3 + 5, "openclaw-reads": 2 * 3})
+        reading = store.transcript(KEY)
+        reading.cancel()
+        self.failureResultOf(reading, CancelledError)
+
+    async def test_is_well(self) -> None:
+        store = await self.open()
+        self.assertTrue(store.is_well)
+        self.patch(health, "LASTING_S", 0.0)
+        self.patch(writer, "PROBE_INTERVAL_S", 0.01)
+        await store._jobs.run_read(lambda connection: connection.execute("PRAGMA query_only = ON").fetchall())
+        await self.assertFailure(store.end_run(ENDED, [ANSWER]), StoreError)
+        self.assertFalse(store.is_well)
+        self.assertTrue(store.alive)
+        await store._jobs.run_read(lambda connection: connection.execute("PRAGMA query_only = OFF").fetchall())
+        while not store.is_well:
+            await deferLater(reactor, 0.01)
+        await store._lists.close()
+        self.assertFalse(store.is_well)
+
     async def test_interrupted_runs(self) -> None:
         store = await self.open()
         await store.begin_run(BEGUN, [QUESTION])
@@ -139,11 +193,15 @@ class OpenTests(TestCase):
 
     async def test_cancelled(self) -> None:
         thread = StoreThread(partial(open_database, self.path), reactor.callFromThread)
-        opening = Deferred.fromCoroutine(GatewayStore._open(thread))
+        readers = [StoreThread(partial(open_reader, self.path), reactor.callFromThread) for _ in range(2)]
+        opening = Deferred.fromCoroutine(GatewayStore._open(thread, *readers))
         opening.cancel()
         self.failureResultOf(opening, CancelledError)
-        self.assertFalse(thread.alive)
+        self.assertFalse(any(reader.alive for reader in readers))
+        for reader in readers:
+            await reader.close()
         await thread.close()
+        self.assertFalse(thread.alive)
         self.assertEqual([path.name for path in self.path.parent.iterdir()], ["gateway.sqlite"])
 
     async def test_failing_first_write(self) -> None:
@@ -161,6 +219,20 @@ class OpenTests(TestCase):
         error = await self.assertFailure(store.end_run(ENDED, [ANSWER]), StoreError)
         self.assertEqual(error.code, "store_readonly")
         self.assertEqual(await store.branch(KEY), (QUESTION,))
+
+    async def test_file_that_was_removed(self) -> None:
+        store = await self.open()
+        await store.begin_run(BEGUN, [QUESTION])
+        aside = self.path.with_name("aside")
+        self.path.rename(aside)
+        error = await self.assertFailure(store.end_run(ENDED, [ANSWER]), StoreError)
+        self.assertEqual(error.code, "store_readonly")
+        self.path.write_bytes(aside.read_bytes())
+        await self.assertFailure(store.end_run(ENDED, [ANSWER]), StoreError)
+        self.assertEqual(await store.branch(KEY), (QUESTION,))
+        aside.rename(self.path)
+        await store.end_run(ENDED, [ANSWER])
+        self.assertEqual(await store.branch(KEY), (QUESTION, ANSWER))
 
     async def test_full(self) -> None:
         store = await self.open()

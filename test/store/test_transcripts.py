@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import sqlite3
+from itertools import pairwise
 
 import msgspec
 from twisted.trial.unittest import SynchronousTestCase
 
 from openclaw.errors import StoreError
-from openclaw.interfaces import Entry
+from openclaw.interfaces import Entry, Transcript
 from openclaw.messages import Message, ToolCall
+from openclaw.store.runs import finish_run, insert_run
 from openclaw.store.sqlite import open_memory
-from openclaw.store.transcripts import _BRANCH, append_entries, read_branch
+from openclaw.store.store import GatewayStore
+from openclaw.store.transcripts import _BRANCH, append_entries, prune_detached, read_branch, read_transcript
 
-from .connections import entry
+from .connections import entry, run_record
 
 KEY = "agent:main:a"
 
@@ -125,3 +128,150 @@ class TranscriptTests(SynchronousTestCase):
             self.connection.execute,
             "INSERT INTO entries VALUES (1, 77, 'x', NULL, 'r', 'user', '{}', NULL, 1)",
         )
+
+
+class DetachedTests(SynchronousTestCase):
+    """Roots beside the history."""
+
+    def setUp(self) -> None:
+        self.connection = open_memory()
+        self.addCleanup(self.connection.close)
+        self.append(entry("1"), entry("2", "1"))
+
+    def append(self, *entries: Entry, key: str = KEY, detached: bool = False) -> None:
+        append_entries(self.connection, key, "main", entries, detached=detached)
+
+    def read(self, key: str = KEY) -> Transcript:
+        return read_transcript(self.connection, key)
+
+    def ids(self, key: str = KEY) -> list[str]:
+        return [e.id for e in self.read(key).entries]
+
+    def counts(self) -> tuple[int, int]:
+        """Entries as the session counts them, and as they are."""
+        (count,) = self.connection.execute("SELECT entry_count FROM sessions WHERE key = ?", (KEY,)).fetchone()
+        return count, len(self.ids())
+
+    def test_nothing_stored(self) -> None:
+        self.assertEqual(Transcript(), self.read("agent:main:unknown"))
+
+    def test_the_whole_transcript(self) -> None:
+        self.append(entry("0", "1"))
+        self.append(entry("side"), detached=True)
+        self.append(entry("1", text="another session"), key="agent:main:b")
+        expected = (entry("1"), entry("2", "1"), entry("0", "1"), entry("side"))
+        self.assertEqual(Transcript(expected, "0", frozenset({"side"})), self.read())
+        self.assertEqual(["1"], self.ids("agent:main:b"))
+
+    def test_in_the_order_of_appending(self) -> None:
+        ids = [f"{(n * 7919) % 1009:032x}" for n in range(1000)]
+        for before, after in pairwise(ids):
+            self.append(entry(after, before if before != ids[0] else None))
+        self.assertEqual(["1", "2", *ids[1:]], self.ids())
+
+    def test_leaves_the_history_alone(self) -> None:
+        before = self.connection.execute("SELECT tip_seq, updated_at_ms, last_run_id FROM sessions").fetchall()
+        self.append(entry("3", at_ms=5000, run_id="title"), entry("4", "3", at_ms=5000), detached=True)
+        self.append(entry("5", "4"), detached=True)
+        self.append(entry("6", "2"), detached=True)
+        after = self.connection.execute("SELECT tip_seq, updated_at_ms, last_run_id FROM sessions").fetchall()
+        self.assertEqual((before, ["1", "2"]), (after, [e.id for e in read_branch(self.connection, KEY)]))
+        self.assertEqual((frozenset({"3"}), (6, 6)), (self.read().detached, self.counts()))
+
+    def test_in_a_session_that_is_not_there(self) -> None:
+        self.append(entry("1"), key="agent:main:b", detached=True)
+        self.assertEqual(Transcript((entry("1"),), None, frozenset({"1"})), self.read("agent:main:b"))
+
+    def test_told_twice(self) -> None:
+        for _ in range(2):
+            self.append(entry("3"), entry("4", "3"), detached=True)
+        self.assertEqual((4, 4), self.counts())
+
+    def test_adopted(self) -> None:
+        self.append(entry("3"), entry("4", "3"), detached=True)
+        self.append(entry("5"), detached=True)
+        self.append(entry("6", "2"))
+        self.append(entry("7", "1"))
+        self.assertEqual({"3", "5"}, self.read().detached)
+        self.append(entry("8", "4"), entry("9", "8"))
+        self.assertEqual((frozenset({"5"}), "9"), (self.read().detached, self.read().tip_id))
+        # Told twice it changes nothing, as everything.
+        self.append(entry("8", "4"), entry("9", "8"))
+        self.append(entry("10", "9"))
+        self.assertEqual(["3", "4", "8", "9", "10"], [e.id for e in read_branch(self.connection, KEY)])
+
+    def test_no_work_for_a_turn_at_the_tip_of_a_long_session(self) -> None:
+        self.append(*(entry(f"{n:032x}", f"{n - 1:032x}" if n else None) for n in range(3000)))
+        self.append(entry("side"), detached=True)
+        steps: list[int] = []
+        self.connection.set_progress_handler(lambda: steps.append(1) and None, 100)
+        self.append(entry("tip", f"{2999:032x}"))
+        self.assertLess(len(steps), 10)
+        self.append(entry("fork", f"{2998:032x}"))
+        self.assertGreater(len(steps), 100)
+
+    def test_pruned(self) -> None:
+        self.append(entry("3", at_ms=10), entry("4", "3", at_ms=10), detached=True)
+        self.append(entry("5", "4", at_ms=90), detached=True)
+        self.append(entry("6", at_ms=20), detached=True)
+        self.append(entry("7", "6", at_ms=30), entry("8", "2", at_ms=30), detached=True)
+        self.append(entry("9", at_ms=50), detached=True)
+        self.append(entry("1", at_ms=15), key="agent:main:b", detached=True)
+        self.assertEqual(0, prune_detached(self.connection, 10, 100))
+        self.assertEqual(1, prune_detached(self.connection, 50, 1))
+        self.assertEqual((["1", "2", "6", "7", "8", "9"], (6, 6)), (self.ids(), self.counts()))
+        self.assertEqual([2, 0], [prune_detached(self.connection, 50, 100) for _ in range(2)])
+        self.assertEqual((["1", "2", "8", "9"], (4, 4)), (self.ids(), self.counts()))
+        self.assertEqual([], self.ids("agent:main:b"))
+        self.assertEqual(1, prune_detached(self.connection, 51, 100))
+        self.assertEqual([], self.connection.execute("SELECT * FROM detached_roots").fetchall())
+
+    def test_what_was_adopted_is_not_pruned(self) -> None:
+        self.append(entry("3"), entry("4", "3"), detached=True)
+        self.append(entry("5", "4"))
+        self.assertEqual((0, 5), (prune_detached(self.connection, 9**15, 100), len(self.ids())))
+
+    def test_what_a_run_waits_for_is_not_pruned(self) -> None:
+        self.append(entry("3", run_id="title"), detached=True)
+        insert_run(self.connection, run_record("title"))
+        self.assertEqual(0, prune_detached(self.connection, 9**15, 100))
+        finish_run(self.connection, run_record("title", status="done"))
+        self.assertEqual(1, prune_detached(self.connection, 9**15, 100))
+
+    def test_nor_what_one_is_answering_once_more(self) -> None:
+        self.append(entry("3", run_id="title"), detached=True)
+        insert_run(self.connection, run_record("title", KEY, status="done"))
+        insert_run(self.connection, run_record("again", KEY))
+        self.assertEqual(0, prune_detached(self.connection, 9**15, 100))
+        finish_run(self.connection, run_record("again", KEY, status="done"))
+        self.assertEqual(1, prune_detached(self.connection, 9**15, 100))
+
+    def test_pruning_reads_no_whole_table(self) -> None:
+        self.append(entry("3"), detached=True)
+        statements: list[str] = []
+        self.connection.set_trace_callback(statements.append)
+        prune_detached(self.connection, 9**15, 100)
+        self.connection.set_trace_callback(None)
+        for statement in statements:
+            for row in self.connection.execute(f"EXPLAIN QUERY PLAN {statement}").fetchall():
+                self.assertFalse(row[3].startswith("SCAN") and "INDEX" not in row[3], (statement, row[3]))
+
+    def test_deleting_a_session(self) -> None:
+        self.append(entry("3"), detached=True)
+        self.connection.execute("DELETE FROM sessions")
+        self.assertEqual([], self.connection.execute("SELECT * FROM detached_roots").fetchall())
+
+    def test_through_the_store(self) -> None:
+        store = GatewayStore.in_memory()
+        run = run_record("r1", KEY)
+        for done in (
+            store.begin_run(run, [entry("1")]),
+            store.begin_run(run_record("r2", KEY), [entry("2", run_id="r2")], detached=True),
+            store.end_run(run_record("r2", KEY, status="done"), [entry("3", "2")], detached=True),
+            store.end_run(run_record("r1", KEY, status="done"), []),
+        ):
+            self.successResultOf(done)
+        transcript = self.successResultOf(store.transcript(KEY))
+        self.assertEqual(("1", {"2"}), (transcript.tip_id, transcript.detached))
+        self.assertEqual(1, self.successResultOf(store.prune_detached(9**15, 10)))
+        self.assertEqual(1, len(self.successResultOf(store.transcript(KEY)).entries))

@@ -8,10 +8,11 @@ from typing import Any
 
 from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, Deferred, gatherResults
+from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
 from openclaw.errors import StoreError
-from openclaw.store import writer
+from openclaw.store import health, writer
 from openclaw.store.writer import StoreThread
 
 from .connections import FaultyConnection, insert, open_faulty, sqlite_error, values
@@ -182,6 +183,43 @@ class StoreThreadTests(TestCase):
         self.assertFalse(self.store.alive)
         self.failureResultOf(self.store.run_read(values), StoreError)
         self.successResultOf(self.store.close())
+
+    async def outage(self, **more: Any) -> StoreThread:
+        """A store whose last write has failed."""
+        self.patch(writer, "PROBE_INTERVAL_S", 0.01)
+        self.patch(health, "LASTING_S", 0.0)
+        store = self.make(**more)
+        await store.start()
+        self.assertTrue(store.is_well)
+        self.connection.faults["COMMIT"] = [sqlite_error(sqlite3.SQLITE_FULL) for _ in range(3)]
+        await self.assertFailure(store.run_write(insert(1)), StoreError)
+        return store
+
+    async def test_failing_disk_is_tried_until_it_is_well(self) -> None:
+        probes: list[int] = []
+        store = await self.outage(probe=lambda connection: probes.append(1))
+        self.assertFalse(store.is_well)
+        while not store.is_well:
+            await deferLater(reactor, 0.001)
+        self.assertEqual((len(probes), self.connection.faults["COMMIT"]), (3, []))
+        # Then it is left alone.
+        await store.run_read(values)
+        await deferLater(reactor, 0.05)
+        self.assertEqual(len(probes), 3)
+        self.assertTrue(store.alive)
+
+    async def test_next_write_tells_too(self) -> None:
+        store = await self.outage()
+        await store.run_read(values)
+        self.assertFalse(store.is_well)
+        self.connection.faults.clear()
+        await store.run_write(insert(2))
+        self.assertTrue(store.is_well)
+
+    async def test_closed_amid_an_outage(self) -> None:
+        store = await self.outage(probe=lambda connection: None)
+        await store.close()
+        self.assertFalse(store.is_well)
 
     async def test_failing_checkpoint_and_close(self) -> None:
         class Stubborn(FaultyConnection):

@@ -7,3 +7,4 @@ CREATE TABLE detached_roots (
 );
 
 CREATE INDEX detached_roots_by_time ON detached_roots (created_at_ms);
+CREATE INDEX detached_roots_by_session ON detached_roots (session_id);

@@ -1,0 +1,212 @@
+"""Tests of L{openclaw.store.idempotency}."""
+
+from __future__ import annotations
+
+import attrs
+from twisted.trial.unittest import SynchronousTestCase
+
+from openclaw.errors import StoreError
+from openclaw.interfaces import Entry, KeptError, KeptResult, KeyClaim, KeyRecord
+from openclaw.messages import Message, ToolCall, Usage
+from openclaw.store import idempotency
+from openclaw.store.store import GatewayStore
+
+from .connections import run_record
+
+DAY_MS = 24 * 3600 * 1000
+A, B = b"a" * 32, b"b" * 32
+RESULT = KeptResult(
+    "r1",
+    "agent:main:k",
+    17,
+    "text é\U0001f600",
+    "hm",
+    (ToolCall("c1", "f", '{"a":1}'),),
+    "tool_calls",
+    Usage(1, 2, 3, 4, True),
+)
+
+
+def claim(run_id: str = "r1", *, key: str = "k", fingerprint: bytes = A, at_ms: int = 1000) -> KeyClaim:
+    return KeyClaim("operator", key, fingerprint, run_id, at_ms)
+
+
+class IdempotencyTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.store = GatewayStore.in_memory()
+        self.addCleanup(self.store.close)
+
+    def claim(self, run_id: str = "r1", **parts: object) -> KeyRecord | None:
+        return self.successResultOf(self.store.claim_key(claim(run_id, **parts)))  # type: ignore[arg-type]
+
+    def finish(self, result: KeptResult | None = RESULT, run_id: str = "r1", **parts: object) -> None:
+        held = claim(run_id, **parts)  # type: ignore[arg-type]
+        self.assertIsNone(self.successResultOf(self.store.finish_key(held, result)))
+
+    def totals(self) -> tuple[int, int]:
+        read = "SELECT key_count, total_bytes FROM idempotency_totals"
+        counted = "SELECT count(*), coalesce(sum(result_bytes), 0) FROM idempotency_keys"
+        stored = "SELECT count(*), coalesce(sum(length(payload)), 0) FROM idempotency_results"
+        get = lambda sql: self.successResultOf(  # noqa: E731
+            self.store._jobs.run_read(lambda connection: connection.execute(sql).fetchone())
+        )
+        self.assertEqual(get(read), get(counted))
+        self.assertEqual(get(read)[1], get(stored)[1])
+        return get(read)
+
+    def test_new(self) -> None:
+        self.assertIsNone(self.claim())
+        self.assertEqual(self.totals(), (1, 0))
+
+    def test_result(self) -> None:
+        self.claim()
+        self.finish()
+        self.assertEqual(self.claim("r2"), KeyRecord(A, "done", ("r1",), RESULT))
+        # It stays what it is, however often it is asked for, and by whatever request.
+        self.assertEqual(self.claim("r3", fingerprint=B), KeyRecord(A, "done", ("r1",), RESULT))
+        self.assertEqual(self.totals()[0], 1)
+
+    def test_error_result(self) -> None:
+        kept = KeptResult("r1", "agent:main:k", 17, error=KeptError(422, "400 no", "bad", "messages"))
+        self.claim()
+        self.finish(kept)
+        record = self.claim("r2")
+        assert record is not None
+        self.assertEqual(record.result, kept)
+
+    def test_callers_have_keys_of_their_own(self) -> None:
+        self.claim()
+        self.finish()
+        other = attrs.evolve(claim("r2"), caller="key:phone")
+        self.assertIsNone(self.successResultOf(self.store.claim_key(other)))
+
+    def test_keys_are_case_sensitive(self) -> None:
+        self.claim(key="k")
+        self.assertIsNone(self.claim("r2", key="K"))
+
+    def test_interrupted(self) -> None:
+        self.claim()
+        self.assertEqual(self.claim("r2"), KeyRecord(A, "running", ("r1",)))
+        self.assertEqual(self.claim("r3"), KeyRecord(A, "running", ("r1", "r2")))
+        # The dead one cannot speak for the key any more.
+        self.finish(run_id="r1")
+        self.assertEqual(self.claim("r4"), KeyRecord(A, "running", ("r1", "r2", "r3")))
+        self.finish(run_id="r4")
+        record = self.claim("r5")
+        assert record is not None
+        self.assertEqual(record.state, "done")
+
+    def test_interrupted_is_not_for_another_request(self) -> None:
+        self.claim()
+        self.assertEqual(self.claim("r2", fingerprint=B), KeyRecord(A, "running", ("r1",)))
+        self.assertEqual(self.claim("r3"), KeyRecord(A, "running", ("r1",)))
+
+    def test_freed(self) -> None:
+        self.claim()
+        self.successResultOf(self.store.free_key(claim()))
+        self.assertEqual(self.claim("r2"), KeyRecord(A, "free", ("r1",)))
+        self.assertEqual(self.claim("r3"), KeyRecord(A, "running", ("r1", "r2")))
+
+    def test_freed_is_for_any_request(self) -> None:
+        self.claim()
+        self.successResultOf(self.store.free_key(claim()))
+        self.assertIsNone(self.claim("r2", fingerprint=B))
+        self.assertEqual(self.claim("r3", fingerprint=B), KeyRecord(B, "running", ("r2",)))
+
+    def test_unknown_key_is_not_freed_or_finished(self) -> None:
+        self.successResultOf(self.store.free_key(claim()))
+        self.finish()
+        self.assertEqual(self.totals(), (0, 0))
+
+    def test_attempts_are_bounded(self) -> None:
+        for number in range(idempotency.MAX_ATTEMPTS + 3):
+            record = self.claim(f"r{number}")
+        assert record is not None
+        self.assertEqual(len(record.attempts), idempotency.MAX_ATTEMPTS)
+        self.assertEqual(record.attempts[-1], f"r{idempotency.MAX_ATTEMPTS + 1}")
+
+    def test_too_large(self) -> None:
+        empty = len(idempotency._encode(attrs.evolve(RESULT, text="")))
+        fits = attrs.evolve(RESULT, text="x" * (idempotency.MAX_RESULT_BYTES - empty))
+        for key, result, state in (
+            ("fits", fits, "done"),
+            ("large", attrs.evolve(fits, text=fits.text + "x"), "too_large"),
+            ("dropped", None, "too_large"),
+        ):
+            self.claim(key=key)
+            self.finish(result, key=key)
+            record = self.claim("r2", key=key)
+            assert record is not None
+            self.assertEqual((record.state, record.result is None), (state, state == "too_large"))
+
+    def test_lone_surrogate(self) -> None:
+        self.claim()
+        failure = self.failureResultOf(self.store.finish_key(claim(), attrs.evolve(RESULT, text="\ud800")), StoreError)
+        self.assertEqual(failure.value.code, "store_unavailable")
+        self.flushLoggedErrors()
+        self.assertEqual(self.totals(), (1, 0))
+
+    def test_kept_a_day(self) -> None:
+        self.claim()
+        self.finish()
+        self.assertIsNotNone(self.claim("r2", at_ms=1000 + DAY_MS))
+        self.assertIsNone(self.claim("r2", at_ms=1001 + DAY_MS))
+        self.assertEqual(self.totals(), (1, 0))
+
+    def test_the_day_runs_from_the_last_attempt(self) -> None:
+        self.claim()
+        self.claim("r2", at_ms=DAY_MS)
+        self.assertIsNotNone(self.claim("r3", at_ms=DAY_MS + 5000))
+
+    def test_old_keys_go_in_slices(self) -> None:
+        self.patch(idempotency, "PRUNED_AT_ONCE", 3)
+        for number in range(8):
+            self.claim(key=f"old{number}")
+            self.finish(key=f"old{number}")
+        counts = []
+        for number in range(4):
+            self.claim(key=f"new{number}", at_ms=DAY_MS + 1001)
+            counts.append(self.totals()[0])
+        self.assertEqual(counts, [6, 4, 3, 4])
+
+    def test_oldest_go_when_there_are_too_many(self) -> None:
+        self.patch(idempotency, "MAX_KEYS", 3)
+        for number in range(5):
+            self.claim(key=f"k{number}", at_ms=1000 + number)
+        self.assertEqual(self.totals()[0], 3)
+        self.assertIsNotNone(self.claim("r2", key="k4", at_ms=1010))
+        self.assertIsNotNone(self.claim("r2", key="k2", at_ms=1010))
+        self.assertIsNone(self.claim("r2", key="k1", at_ms=1010))
+
+    def test_oldest_go_when_they_are_too_large(self) -> None:
+        size = len(idempotency._encode(RESULT))
+        self.patch(idempotency, "MAX_TOTAL_BYTES", 2 * size)
+        for number in range(4):
+            self.claim(key=f"k{number}", at_ms=1000 + number)
+            self.finish(key=f"k{number}")
+        self.assertEqual(self.totals(), (2, 2 * size))
+        self.assertIsNone(self.claim("r2", key="k1", at_ms=1010))
+        self.assertIsNotNone(self.claim("r2", key="k3", at_ms=1010))
+
+    def test_bounds_are_met_in_slices(self) -> None:
+        for number in range(8):
+            self.claim(key=f"k{number}", at_ms=1000 + number)
+        self.patch(idempotency, "PRUNED_AT_ONCE", 3)
+        self.patch(idempotency, "MAX_KEYS", 2)
+        counts = []
+        for number in range(4):
+            self.claim(key=f"new{number}", at_ms=2000)
+            counts.append(self.totals()[0])
+        self.assertEqual(counts, [6, 4, 2, 2])
+
+    def test_find_turn(self) -> None:
+        def entry(number: int, run_id: str, role: str) -> Entry:
+            parent = None if number == 1 else f"e{number - 1}"
+            return Entry(f"e{number}", parent, run_id, Message(role, "x"), 1)  # type: ignore[arg-type]
+
+        key = run_record("r1").session_key
+        entries = [entry(1, "r1", "user"), entry(2, "r2", "assistant"), entry(3, "r3", "tool")]
+        self.successResultOf(self.store.begin_run(run_record("r1"), entries))
+        for run_ids, found in ((("r1", "r2"), "r1"), (("r2",), None), (("r1", "r3", "r4"), "r3"), ((), None)):
+            self.assertEqual(self.successResultOf(self.store.find_turn(key, run_ids)), found)
+        self.assertIsNone(self.successResultOf(self.store.find_turn("agent:main:other", ("r1",))))
