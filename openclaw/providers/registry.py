@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
+import attrs
 from hyperlink import EncodedURL
 from treq.client import HTTPClient
 
@@ -12,6 +15,7 @@ from openclaw.config.models import LOCAL_PROVIDER, ModelConfig, ProviderConfig
 from openclaw.config.schema import Config
 from openclaw.errors import ModelNotFound, ProviderAuthFailed
 from openclaw.interfaces import Clock, ModelProvider, ResolvedModel
+from openclaw.providers.keys import KeyedProvider, KeyRing
 from openclaw.providers.openai_completions import Endpoint, OpenAICompletionsProvider
 
 REMOTE_TIMEOUT_S = 120.0
@@ -31,7 +35,7 @@ class Catalog:
     A L{openclaw.interfaces.ModelCatalog} over the live configuration.
 
     The provider of an unchanged configuration is the same object each time; a changed one gets a new one, and calls
-    under way keep theirs.
+    under way keep theirs.  All providers share their connections, so a key that changes costs none.
     """
 
     def __init__(
@@ -40,16 +44,19 @@ class Catalog:
         http_client: HTTPClient,
         clock: Clock,
         local: ModelProvider | None,
+        environ: Callable[[], Mapping[str, str]] = dict,
     ) -> None:
         """
         @param current_config: gives the configuration that counts now.
         @param local: the embedded model, or C{None} if it does not run.
+        @param environ: gives the environment that counts now, for keys that the configuration leaves to it.
         """
         self._current_config = current_config
         self._http_client = http_client
         self._clock = clock
         self._local = local
-        self._made: dict[str, tuple[ProviderConfig, OpenAICompletionsProvider]] = {}
+        self._environ = environ
+        self._made: dict[str, _Made] = {}
 
     def resolve(self, ref: str) -> ResolvedModel:
         """
@@ -62,6 +69,7 @@ class Catalog:
             another one or does not run.
         @raise ProviderAuthFailed: if the provider's key needs an environment variable that is not set.
         """
+        # A provider with several keys is another object for each run, which knows what that run has tried.
         provider_id, _, model_id = ref.partition("/")
         if not provider_id or not model_id:
             raise ModelNotFound(f'the model "{ref}" is not of the form provider/model')
@@ -95,32 +103,107 @@ class Catalog:
             max_tokens=None,
         )
 
-    def _provider(self, provider_id: str, config: ProviderConfig) -> OpenAICompletionsProvider:
+    def _provider(self, provider_id: str, config: ProviderConfig) -> ModelProvider:
+        keys = keys_of(provider_id, config, self._environ())
+        keyless = attrs.evolve(config, api_key=None, api_keys=())
         made = self._made.get(provider_id)
-        if made is not None and made[0] == config:
-            return made[1]
-        provider = OpenAICompletionsProvider(endpoint_of(provider_id, config), self._http_client, self._clock)
-        configured = self._current_config().models.providers
-        self._made = {name: kept for name, kept in self._made.items() if name in configured}
-        self._made[provider_id] = (config, provider)
+        if made is None or made.keyless != keyless:
+            ring = KeyRing(self._clock) if made is None else made.ring
+            configured = self._current_config().models.providers
+            self._made = {name: kept for name, kept in self._made.items() if name in configured}
+            self._made[provider_id] = made = _Made(keyless, ring)
+        made.keep_only(keys)
+        if len(keys) > 1:
+            return KeyedProvider(provider_id, made.ring, keys, partial(self._with_key, made, provider_id))
+        return self._with_key(made, provider_id, keys[0] if keys else None)
+
+    def _with_key(self, made: _Made, provider_id: str, key: str | None) -> OpenAICompletionsProvider:
+        provider = made.by_key.get(key)
+        if provider is None:
+            endpoint = endpoint_of(provider_id, made.keyless, key)
+            provider = made.by_key[key] = OpenAICompletionsProvider(endpoint, self._http_client, self._clock)
         return provider
 
 
-def endpoint_of(provider_id: str, config: ProviderConfig) -> Endpoint:
+@attrs.define(eq=False)
+class _Made:
+    """
+    What was made for one provider of the configuration.
+
+    @ivar keyless: its configuration without the keys.
+    @ivar ring: what is known of its keys; outlives a change of the rest.
+    @ivar by_key: the provider for each key that was used.
+    """
+
+    keyless: ProviderConfig
+    ring: KeyRing
+    by_key: dict[str | None, OpenAICompletionsProvider] = attrs.field(factory=dict, repr=False)
+
+    def keep_only(self, keys: Sequence[str]) -> None:
+        """Forget the providers of keys that are not used any more."""
+        for key in [key for key in self.by_key if key not in (keys or (None,))]:
+            del self.by_key[key]
+
+
+def keys_of(provider_id: str, config: ProviderConfig, environ: Mapping[str, str]) -> tuple[str, ...]:
+    """
+    The keys of a configured provider in the order in which they are to be used; none if it takes none.
+
+    C{apiKey}, then C{apiKeys}.  Where neither is there, and nothing else that says who we are, those of the
+    environment: C{<ID>_API_KEYS}, separated by commas, then C{<ID>_API_KEY}.
+
+    @raise ProviderAuthFailed: if no key is usable and one needs an environment variable that is not set.
+    """
+    given = [config.api_key] if config.api_key is not None else []
+    given += config.api_keys
+    if not given:
+        return () if _says_who_we_are(config) else keys_of_environ(provider_id, environ)
+    keys = dict.fromkeys(secret.reveal().strip() for secret in given if secret.usable)
+    missing = [name for secret in given for name in secret.missing]
+    if missing and not keys:
+        raise _missing(provider_id, missing[0])
+    return tuple(keys)
+
+
+def keys_of_environ(provider_id: str, environ: Mapping[str, str]) -> tuple[str, ...]:
+    """
+    The keys of a provider in the environment, none twice.
+
+    @param provider_id: each of its characters but letters and digits is C{_} in the variables' names.
+    """
+    prefix = re.sub("[^A-Za-z0-9]", "_", provider_id).upper()
+    listed = environ.get(f"{prefix}_API_KEYS", "").split(",")
+    keys = (key.strip() for key in (*listed, environ.get(f"{prefix}_API_KEY", "")))
+    return tuple(dict.fromkeys(key for key in keys if key))
+
+
+def _says_who_we_are(config: ProviderConfig) -> bool:
+    """Whether a header, or a user in the URL, does without a key; its own configuration beats the environment's."""
+    if any(name.lower() in ("authorization", "x-api-key", "api-key") for name in config.headers):
+        return True
+    return "@" in config.base_url.partition("://")[2].partition("/")[0]
+
+
+def _missing(provider_id: str, variable: str) -> ProviderAuthFailed:
+    return ProviderAuthFailed(f"the provider {provider_id} needs the environment variable {variable}, not set")
+
+
+def endpoint_of(provider_id: str, config: ProviderConfig, api_key: str | None) -> Endpoint:
     """
     Make the endpoint of a configured provider.
 
-    @raise ProviderAuthFailed: if its key or a header needs an environment variable that is not set.
+    @param api_key: one of its L{keys_of}, or C{None}.
+    @raise ProviderAuthFailed: if a header needs an environment variable that is not set.
     """
-    missing = [name for secret in (config.api_key, *config.headers.values()) if secret for name in secret.missing]
+    missing = [name for secret in config.headers.values() for name in secret.missing]
     if missing:
-        raise ProviderAuthFailed(f"the provider {provider_id} needs the environment variable {missing[0]}, not set")
+        raise _missing(provider_id, missing[0])
     timeout_s = config.timeout_seconds
     if timeout_s is None:
         timeout_s = SELF_HOSTED_TIMEOUT_S if is_self_hosted(config.base_url) else REMOTE_TIMEOUT_S
     return Endpoint(
         base_url=config.base_url,
-        api_key=config.api_key.reveal() if config.api_key is not None and config.api_key.usable else None,
+        api_key=api_key,
         headers={name: value.reveal() for name, value in config.headers.items()},
         first_byte_timeout_s=timeout_s,
         idle_timeout_s=timeout_s,

@@ -8,7 +8,7 @@ colon does not belong to the value, and a byte order mark may stand at the very 
 
 from __future__ import annotations
 
-from openclaw.errors import ProviderFailed
+from openclaw.errors import LastingProviderFailure
 
 MAX_EVENT_BYTES = 8 * 1024 * 1024
 """Largest event that is taken by default, in bytes."""
@@ -47,7 +47,7 @@ class SseParser:
 
         @return: the data of each event that is complete now, in order; several C{data:} lines of one event are
             joined by LF.  Events without data are left out.
-        @raise ProviderFailed: if an event is larger than the bound.
+        @raise LastingProviderFailure: if an event is larger than the bound.
         """
         if not self._started:
             data = self._skip_bom(data)
@@ -101,7 +101,7 @@ class SseParser:
     def _hold(self, piece: bytes) -> None:
         self._held_bytes += len(piece)
         if self._held_bytes > self._max_event_bytes:
-            raise ProviderFailed("the provider sent an event that is too large")
+            raise LastingProviderFailure("the provider sent an event that is too large")
         self._partial.append(piece)
 
     def _feed_lines(self, data: bytes) -> list[bytes]:
@@ -137,5 +137,5 @@ class SseParser:
         # An empty line has its price too, or a flood of them would not be bounded.
         self._held_bytes += len(line) + 1
         if self._held_bytes > self._max_event_bytes:
-            raise ProviderFailed("the provider sent an event that is too large")
+            raise LastingProviderFailure("the provider sent an event that is too large")
         self._lines.append(line)

@@ -496,7 +496,7 @@ class MisbehaviourTests(SynchronousTestCase):
         """So is an event."""
         call, peer = Upstream().answering()
         peer.chunks(b"data: " + b"x" * MAX_EVENT_BYTES)
-        self.assertIn("too large", self.failing(ProviderFailed, call, peer))
+        self.assertIn("too large", self.failing(LastingProviderFailure, call, peer))
 
     def test_error_event(self) -> None:
         """An error object within the stream fails it, and drops the connection at once."""

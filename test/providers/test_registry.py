@@ -13,9 +13,11 @@ from openclaw.config.schema import Config
 from openclaw.config.secret import Secret
 from openclaw.errors import ModelNotFound, ProviderAuthFailed
 from openclaw.interfaces import ModelProvider
-from openclaw.providers.openai_completions import OpenAICompletionsProvider
-from openclaw.providers.registry import Catalog, endpoint_of, is_self_hosted
+from openclaw.providers.keys import KeyedProvider
+from openclaw.providers.openai_completions import CompletionStream, OpenAICompletionsProvider
+from openclaw.providers.registry import Catalog, endpoint_of, is_self_hosted, keys_of, keys_of_environ
 from openclaw.providers.scripted import ScriptedProvider
+from test.providers.http_fakes import REQUEST
 
 OPENAI = ProviderConfig(
     base_url="https://api.example.com/v1",
@@ -35,13 +37,17 @@ def config(local: LocalModelConfig | None = None, **providers: ProviderConfig) -
     return Config(models=models if local is None else attrs.evolve(models, local=local))
 
 
-class CatalogTests(SynchronousTestCase):
+class CatalogTestCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.config = config()
+        self.clock = Clock()
+        self.environ: dict[str, str] = {}
 
     def catalog(self, local: ModelProvider | None = None) -> Catalog:
-        return Catalog(lambda: self.config, None, Clock(), local)  # type: ignore[arg-type]
+        return Catalog(lambda: self.config, None, self.clock, local, lambda: self.environ)  # type: ignore[arg-type]
 
+
+class CatalogTests(CatalogTestCase):
     def refused(self, ref: str, local: ModelProvider | None = None) -> str:
         return self.assertRaises(ModelNotFound, self.catalog(local).resolve, ref).message
 
@@ -132,13 +138,97 @@ class CatalogTests(SynchronousTestCase):
             self.assertIn("MY_KEY", error.message)
 
 
+class SeveralKeysTests(CatalogTestCase):
+    def key(self, provider: ModelProvider) -> str | None:
+        """The key that the next call uses."""
+        stream = provider.stream(REQUEST)
+        assert isinstance(stream, CompletionStream)
+        return stream._endpoint.api_key
+
+    def test_rotation(self) -> None:
+        """Each run has its own way through the keys, and all know which were refused lately."""
+        self.config = config(openai=attrs.evolve(OPENAI, api_keys=(Secret("sk-2"), Secret("sk-3"))))
+        catalog = self.catalog()
+        first, second = (catalog.resolve("openai/big").provider for _ in range(2))
+        assert isinstance(first, KeyedProvider) and isinstance(second, KeyedProvider)
+        self.assertEqual("sk-1", self.key(first))
+        self.assertTrue(first.refused(ProviderAuthFailed("401")))
+        self.assertEqual(("sk-2", "sk-2"), (self.key(first), self.key(second)))
+        self.clock.advance(60)
+        self.assertEqual("sk-1", self.key(catalog.resolve("openai/big").provider))
+
+    def test_edit_of_the_keys(self) -> None:
+        """What is known of a key outlives an edit; providers of keys that are gone are forgotten."""
+        catalog = self.catalog()
+        plain = catalog.resolve("openai/big").provider
+        self.config = config(openai=attrs.evolve(OPENAI, api_keys=(Secret("sk-2"),)))
+        keyed = catalog.resolve("openai/big").provider
+        assert isinstance(keyed, KeyedProvider)
+        self.assertEqual("sk-1", self.key(keyed))
+        keyed.refused(ProviderAuthFailed("401"))
+        self.config = config(openai=attrs.evolve(OPENAI, timeout_seconds=5.0, api_keys=(Secret("sk-2"),)))
+        self.assertEqual("sk-2", self.key(catalog.resolve("openai/big").provider))
+        self.config = config()
+        again = catalog.resolve("openai/big").provider
+        self.assertIsNot(plain, again)
+        self.assertIs(again, catalog.resolve("openai/big").provider)
+        self.config = config(openai=attrs.evolve(OPENAI, api_key=Secret("sk-9")))
+        catalog.resolve("openai/big")
+        self.assertEqual(["sk-9"], list(catalog._made["openai"].by_key))
+
+    def test_missing_variable_of_one(self) -> None:
+        """A key that lacks its variable keeps none of the others from being used."""
+        absent = Secret("${MY_KEY}", missing=("MY_KEY",))
+        self.config = config(openai=attrs.evolve(OPENAI, api_key=absent, api_keys=(Secret("sk-2"),)))
+        self.assertEqual("sk-2", self.key(self.catalog().resolve("openai/big").provider))
+
+    def test_environment(self) -> None:
+        """A provider without a key has the environment's of now."""
+        self.config = config(openai=attrs.evolve(OPENAI, api_key=None))
+        catalog = self.catalog()
+        self.assertIsNone(self.key(catalog.resolve("openai/big").provider))
+        self.environ["OPENAI_API_KEY"] = "one"
+        self.assertEqual("one", self.key(catalog.resolve("openai/big").provider))
+        self.environ["OPENAI_API_KEYS"] = "two, three"
+        keyed = catalog.resolve("openai/big").provider
+        assert isinstance(keyed, KeyedProvider)
+        self.assertEqual(("two", "three", "one"), keyed._keys)
+
+
+class KeysOfTests(SynchronousTestCase):
+    def test_configured(self) -> None:
+        """The keys of the configuration in its order, none twice, blank ones left out; they beat the environment."""
+        environ = {"OPENAI_API_KEY": "env"}
+        for changes, keys in (
+            ({}, ("sk-1",)),
+            ({"api_keys": (Secret("sk-2"), Secret(" sk-1 "))}, ("sk-1", "sk-2")),
+            ({"api_key": None, "api_keys": (Secret("b"), Secret("a"))}, ("b", "a")),
+            ({"api_key": Secret(" ")}, ()),
+        ):
+            self.assertEqual(keys, keys_of("openai", attrs.evolve(OPENAI, **changes), environ))
+
+    def test_who_needs_none(self) -> None:
+        """A header or a user in the URL that says who we are does without the environment's key."""
+        environ = {"P_API_KEY": "env"}
+        bare = ProviderConfig(base_url="https://example.com/v1@x")
+        self.assertEqual(("env",), keys_of("p", bare, environ))
+        for name in ("Authorization", "x-api-key", "API-KEY"):
+            self.assertEqual((), keys_of("p", attrs.evolve(bare, headers={name: Secret("1")}), environ))
+        self.assertEqual((), keys_of("p", attrs.evolve(bare, base_url="https://a:b@example.com"), environ))
+
+    def test_names(self) -> None:
+        """Variables are named after the provider."""
+        environ = {"MY_OWN_1_API_KEYS": " a ,,b,a", "MY_OWN_1_API_KEY": "b", "API_KEY": "x"}
+        self.assertEqual(("a", "b"), keys_of_environ("my-own.1", environ))
+        self.assertEqual((), keys_of_environ("other", environ))
+
+
 class EndpointOfTests(SynchronousTestCase):
     def test_fields(self) -> None:
         """Secrets are revealed here and nowhere before."""
-        endpoint = endpoint_of("openai", OPENAI)
+        endpoint = endpoint_of("openai", OPENAI, "sk-1")
         self.assertEqual(("sk-1", {"X-A": "1"}, "openai"), (endpoint.api_key, endpoint.headers, endpoint.name))
-        self.assertIsNone(endpoint_of("ollama", OLLAMA).api_key)
-        self.assertIsNone(endpoint_of("openai", attrs.evolve(OPENAI, api_key=Secret(" "))).api_key)
+        self.assertIsNone(endpoint_of("ollama", OLLAMA, None).api_key)
 
     def test_timeouts(self) -> None:
         """120 s, 300 s where the server is our own, or as configured."""
@@ -149,7 +239,7 @@ class EndpointOfTests(SynchronousTestCase):
             (attrs.evolve(OLLAMA, timeout_seconds=7.0), 7.0),
         ]
         for provider, seconds in rows:
-            endpoint = endpoint_of("p", provider)
+            endpoint = endpoint_of("p", provider, None)
             self.assertEqual((seconds, seconds), (endpoint.first_byte_timeout_s, endpoint.idle_timeout_s))
 
     def test_self_hosted(self) -> None:

@@ -18,7 +18,7 @@ from openclaw.errors import (
     ProviderTimeout,
     TransientProviderTimeout,
 )
-from openclaw.providers.retry import Retries
+from openclaw.providers.retry import MAX_KEY_CHANGES, Retries
 
 FAILED = ProviderFailed("reset")
 
@@ -93,6 +93,62 @@ class RetriesTests(SynchronousTestCase):
         for advance_s, left_s in ((0.0, 15.0), (14.5, 0.5), (0.5, 0.0), (9.0, 0.0)):
             self.clock.advance(advance_s)
             self.assertEqual(left_s, retries.left_s())
+
+    def test_may_start(self) -> None:
+        """An attempt may start at the last moment, and not after it."""
+        retries = self.retries()
+        self.clock.advance(15)
+        self.assertTrue(retries.may_start())
+        self.clock.advance(0.01)
+        self.assertFalse(retries.may_start())
+
+    def test_another_model(self) -> None:
+        """It has all its attempts before it, but no more time."""
+        retries = self.retries()
+        for _ in range(2):
+            retries.begin_attempt()
+            self.assertEqual([0.25, 1.0, None], [retries.next_delay_s(FAILED) for _ in range(3)])
+            retries.next_model(0)
+        self.clock.advance(14.9)
+        retries.begin_attempt()
+        self.assertIsNone(retries.next_delay_s(FAILED))
+
+    def test_time_for_the_models_after_it(self) -> None:
+        """A model that fails slowly is not tried again where the others would then have no turn."""
+        for models_after, granted in ((0, [True, True]), (1, [True, False]), (2, [False, False])):
+            self.clock = Clock()
+            retries = self.retries()
+            retries.next_model(models_after)
+            delays = []
+            for _ in granted:
+                retries.begin_attempt()
+                self.clock.advance(5)
+                delays.append(retries.next_delay_s(FAILED))
+                self.clock.advance(delays[-1] or 0)
+            self.assertEqual(granted, [delay is not None for delay in delays], models_after)
+
+    def test_other_key(self) -> None:
+        """Another key is tried at once; a wrong one costs no retry, a busy one does."""
+        wrong, quota, busy = ProviderAuthFailed("401"), ProviderQuota("402"), ProviderRateLimited("429")
+        retries = self.retries()
+        for error in (wrong, quota, wrong):
+            self.assertEqual(0.0, retries.next_delay_s(error, other_key=True))
+        self.assertEqual(0.25, retries.next_delay_s(FAILED, other_key=True))
+        self.assertEqual(0.0, retries.next_delay_s(busy, other_key=True))
+        self.assertIsNone(retries.next_delay_s(busy, other_key=True))
+        self.assertEqual(0.0, retries.next_delay_s(wrong, other_key=True))
+        late = ProviderRateLimited("429", retry_after_s=60.0)
+        self.assertEqual(0.0, self.retries().next_delay_s(late, other_key=True))
+
+    def test_other_key_is_bounded(self) -> None:
+        """By their number, and by the time."""
+        wrong = ProviderAuthFailed("401")
+        retries = self.retries()
+        delays = [retries.next_delay_s(wrong, other_key=True) for _ in range(MAX_KEY_CHANGES + 1)]
+        self.assertEqual([0.0] * MAX_KEY_CHANGES + [None], delays)
+        retries = self.retries()
+        self.clock.advance(15.1)
+        self.assertIsNone(retries.next_delay_s(wrong, other_key=True))
 
     def test_refusal_is_not_counted(self) -> None:
         """Two calls do not share their attempts."""
