@@ -34,7 +34,7 @@ class LaneLimits:
 
 class Place:
     """
-    A run's place: its session lane and, unless paused, one global slot.
+    A run's place: its session lane, if it needs one, and, unless paused, one global slot.
 
     Whoever holds it calls L{leave} exactly when the run is over; leaving twice is harmless.
     """
@@ -64,6 +64,33 @@ class Place:
             raise RuntimeError("this place was left")
         return self._lanes._take_slot(self)
 
+    @property
+    def has_session(self) -> bool:
+        """Whether it holds a session lane."""
+        return self._session is not None
+
+    def leave_session(self) -> None:
+        """Give the session lane to the next run for good; the slot is kept.  Harmless without a session lane."""
+        session, self._session = self._session, None
+        self._lanes._free_session(session)
+
+    async def enter_session(self, session: str) -> None:
+        """
+        Take a session lane, behind those who wait for it, and then a slot again, which meanwhile is given up.
+
+        Cancelling it gives up the turn; whatever is held by then goes with L{leave}.
+
+        @param session: the session's key; for a place that holds no session lane.
+        """
+        self.pause()
+        self._lanes.waiting += 1
+        try:
+            await self._lanes._take_session(session)
+            self._session = session
+            await self.resume()
+        finally:
+            self._lanes.waiting -= 1
+
     def leave(self) -> None:
         """Give up the slot and the session lane; a L{resume} under way is cancelled."""
         if self._left:
@@ -72,7 +99,7 @@ class Place:
         if self._turn is not None:
             self._turn.cancel()
         self.pause()
-        self._lanes._free_session(self._session)
+        self.leave_session()
 
 
 class Lanes:
@@ -93,6 +120,10 @@ class Lanes:
         self._is_handing_over = False
         self.running = 0
         self.waiting = 0
+
+    def is_busy(self, session: str) -> bool:
+        """Whether a run that enters this session would have to wait for another one."""
+        return session in self._sessions
 
     def enter(self, session: str | None) -> Deferred[Place]:
         """

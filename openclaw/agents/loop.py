@@ -1,5 +1,5 @@
 """
-The model's part of a run: call the model, pass on what it says, try again where that is safe.
+The model's part of a run: call the model, pass on what it says, try again, or another model, where that is safe.
 
 Tools join here: an answer that calls a tool of the agent's own will be run and the model called again with the
 result, in the loop that today ends after one call.
@@ -11,10 +11,19 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import attrs
 
-from openclaw.errors import LastingProviderFailure, ProviderError, ProviderFailed
+from openclaw.agents.models import Candidate, Prompt, falls_back, most_telling
+from openclaw.errors import (
+    LastingProviderFailure,
+    OpenClawError,
+    ProviderAuthFailed,
+    ProviderFailed,
+    ProviderQuota,
+    ProviderRateLimited,
+)
 from openclaw.events import ProviderEvent, ProviderFinished, ReasoningDelta, TextDelta, ToolCallDelta
 from openclaw.interfaces import ModelRequest, ProviderStream, ResolvedModel
-from openclaw.messages import FinishReason, ToolCall, Usage, estimate_tokens
+from openclaw.messages import FinishReason, Message, ToolCall, Usage, estimate_tokens
+from openclaw.providers.keys import KeyedProvider
 from openclaw.providers.retry import Retries
 
 MAX_KEPT_CHARACTERS = 16 * 1024 * 1024
@@ -128,20 +137,22 @@ class ModelTurn:
         call.name = event.name or call.name
         call.arguments.append(event.arguments)
 
-    def usage_or_estimate(self, request: ModelRequest) -> Usage:
+    def usage_or_estimate(self, prompt: Sequence[Message]) -> Usage:
         """
         What the attempts cost together.
 
         Where the provider gave no figures the last one is taken from the length of the texts; it cost nothing if the
         provider never said a word.
+
+        @param prompt: what the model was asked.
         """
         if self.usage is not None:
             return self._earlier_usage + self.usage
         if not self._is_heard:
             return self._earlier_usage
-        prompt = sum(len(message.text) for message in request.messages)
+        asked = sum(len(message.text) for message in prompt)
         written = estimate_tokens(self._characters)
-        return self._earlier_usage + Usage(estimate_tokens(prompt), written, estimated=True)
+        return self._earlier_usage + Usage(estimate_tokens(asked), written, estimated=True)
 
 
 @attrs.frozen
@@ -149,39 +160,103 @@ class LoopHooks:
     """
     What the loop needs of the run around it.
 
-    @ivar tell: takes the deltas of one batch; waits while the reader is behind.
+    @ivar tell: takes the deltas of one batch; gives what to wait for where the reader is behind.
     @ivar opened: is given each stream before it is entered, so that a stop can close its connection at once.
     @ivar first_output: called at the first event of the provider.
     @ivar wait: waits between two attempts, for so many seconds; the run gives up its slot meanwhile.  Gives whether
         there is to be another attempt.
+    @ivar goes_on: whether the run goes on, and was not stopped.
+    @ivar chosen: is given the model that is asked from now on, or whose error is told in the end.
+    @ivar fell_back: is told of a model that failed and of the one that is asked in its place.
     """
 
-    tell: Callable[[Sequence[Delta]], Awaitable[None]]
+    tell: Callable[[Sequence[Delta]], Awaitable[None] | None]
     opened: Callable[[ProviderStream | None], None]
     first_output: Callable[[], None]
     wait: Callable[[float], Awaitable[bool]]
+    goes_on: Callable[[], bool]
+    chosen: Callable[[str], None]
+    fell_back: Callable[[str, OpenClawError, str], None]
+
+
+@attrs.frozen
+class _Failure:
+    """
+    How a model failed.
+
+    @ivar is_final: no other attempt is to be made, at any model.
+    """
+
+    error: OpenClawError
+    is_final: bool = False
 
 
 async def converse(
-    model: ResolvedModel, request: ModelRequest, turn: ModelTurn, retries: Retries, hooks: LoopHooks
+    candidates: Sequence[Candidate], prompt: Prompt, turn: ModelTurn, retries: Retries, hooks: LoopHooks
 ) -> None:
     """
-    Have the model answer; C{turn} is complete when this returns.
+    Have a model answer; C{turn} is complete when this returns.
 
-    A failed attempt is repeated as L{Retries} allows, and never once anything was told.
+    A failed attempt is repeated as L{Retries} allows, then the next model is asked, and never once anything was told.
 
-    @raise ProviderError: if the last attempt failed.
+    @param candidates: the models, the first choice first; at least one.
+    @raise OpenClawError: if all of them failed, as L{most_telling} has it.
     """
+    errors: list[OpenClawError] = []
+    for place, candidate in enumerate(candidates):
+        following = candidates[place + 1 :]
+        hooks.chosen(candidate.ref)
+        retries.next_model(len(following))
+        failure = await _ask(candidate, prompt, turn, retries, hooks)
+        if failure is None:
+            return
+        if turn.produced_output:
+            raise failure.error
+        errors.append(failure.error)
+        # Its traceback holds this frame, and with it the answer, until the next collection.
+        failure.error.__traceback__ = None
+        if failure.is_final or not following or not falls_back(failure.error):
+            break
+        if not (retries.may_start() and hooks.goes_on()):
+            break
+        hooks.fell_back(candidate.ref, failure.error, following[0].ref)
+        turn.restart()
+    told = most_telling(errors)
+    hooks.chosen(candidates[told].ref)
+    raise errors[told]
+
+
+async def _ask(
+    candidate: Candidate, prompt: Prompt, turn: ModelTurn, retries: Retries, hooks: LoopHooks
+) -> _Failure | None:
+    """Ask one model as often as is allowed; gives C{None} when it has answered."""
+    model = candidate.model
+    if isinstance(model, OpenClawError):
+        return _Failure(model)
+    request = prompt.request(model)
     while True:
+        retries.begin_attempt()
         try:
             await _attempt(model, request, turn, hooks)
-        except ProviderError as error:
-            delay_s = None if turn.produced_output else retries.next_delay_s(error)
-            if delay_s is None or not await hooks.wait(delay_s):
-                raise
-            turn.restart()
+        except OpenClawError as error:
+            failed = error
         else:
-            return
+            return None
+        if turn.produced_output or not hooks.goes_on():
+            return _Failure(failed, is_final=True)
+        delay_s = retries.next_delay_s(failed, other_key=_has_other_key(model, failed))
+        if delay_s is None:
+            return _Failure(failed)
+        if delay_s > 0 and not await hooks.wait(delay_s):
+            return _Failure(failed, is_final=True)
+        turn.restart()
+
+
+def _has_other_key(model: ResolvedModel, error: OpenClawError) -> bool:
+    """Whether the model can be asked with another key, after its server refused the one that was used."""
+    if not isinstance(error, ProviderAuthFailed | ProviderQuota | ProviderRateLimited):
+        return False
+    return isinstance(model.provider, KeyedProvider) and model.provider.refused(error)
 
 
 async def _attempt(model: ResolvedModel, request: ModelRequest, turn: ModelTurn, hooks: LoopHooks) -> None:
@@ -196,7 +271,9 @@ async def _attempt(model: ResolvedModel, request: ModelRequest, turn: ModelTurn,
                     hooks.first_output()
                 deltas = turn.take(batch)
                 if deltas:
-                    await hooks.tell(deltas)
+                    behind = hooks.tell(deltas)
+                    if behind is not None:
+                        await behind
     finally:
         hooks.opened(None)
     if turn.reason is None:

@@ -70,6 +70,12 @@ def agent_model_ref(config: Config, agent_id: str) -> str:
     return choice.primary if choice is not None else config.models.local_ref
 
 
+def agent_model_refs(config: Config, agent_id: str) -> tuple[str, ...]:
+    """The models of an agent, C{provider/model}, its fallbacks included; the first is L{agent_model_ref}."""
+    choice = config.agents.model_for(agent_id)
+    return choice.refs if choice is not None else (config.models.local_ref,)
+
+
 def model_names(config: Config) -> tuple[str, ...]:
     """
     The C{model} values that would work, best known first.
@@ -79,7 +85,7 @@ def model_names(config: Config) -> tuple[str, ...]:
     working = [
         agent_id
         for agent_id in config.agents.agent_ids
-        if config.models.why_not_served(agent_model_ref(config, agent_id)) is None
+        if any(config.models.why_not_served(ref) is None for ref in agent_model_refs(config, agent_id))
     ]
     # openclaw/default is the default agent, whatever its id; an agent of that id has its other spelling.
     names = [f"{MODEL_ALIAS}{':' if agent_id == 'default' else '/'}{agent_id}" for agent_id in working]

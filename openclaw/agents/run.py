@@ -12,23 +12,32 @@ from collections.abc import Callable, Sequence
 from typing import Self
 
 from twisted.internet.defer import Deferred, succeed
+from twisted.python.failure import Failure
 
 from openclaw.agents.resolve import Target
 from openclaw.errors import OpenClawError, RunCancelled
 from openclaw.events import RunEvent, RunOutcome, Timings
+
+Take = Callable[[Sequence[RunEvent]], Deferred[None] | None]
+"""
+Takes a batch; gives C{None} if it can take the next one at once, else what fires when it can.
+"""
 
 
 class RunEvents:
     """
     The batches of one run, for one reader.
 
-    Iterating it gives the batches in order and ends after the one with the terminal event.  When the reader is
-    gone L{close} is called; the iteration is then over and the run goes on without waiting for anybody.
+    L{each}, or iterating it, gives the batches in order and ends after the one with the terminal event.  When the
+    reader is gone L{close} is called; the reading is then over and the run goes on without waiting for anybody.
     """
 
     def __init__(self) -> None:
         self._batches: deque[Sequence[RunEvent]] = deque()
         self._reader: Deferred[None] | None = None
+        # What is called for a batch while L{each} waits for one, and what it has to wait for then.
+        self._take: Take | None = None
+        self._taking: Deferred[None] | None = None
         self._writer: Deferred[None] | None = None
         self._ended = False
         self._closed = False
@@ -49,6 +58,36 @@ class RunEvents:
         self._wake_writer()
         return batch
 
+    async def each(self, take: Take) -> None:
+        """
+        Have every batch taken, in order, until the one with the terminal event is.
+
+        As long as the reader keeps up it is called by whoever L{put}s a batch, before that returns: a chunk of an
+        answer is on its way without a coroutine being woken for it.
+
+        Cancelling it ends the reading; L{close} is called besides.
+
+        @raise Exception: what C{take} raises; the run is not concerned.
+        """
+        while True:
+            while self._batches:
+                batch = self._batches.popleft()
+                self._wake_writer()
+                waiting = take(batch)
+                if waiting is not None:
+                    await waiting
+            if self._ended or self._closed:
+                return
+            self._take = take
+            self._reader = Deferred()
+            try:
+                await self._reader
+            finally:
+                self._take = self._reader = None
+            waiting, self._taking = self._taking, None
+            if waiting is not None:
+                await waiting
+
     def close(self) -> None:
         """The reader is gone: drop what waits and whatever comes."""
         self._closed = True
@@ -56,30 +95,49 @@ class RunEvents:
         self._wake_writer()
         self._wake_reader()
 
-    async def put(self, batch: Sequence[RunEvent]) -> None:
+    def put(self, batch: Sequence[RunEvent]) -> Deferred[None] | None:
         """
-        Hand a batch over; waits until the reader has taken it, so that no second one is read meanwhile.
+        Hand a batch over.
 
-        Cancelling the wait is harmless: the batch stays handed over.
+        @return: what fires when the reader has taken it, for whoever is not to make another one before that; C{None}
+            if it has.  Cancelling that wait is harmless: the batch stays handed over.
         """
-        self.put_now(batch)
-        if self._batches:
-            self._writer = Deferred()
-            try:
-                await self._writer
-            finally:
-                self._writer = None
-
-    def put_now(self, batch: Sequence[RunEvent]) -> None:
-        """Hand a batch over without waiting."""
-        if not self._closed:
-            self._batches.append(batch)
-            self._wake_reader()
+        self._hand_over(batch)
+        if not self._batches:
+            return None
+        self._writer = Deferred(self._stop_waiting)
+        return self._writer
 
     def end(self, batch: Sequence[RunEvent]) -> None:
         """Hand over the batch with the terminal event; nothing may follow."""
         self._ended = True
-        self.put_now(batch)
+        self._hand_over(batch)
+        self._wake_reader()
+
+    def _hand_over(self, batch: Sequence[RunEvent]) -> None:
+        if self._closed:
+            return
+        if self._take is not None:
+            self._call(self._take, batch)
+        else:
+            self._batches.append(batch)
+            self._wake_reader()
+
+    def _call(self, take: Take, batch: Sequence[RunEvent]) -> None:
+        try:
+            waiting = take(batch)
+        except Exception:  # noqa: BLE001 -- it is the reader's, and raised there
+            self._take = None
+            reader, self._reader = self._reader, None
+            if reader is not None:
+                reader.errback(Failure())
+        else:
+            if waiting is not None:
+                self._take, self._taking = None, waiting
+                self._wake_reader()
+
+    def _stop_waiting(self, _: Deferred[None]) -> None:
+        self._writer = None
 
     def _wake_reader(self) -> None:
         reader, self._reader = self._reader, None

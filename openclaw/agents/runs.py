@@ -21,28 +21,24 @@ from twisted.python.failure import Failure
 from openclaw.agents.context import build_context
 from openclaw.agents.lanes import LaneLimits, Lanes, Place
 from openclaw.agents.loop import ModelTurn
-from openclaw.agents.placement import Append, place
+from openclaw.agents.models import Candidate, Prompt, candidate_refs, find_candidates
 from openclaw.agents.prompt import system_prompt
 from openclaw.agents.resolve import Selection, Target, resolve
 from openclaw.agents.run import Run
-from openclaw.agents.store_wait import STORE_TIMEOUT, in_time
+from openclaw.agents.turns import SentTurn, Turns
 from openclaw.agents.work import Work
 from openclaw.config.schema import Config
-from openclaw.errors import Draining, ModelNotFound, RunCancelled, StoreError
+from openclaw.errors import Draining, ModelNotFound, RunCancelled
 from openclaw.events import EventBus, RunBegan, RunInfo, Timings
-from openclaw.ids import new_entry_id
 from openclaw.interfaces import (
     Caller,
     Clock,
-    Entry,
     ModelCatalog,
-    ModelRequest,
-    ResolvedModel,
     RunRecord,
-    RunStatus,
     Sampling,
     SessionStore,
 )
+from openclaw.log_lines import add_log_context
 from openclaw.messages import Message
 from openclaw.providers.retry import Retries
 
@@ -69,6 +65,8 @@ class RunRequest:
     @ivar received_s: when the request was complete, on the gateway's clock.
     @ivar alias: another id by which its client knows the run, chosen by that client.
     @ivar timeout_s: seconds that the run may take, where the client wants it shorter than the configuration.
+    @ivar retry_of: id of an earlier run of the same request that was cancelled or failed and has the user's turn in
+        the transcript; that turn is answered, and not stored again.
     """
 
     run_id: str
@@ -82,6 +80,7 @@ class RunRequest:
     whole: bool = True
     alias: str | None = None
     timeout_s: float | None = None
+    retry_of: str | None = None
 
     @property
     def shown_id(self) -> str:
@@ -114,7 +113,10 @@ class Runs:
         self._clock = clock
         self._random = random
         self._lanes = Lanes(self._limits)
+        self._turns = Turns(store, clock, self._lanes)
         self._starting: dict[Deferred[Run], RunRequest] = {}
+        # The sessions of those, by the ids of the runs.
+        self._entering: dict[str, str] = {}
         self._live: dict[str, Work] = {}
         self._idle_waiters: list[Deferred[None]] = []
         # Runs that were cancelled by their id before they were placed.
@@ -188,20 +190,35 @@ class Runs:
                 return True
         return False
 
+    def cancel_session(self, session_key: str) -> list[str]:
+        """
+        End all runs of a session, those first that wait.
+
+        @return: the ids by which their clients know them.
+        """
+        waiting = [one for one in self._starting.values() if self._entering.get(one.run_id) == session_key]
+        placed = [work.run for work in self._live.values() if str(work.run.target.session_key) == session_key]
+        known = {one.run_id: one.shown_id for one in waiting} | {run.id: run.shown_id for run in placed}
+        return [shown_id for run_id, shown_id in known.items() if self.cancel(run_id)]
+
     async def _start(self, caller: Caller, request: RunRequest, target: Target | None) -> Run:
+        add_log_context(run_id=request.run_id)
         if self._draining:
             raise Draining("the gateway is shutting down", retry_after_s=DRAINING_RETRY_AFTER_S)
         config = self._current_config()
         if target is None:
             target = resolve(config, request.selection, request.run_id)
-        model = self._find_model(request, target)
-        stored = target.is_stable or request.keep
+        candidates = self._find_models(config, request, target)
+        add_log_context(session_key=str(target.session_key))
+        key = str(target.session_key) if target.is_stable or request.keep else None
+        sent = SentTurn(key, request.messages, target.key_source, request.retry_of)
         timings = Timings(request.received_s, admitted=self._clock.seconds())
+        self._entering[request.run_id] = str(target.session_key)
         try:
-            lane = await self._lanes.enter(str(target.session_key) if stored else None)
+            lane = await self._turns.enter(sent)
             timings.let_in = self._clock.seconds()
             try:
-                work = await self._place(config, request, target, model, lane, timings, stored)
+                work = await self._place(config, request, target, candidates, lane, timings, sent)
             except Exception:
                 # Not for GeneratorExit: then all of this is thrown away, and nobody is to be let in any more.
                 lane.leave()
@@ -214,6 +231,7 @@ class Runs:
             raise
         finally:
             self._cancelled.discard(request.run_id)
+            del self._entering[request.run_id]
         log.debug(
             "run {run_id} of {caller} in {session} begins",
             run_id=request.run_id,
@@ -229,11 +247,12 @@ class Runs:
         del self._live[run_id]
         self._settle()
 
-    def _find_model(self, request: RunRequest, target: Target) -> ResolvedModel:
+    def _find_models(self, config: Config, request: RunRequest, target: Target) -> Sequence[Candidate]:
+        overridden = bool((request.selection.model_override or "").strip())
         try:
-            return self._catalog.resolve(target.model_ref)
+            return find_candidates(self._catalog, candidate_refs(config, target, overridden=overridden))
         except ModelNotFound as error:
-            if request.selection.model_override:
+            if overridden:
                 error.param = "x-openclaw-model"
             raise
 
@@ -242,81 +261,56 @@ class Runs:
         config: Config,
         request: RunRequest,
         target: Target,
-        model: ResolvedModel,
+        candidates: Sequence[Candidate],
         lane: Place,
         timings: Timings,
-        stored: bool,
+        sent: SentTurn,
     ) -> Work:
-        branch: tuple[Entry, ...] = ()
-        new: Sequence[Message] = request.messages
-        if stored:
-            branch = await in_time(self._store.branch(str(target.session_key)), self._clock)
-            placement = place(branch, request.messages, target.key_source)
-            if isinstance(placement, Append):
-                new = placement.new
-            else:
-                stored, branch = False, ()
         record = RunRecord(
-            request.run_id, target.agent_id, str(target.session_key), model.ref, "running", self._now_ms()
+            request.run_id, target.agent_id, str(target.session_key), target.model_ref, "running", self._now_ms()
         )
-        entries = _chain(branch[-1].id if branch else None, new, record)
-        if stored:
-            await self._begin_stored(record, entries)
+        placed = await self._turns.begin(lane, sent, record)
         timings.placed = self._clock.seconds()
         entry = config.agents.entries.get(target.agent_id)
         prompt = system_prompt(target.agent_id, entry.name if entry is not None else None, request.channel)
-        tip = entries[-1].id if entries else branch[-1].id if branch else None
         info = RunInfo(
-            request.run_id, request.shown_id, target.agent_id, str(target.session_key), model.ref, request.channel
+            request.run_id,
+            request.shown_id,
+            target.agent_id,
+            str(target.session_key),
+            target.model_ref,
+            request.channel,
         )
         if self.bus.has_listeners:
-            self.bus.publish(RunBegan(info, new, record.started_at_ms))
+            self.bus.publish(RunBegan(info, placed.new, record.started_at_ms))
         return Work(
-            self._store,
+            self._turns,
             self._clock,
             self.bus,
             info,
             Retries(self._clock, self._random),
             lane,
-            model,
-            ModelRequest(
-                model.model_id,
-                build_context(prompt, request.system, branch, new),
-                _bounded(request.sampling, model.max_tokens),
-            ),
+            candidates,
+            Prompt(build_context(prompt, request.system, placed.branch, placed.new), request.sampling),
             record,
-            tip if stored else None,
+            placed,
             target,
             timings,
-            ModelTurn(keeps_text=stored or request.whole),
-        )
-
-    async def _begin_stored(self, record: RunRecord, entries: Sequence[Entry]) -> None:
-        """
-        Store the turn.
-
-        If the wait for it is cancelled or takes too long the turn may be stored yet; the run's end is then stored
-        after it, so that no run stays there as running.
-        """
-        try:
-            await in_time(self._store.begin_run(record, entries), self._clock)
-        except CancelledError:
-            self._give_up(record, "cancelled", "cancelled")
-            raise
-        except StoreError as error:
-            if error.code == STORE_TIMEOUT:
-                self._give_up(record, "failed", STORE_TIMEOUT)
-            raise
-
-    def _give_up(self, record: RunRecord, status: RunStatus, code: str) -> None:
-        """Store the end of a run whose beginning is not known to be stored; nobody waits for it."""
-        ended = attrs.evolve(record, status=status, ended_at_ms=self._now_ms(), error_code=code)
-        self._store.end_run(ended, ()).addErrback(
-            lambda failure: log.failure("cannot store the end of run {run_id}", failure, run_id=record.run_id)
+            ModelTurn(keeps_text=sent.session_key is not None or request.whole),
         )
 
     def _now_ms(self) -> int:
         return int(self._clock.seconds() * 1000)
+
+    def busy_sessions(self) -> frozenset[str]:
+        """The keys of the sessions that a run works in or waits for."""
+        return frozenset(
+            (*self._entering.values(), *(str(work.run.target.session_key) for work in self._live.values()))
+        )
+
+    def forget_session(self, session_key: str) -> None:
+        """Have a session's transcript read anew; for whoever deletes the session, before it does."""
+        self._turns.transcripts.forget(session_key)
 
     def drain(self) -> None:
         """Refuse new runs from now on; those that were admitted go on."""
@@ -355,23 +349,7 @@ class Runs:
             self._idle_waiters.pop(0).callback(None)
 
 
-def _chain(tip: str | None, messages: Sequence[Message], run: RunRecord) -> tuple[Entry, ...]:
-    """The messages as entries, each the child of the one before."""
-    entries: list[Entry] = []
-    for message in messages:
-        entries.append(Entry(new_entry_id(), tip, run.run_id, message, run.started_at_ms))
-        tip = entries[-1].id
-    return tuple(entries)
-
-
 def _shorter(configured: float | None, asked: float | None) -> float | None:
     """The shorter of two timeouts, of which either may be missing."""
     given = [timeout_s for timeout_s in (configured, asked) if timeout_s is not None]
     return min(given) if given else None
-
-
-def _bounded(sampling: Sampling, max_tokens: int | None) -> Sampling:
-    """The client's wishes with the token limit bounded by the model's own."""
-    if max_tokens is None or (sampling.max_tokens is not None and sampling.max_tokens <= max_tokens):
-        return sampling
-    return attrs.evolve(sampling, max_tokens=max_tokens)

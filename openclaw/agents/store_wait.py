@@ -12,6 +12,9 @@ from openclaw.interfaces import Clock
 STORE_TIMEOUT_S = 30.0
 """Longest wait for one answer of the store, in seconds; a sound disk answers in milliseconds."""
 
+SHORT_STORE_TIMEOUT_S = 5.0
+"""The same where the answer does not matter to the client, or the gateway stops, in seconds."""
+
 STORE_TIMEOUT = "store_timeout"
 """The C{code} of the error that ends such a wait."""
 

@@ -15,7 +15,7 @@ from openclaw.agents.lanes import OVERLOADED_RETRY_AFTER_S, LaneLimits, Lanes, P
 from openclaw.errors import Overloaded
 
 
-class LaneTests(SynchronousTestCase):
+class _LaneTestCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.limits = LaneLimits(2, 10)
         self.lanes = Lanes(lambda: self.limits)
@@ -38,6 +38,8 @@ class LaneTests(SynchronousTestCase):
         self.assertEqual({}, self.lanes._sessions)
         self.assertEqual((deque(), deque()), (self.lanes._slot_queue, self.lanes._freed_sessions))
 
+
+class LaneTests(_LaneTestCase):
     def test_free(self) -> None:
         place = self.place("s")
         self.assertEqual((1, 0), (self.lanes.running, self.lanes.waiting))
@@ -268,9 +270,79 @@ class LaneTests(SynchronousTestCase):
         self.assert_empty()
 
 
+class SessionOfAPlaceTests(_LaneTestCase):
+    """Giving up the session lane alone, and taking one later."""
+
+    def test_leave_session(self) -> None:
+        a, b = self.place("s"), self.enter("b", "s")
+        self.assertTrue(a.has_session and self.lanes.is_busy("s"))
+        a.leave_session()
+        second = self.successResultOf(b)
+        self.assertEqual((False, 2), (a.has_session, self.lanes.running))
+        c = self.enter("c", "s")
+        a.leave_session()
+        a.leave()
+        self.assertNoResult(c)
+        second.leave()
+        self.successResultOf(c).leave()
+        self.assertFalse(self.lanes.is_busy("s"))
+        self.assert_empty()
+
+    def test_leave_session_when_all_is_left(self) -> None:
+        a, b = self.place("s"), self.enter("b", "s")
+        c = self.enter("c", "s")
+        a.leave()
+        a.leave_session()
+        self.successResultOf(b).leave()
+        self.successResultOf(c).leave()
+        self.assert_empty()
+
+    def test_enter_session(self) -> None:
+        holder, place, behind = self.place("s"), self.place(), self.enter("behind", "t")
+        entering = Deferred.fromCoroutine(place.enter_session("s"))
+        # Its slot is somebody else's meanwhile.
+        other = self.successResultOf(behind)
+        self.assertEqual((2, 1), (self.lanes.running, self.lanes.waiting))
+        later = self.enter("later", "s")
+        holder.leave()
+        self.successResultOf(entering)
+        self.assertEqual((True, 1), (place.has_session, self.lanes.waiting))
+        self.assertNoResult(later)
+        place.leave()
+        self.successResultOf(later).leave()
+        other.leave()
+        self.assert_empty()
+
+    def test_enter_session_cancelled(self) -> None:
+        holder, place = self.place("s"), self.place()
+        entering = Deferred.fromCoroutine(place.enter_session("s"))
+        entering.cancel()
+        self.failureResultOf(entering, CancelledError)
+        self.assertFalse(place.has_session)
+        place.leave()
+        holder.leave()
+        self.assert_empty()
+
+    def test_enter_session_cancelled_while_waiting_for_a_slot(self) -> None:
+        holder, place = self.place("s"), self.place()
+        entering = Deferred.fromCoroutine(place.enter_session("s"))
+        others = [self.place("x")]
+        holder.leave_session()
+        others.append(holder)
+        self.assertTrue(place.has_session)
+        entering.cancel()
+        self.failureResultOf(entering, CancelledError)
+        place.leave()
+        for other in others:
+            other.leave()
+        self.assert_empty()
+
+
 _SESSIONS = (None, "a", "b", "c")
 _STEPS = st.lists(
-    st.tuples(st.sampled_from(("enter", "enter", "leave", "cancel", "pause", "resume")), st.integers(0, 50)),
+    st.tuples(
+        st.sampled_from(("enter", "enter", "leave", "cancel", "pause", "resume", "leave session")), st.integers(0, 50)
+    ),
     min_size=20,
     max_size=120,
 )
@@ -363,6 +435,7 @@ class InterleavingTests(SynchronousTestCase):
                 "leave": model.runs_in("running", "paused", "resuming"),
                 "pause": model.runs_in("running"),
                 "resume": model.runs_in("paused"),
+                "leave session": model.runs_in("running", "paused", "resuming"),
             }[kind]
             if not candidates:
                 return
@@ -376,6 +449,10 @@ class InterleavingTests(SynchronousTestCase):
             elif kind == "leave":
                 places[run].leave()
                 model.change(run, "over")
+            elif kind == "leave session":
+                places[run].leave_session()
+                model.session[run] = None
+                model.settle()
             elif kind == "pause":
                 places[run].pause()
                 model.change(run, "paused")

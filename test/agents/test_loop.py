@@ -9,15 +9,16 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from openclaw.agents.loop import Delta, LoopHooks, ModelTurn, converse
-from openclaw.errors import ProviderFailed
+from openclaw.agents.models import Candidate, Prompt, find_candidates
+from openclaw.errors import OpenClawError, ProviderAuthFailed, ProviderFailed
 from openclaw.events import ProviderFinished, ProviderUsage, ReasoningDelta, TextDelta, ToolCallDelta
-from openclaw.interfaces import ModelRequest, ProviderStream, Sampling
+from openclaw.interfaces import ProviderStream
 from openclaw.messages import Message, ToolCall, Usage
 from openclaw.providers.retry import Retries
 from openclaw.providers.scripted import ScriptedProvider
 from test.fakes import FixedCatalog
 
-REQUEST = ModelRequest("m", (Message("system", "12345678"), Message("user", "1")), Sampling())
+PROMPT = Prompt((Message("system", "12345678"), Message("user", "1")))
 
 
 class ModelTurnTests(SynchronousTestCase):
@@ -33,7 +34,7 @@ class ModelTurnTests(SynchronousTestCase):
     def test_what_is_no_output(self) -> None:
         self.assertEqual([], self.turn.take([ProviderFinished("stop"), ProviderUsage(Usage(1, 2))]))
         self.assertFalse(self.turn.produced_output)
-        self.assertEqual(Usage(1, 2), self.turn.usage_or_estimate(REQUEST))
+        self.assertEqual(Usage(1, 2), self.turn.usage_or_estimate(PROMPT.messages))
         self.turn.restart()
         self.assertEqual((None, None), (self.turn.reason, self.turn.usage))
 
@@ -46,26 +47,26 @@ class ModelTurnTests(SynchronousTestCase):
 
     def test_estimate(self) -> None:
         self.turn.take([TextDelta("12345"), ToolCallDelta(0, "a", "f", "1234")])
-        self.assertEqual(Usage(3, 3, estimated=True), self.turn.usage_or_estimate(REQUEST))
+        self.assertEqual(Usage(3, 3, estimated=True), self.turn.usage_or_estimate(PROMPT.messages))
         self.turn.take([ReasoningDelta("1234")])
-        self.assertEqual(Usage(3, 4, estimated=True), self.turn.usage_or_estimate(REQUEST))
+        self.assertEqual(Usage(3, 4, estimated=True), self.turn.usage_or_estimate(PROMPT.messages))
 
     def test_nothing_heard(self) -> None:
-        self.assertEqual(Usage(), self.turn.usage_or_estimate(REQUEST))
+        self.assertEqual(Usage(), self.turn.usage_or_estimate(PROMPT.messages))
         self.turn.take([ProviderFinished("stop")])
-        self.assertEqual(Usage(3, 0, estimated=True), self.turn.usage_or_estimate(REQUEST))
+        self.assertEqual(Usage(3, 0, estimated=True), self.turn.usage_or_estimate(PROMPT.messages))
         self.turn.restart()
-        self.assertEqual(Usage(), self.turn.usage_or_estimate(REQUEST))
+        self.assertEqual(Usage(), self.turn.usage_or_estimate(PROMPT.messages))
 
     def test_usage_of_all_attempts(self) -> None:
         self.turn.take([ProviderUsage(Usage(1, 2, 3))])
         self.turn.take([ProviderUsage(Usage(2, 2, 3))])
         self.turn.restart()
-        self.assertEqual(Usage(2, 2, 3), self.turn.usage_or_estimate(REQUEST))
+        self.assertEqual(Usage(2, 2, 3), self.turn.usage_or_estimate(PROMPT.messages))
         self.turn.take([TextDelta("1234")])
-        self.assertEqual(Usage(5, 3, 3, estimated=True), self.turn.usage_or_estimate(REQUEST))
+        self.assertEqual(Usage(5, 3, 3, estimated=True), self.turn.usage_or_estimate(PROMPT.messages))
         self.turn.take([ProviderUsage(Usage(4, 5, None, 6))])
-        self.assertEqual(Usage(6, 7, 3, 6), self.turn.usage_or_estimate(REQUEST))
+        self.assertEqual(Usage(6, 7, 3, 6), self.turn.usage_or_estimate(PROMPT.messages))
 
 
 class ConverseTests(SynchronousTestCase):
@@ -76,9 +77,13 @@ class ConverseTests(SynchronousTestCase):
         self.firsts = 0
         self.waits: list[float] = []
         self.goes_on = True
+        self.stopped = False
+        self.chosen: list[str] = []
+        self.fell_back: list[tuple[str, str, str]] = []
+        self.clock = Clock()
 
-    def converse(self) -> Deferred[None]:
-        clock = Clock()
+    def converse(self, *refs: str, candidates: Sequence[Candidate] | None = None) -> Deferred[None]:
+        clock = self.clock
 
         async def tell(deltas: Sequence[Delta]) -> None:
             self.told.append(deltas)
@@ -90,9 +95,20 @@ class ConverseTests(SynchronousTestCase):
         def first_output() -> None:
             self.firsts += 1
 
-        hooks = LoopHooks(tell, self.opened.append, first_output, wait)
-        model = FixedCatalog(self.provider).resolve("p/m")
-        return Deferred.fromCoroutine(converse(model, REQUEST, ModelTurn(), Retries(clock, lambda: 0.0), hooks))
+        def fell_back(ref: str, error: OpenClawError, next_ref: str) -> None:
+            self.fell_back.append((ref, error.message, next_ref))
+
+        hooks = LoopHooks(
+            tell,
+            self.opened.append,
+            first_output,
+            wait,
+            lambda: not self.stopped,
+            self.chosen.append,
+            fell_back,
+        )
+        candidates = candidates or find_candidates(FixedCatalog(self.provider), refs or ("p/m",))
+        return Deferred.fromCoroutine(converse(candidates, PROMPT, ModelTurn(), Retries(clock, lambda: 0.0), hooks))
 
     def test_batches(self) -> None:
         self.provider.enqueue([TextDelta("a"), TextDelta("b")], [ProviderUsage(Usage())], [ProviderFinished("stop")])
@@ -119,3 +135,50 @@ class ConverseTests(SynchronousTestCase):
         self.provider.enqueue([TextDelta("a")])
         self.failureResultOf(self.converse(), ProviderFailed)
         self.assertEqual([], self.waits)
+
+    def test_next_model(self) -> None:
+        self.provider.enqueue(ProviderAuthFailed("1"))
+        self.provider.enqueue_text("a")
+        self.successResultOf(self.converse("p/m", "q/n"))
+        self.assertEqual((["p/m", "q/n"], [("p/m", "1", "q/n")]), (self.chosen, self.fell_back))
+        self.assertEqual(["m", "n"], [request.model for request in self.provider.requests])
+        self.assertEqual([], self.waits)
+
+    def test_last_of_them_fails(self) -> None:
+        for message in "12":
+            self.provider.enqueue(ProviderAuthFailed(message))
+        self.assertEqual("1", self.failureResultOf(self.converse("p/m", "q/n"), ProviderAuthFailed).value.message)
+        self.assertEqual(["p/m", "q/n", "p/m"], self.chosen)
+
+    def test_no_other_model_when_it_is_stopped(self) -> None:
+        """The failed attempt is the one that the stop has closed."""
+        conversing = self.converse("p/m", "q/n")
+        self.stopped = True
+        self.provider.streams[0].close()
+        self.failureResultOf(conversing, ProviderFailed)
+        self.assertEqual((1, [], []), (len(self.provider.streams), self.waits, self.fell_back))
+
+    def test_stopped_between_two_models(self) -> None:
+        """A model that cannot be used takes no attempt, so the stop shows only afterwards."""
+        self.stopped = True
+        candidates = [Candidate("p/m", ProviderAuthFailed("1")), *find_candidates(FixedCatalog(self.provider), ["q/n"])]
+        self.failureResultOf(self.converse(candidates=candidates), ProviderAuthFailed)
+        self.assertEqual([], self.provider.streams)
+
+    def test_no_other_model_when_the_wait_allows_none(self) -> None:
+        self.goes_on = False
+        self.provider.enqueue(ProviderFailed("1"))
+        self.failureResultOf(self.converse("p/m", "q/n"), ProviderFailed)
+        self.assertEqual(1, len(self.provider.streams))
+
+    def test_no_other_model_after_15_seconds(self) -> None:
+        conversing = self.converse("p/m", "q/n")
+        self.clock.advance(15.1)
+        self.provider.streams[0].fail(ProviderFailed("1"))
+        self.failureResultOf(conversing, ProviderFailed)
+        self.assertEqual(1, len(self.provider.streams))
+
+    def test_no_other_model_after_output(self) -> None:
+        self.provider.enqueue([TextDelta("a")], ProviderAuthFailed("1"))
+        self.failureResultOf(self.converse("p/m", "q/n"), ProviderAuthFailed)
+        self.assertEqual((1, ["p/m"]), (len(self.provider.streams), self.chosen))

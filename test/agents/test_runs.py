@@ -17,6 +17,7 @@ from openclaw.config.agents import AgentEntry
 from openclaw.errors import Draining, InvalidRequest, ModelNotFound, Overloaded, RunCancelled, StoreError
 from openclaw.events import ProviderFinished, TextDelta
 from openclaw.interfaces import Entry, RunRecord, Sampling, SessionQuery
+from openclaw.store.store import GatewayStore
 from test.fakes import OPERATOR, Bench, HeldStore, Started, assistant, config_with, user
 
 KEY = "agent:main:k"
@@ -86,7 +87,7 @@ class StartTests(BenchTestCase):
             (record.run_id, record.agent_id, record.session_key, record.model_ref, record.status, record.error_code),
         )
         self.assertEqual((1_000_000_000, 1_000_000_000), (record.started_at_ms, record.ended_at_ms))
-        self.assertEqual(["branch", "begin_run", "end_run"], self.store.calls)
+        self.assertEqual(["transcript", "begin_run", "end_run"], self.store.calls)
 
     def test_several_messages_are_stored_as_a_chain(self) -> None:
         self.provider.enqueue_text("a2")
@@ -158,7 +159,7 @@ class StartTests(BenchTestCase):
         self.bench.start("question", keep=True)
         self.assertEqual(["question", "answer"], self.texts("agent:main:openai:1"))
 
-    def test_detached_run_stores_nothing_but_usage(self) -> None:
+    def test_detached_run_leaves_the_history_alone(self) -> None:
         chat = Selection(chat_id=("X-Conversation-Id", "c"))
         self.provider.enqueue_text("a1")
         self.bench.start("u1", selection=chat)
@@ -166,10 +167,21 @@ class StartTests(BenchTestCase):
         run = self.bench.start("Generate a title", selection=chat)
         assert run.outcome is not None and run.outcome.text == "a title"
         self.assertEqual([user("Generate a title")], list(self.provider.requests[-1].messages[1:]))
-        self.assertEqual(["u1", "a1"], self.texts("agent:main:openai-chat:c"))
+        key = "agent:main:openai-chat:c"
+        self.assertEqual(["u1", "a1"], self.texts(key))
+        transcript = self.successResultOf(self.store.inner.transcript(key))
+        self.assertEqual(
+            ["u1", "a1", "Generate a title", "a title"], [entry.message.text for entry in transcript.entries]
+        )
+        self.assertEqual({transcript.entries[2].id}, transcript.detached)
         self.assertEqual(["done", "done"], [record.status for record in self.records()])
-        self.assertEqual("agent:main:openai-chat:c", self.records()[1].session_key)
-        self.assertEqual(["branch", "begin_run", "end_run", "branch", "end_run"], self.store.calls)
+        self.assertEqual(key, self.records()[1].session_key)
+
+    def test_only_the_first_turn_reads_the_store(self) -> None:
+        for number in range(3):
+            self.provider.enqueue_text("a")
+            self.bench.start(f"u{number}", key="k")
+        self.assertEqual(["transcript", *["begin_run", "end_run"] * 3], self.store.calls)
 
     def test_asked_again_after_an_interruption(self) -> None:
         chat = Selection(chat_id=("X-Conversation-Id", "c"))
@@ -180,9 +192,8 @@ class StartTests(BenchTestCase):
         self.provider.enqueue_text("a1")
         self.bench.start("u1", selection=chat)
         self.assertEqual([user("u1")], list(self.provider.requests[-1].messages[1:]))
-        question, nothing, answer = self.branch("agent:main:openai-chat:c")
-        self.assertEqual(("u1", "", "a1"), tuple(e.message.text for e in (question, nothing, answer)))
-        self.assertEqual((question.id, nothing.id), (nothing.parent_id, answer.parent_id))
+        question, answer = self.branch("agent:main:openai-chat:c")
+        self.assertEqual(("u1", "a1"), (question.message.text, answer.message.text))
         self.provider.enqueue_text("a2")
         self.bench.start("u1", assistant("a1"), "u2", selection=chat)
         self.assertEqual([user("u1"), assistant("a1"), user("u2")], list(self.provider.requests[-1].messages[1:]))
@@ -221,8 +232,9 @@ class StartTests(BenchTestCase):
         self.bench.clock.advance(4)
         self.answer(second)
         assert second.run is not None
-        timings = attrs.astuple(second.run.timings)
+        *timings, attempts, model_ref = attrs.astuple(second.run.timings)
         self.assertEqual([0.25, 1, 3, 3, 7], [at - 1_000_000 for at in timings])
+        self.assertEqual((1, "local/smollm2-135m"), (attempts, model_ref))
 
     def test_thrown_away(self) -> None:
         bench = Bench(HeldStore("begin_run"), config_with(max_concurrent=1))
@@ -233,20 +245,40 @@ class StartTests(BenchTestCase):
         self.assertEqual([], self.flushLoggedErrors())
 
     def test_a_thousand_waiting_when_the_store_fails(self) -> None:
-        first = self.bench.start("u", key="k")
-        waiting = [self.bench.start("u", key="k") for _ in range(1000)]
-        self.store.failures["branch"] = [StoreError("the disk is full") for _ in waiting]
-        self.answer(first)
-        self.assertEqual({StoreError}, {type(run.error) for run in waiting})
+        for name in ("transcript", "begin_run"):
+            first = self.bench.start("u", key="k")
+            waiting = [self.bench.start("u", key="k") for _ in range(1000)]
+            self.bench.runs.forget_session("agent:main:k")
+            self.store.failures[name] = [StoreError("the disk is full") for _ in waiting]
+            self.answer(first)
+            self.assertEqual({StoreError}, {type(run.error) for run in waiting})
+
+    def test_a_session_that_was_deleted(self) -> None:
+        self.provider.enqueue_text("a1")
+        self.bench.start("u1", key="k")
+        for forgets in (True, False):
+            self.store.inner = GatewayStore.in_memory()
+            if forgets:
+                self.bench.runs.forget_session(KEY)
+            self.provider.enqueue_text("a2")
+            self.bench.start("u2", key="k")
+            # Not even if nobody has told it.
+            self.assertEqual(["u2", "a2"], self.texts())
+
+    def test_a_conflict_that_does_not_go_away(self) -> None:
+        self.store.failures["begin_run"] = [StoreError("no parent", code="store_conflict") for _ in range(2)]
+        run = self.bench.start("u1", key="k")
+        assert isinstance(run.error, StoreError)
+        self.assertEqual(["transcript", "begin_run"] * 2, self.store.calls)
 
 
 class StoredBeforeToldTests(BenchTestCase):
-    holds = ("branch", "begin_run", "end_run")
+    holds = ("transcript", "begin_run", "end_run")
 
     def test_each_step_waits_for_the_disk(self) -> None:
         self.provider.enqueue_text("answer")
         run = self.bench.start("question", key="k")
-        for name in ("branch", "begin_run"):
+        for name in ("transcript", "begin_run"):
             self.assertIsNone(run.run)
             self.assertEqual([], self.provider.streams)
             self.assertEqual(name, self.store.release().name)
@@ -260,10 +292,10 @@ class StoredBeforeToldTests(BenchTestCase):
         self.assertEqual("stop", run.outcome and run.outcome.reason)
         self.assertEqual(1, len(run.reader.terminal))
         second.starting.cancel()
-        self.store.release()
+        self.assertEqual(["begin_run", "end_run"], [self.store.release().name, self.store.release().name])
 
     def test_store_fails_at_the_beginning(self) -> None:
-        for name in ("branch", "begin_run"):
+        for name in ("transcript", "begin_run"):
             self.store.failures[name] = [StoreError("the disk is full", code="store_full")]
             run = self.bench.start("u", key="k")
             while self.store.held:
@@ -298,13 +330,15 @@ class StoredBeforeToldTests(BenchTestCase):
         self.assertEqual([user("u1"), assistant(NO_ANSWER), user("u2")], asked)
 
     def test_cancel_while_the_turn_is_stored_and_the_store_fails(self) -> None:
-        run = self.bench.start("u1", key="k")
-        self.store.release()
-        self.store.failures["end_run"] = [StoreError("the disk is full")]
-        run.starting.cancel()
-        self.store.release()
-        self.store.release()
-        self.assertEqual(1, len(self.flushLoggedErrors(StoreError)))
+        """The store tells its troubles itself; a bug is told for each run."""
+        for key, error, told in (("k", StoreError("the disk is full"), 0), ("l", ZeroDivisionError("a bug"), 1)):
+            run = self.bench.start("u1", key=key)
+            self.store.release()
+            self.store.failures["end_run"] = [error]
+            run.starting.cancel()
+            self.store.release()
+            self.store.release()
+            self.assertEqual(told, len(self.flushLoggedErrors(type(error))))
 
     def assert_too_late(self, run: Started) -> None:
         """Its wait for the store is over, and it holds nothing any more."""
@@ -336,7 +370,7 @@ class StoredBeforeToldTests(BenchTestCase):
         self.bench.start("u", key="k")
         self.store.release()
         self.store.release()
-        self.assertEqual(["branch", "begin_run"], self.store.calls)
+        self.assertEqual(["transcript", "begin_run"], self.store.calls)
 
     def test_the_next_run_sees_what_a_cancelled_one_stored(self) -> None:
         first = self.bench.start("u1", key="k")
@@ -372,6 +406,41 @@ class QueueTests(BenchTestCase):
         self.answer(first)
         self.answer(third)
         self.assertEqual(["u3", "answer"], self.texts("agent:main:b"))
+
+
+class CancelTests(BenchTestCase):
+    """Ending runs by their ids."""
+
+    def test_by_either_id(self) -> None:
+        for own in (True, False):
+            run = self.bench.start("u", alias="chosen")
+            assert run.run is not None
+            run_id = run.run.id if own else "chosen"
+            self.assertIs(run.run, self.bench.runs.find(run_id))
+            self.assertTrue(self.bench.runs.cancel(run_id))
+            self.tick()
+            self.assertIsInstance(run.end().error, RunCancelled)  # type: ignore[union-attr]
+            self.assertIsNone(self.bench.runs.find(run_id))
+        self.assertFalse(self.bench.runs.cancel("chosen"))
+
+    def test_while_it_waits(self) -> None:
+        first, second = self.bench.start("a", key="k"), self.bench.start("b", key="k", alias="chosen")
+        self.assertTrue(self.bench.runs.cancel("chosen"))
+        self.assertIsInstance(second.error, RunCancelled)
+        self.answer(first)
+        self.assertEqual(["a", "answer"], self.texts())
+
+    def test_a_session(self) -> None:
+        """All its runs, and nobody else's."""
+        placed, waiting = self.bench.start("a", key="k", alias="one"), self.bench.start("b", key="k", alias="two")
+        other = self.bench.start("c", key="other")
+        self.assertEqual(["two", "one"], self.bench.runs.cancel_session(KEY))
+        self.assertIsInstance(waiting.error, RunCancelled)
+        self.tick()
+        self.assertIsInstance(placed.end().error, RunCancelled)  # type: ignore[union-attr]
+        self.assertEqual([], self.bench.runs.cancel_session(KEY))
+        self.answer(other)
+        self.assertEqual(["c", "answer"], self.texts("agent:main:other"))
 
 
 class StopTests(BenchTestCase):
@@ -479,7 +548,7 @@ class StopWhileStoringTests(BenchTestCase):
         self.assertEqual("store_timeout", run.failed().code)
 
     def test_a_run_that_is_being_placed_is_refused(self) -> None:
-        self.store.holds = {"branch"}
+        self.store.holds = {"transcript"}
         run = self.bench.start("u", key="k")
         stopping = Deferred.fromCoroutine(self.bench.runs.stop(1))
         self.bench.clock.advance(1)
@@ -487,8 +556,8 @@ class StopWhileStoringTests(BenchTestCase):
         self.assertIsInstance(run.error, Draining)
 
     def test_a_run_that_cannot_be_placed_holds_nothing_up(self) -> None:
-        self.store.holds = {"branch"}
-        self.store.failures["branch"] = [StoreError("the disk is full")]
+        self.store.holds = {"transcript"}
+        self.store.failures["transcript"] = [StoreError("the disk is full")]
         run = self.bench.start("u", key="k")
         stopping = Deferred.fromCoroutine(self.bench.runs.stop(10))
         self.assertNoResult(stopping)

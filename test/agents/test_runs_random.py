@@ -3,23 +3,41 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
+from openclaw.agents.resolve import Selection
 from openclaw.agents.runs import Runs
 from openclaw.errors import Draining, Overloaded, ProviderAuthFailed, ProviderOverloaded, RunCancelled, StoreError
 from openclaw.events import ProviderFinished, RunFailed, TextDelta
-from openclaw.interfaces import Entry
+from openclaw.interfaces import Entry, Transcript
 from openclaw.providers.scripted import ScriptedStream
 from test.fakes import Bench, HeldStore, Started, config_with
 
-_KEYS = ("a", "b", None)
-_KINDS = ("start", "start", "release", "release", "text", "text", "end", "fail", "busy", "cancel", "tick", "break")
+_KEYS = ("openai-chat:a", "b", None)
+_KINDS = (
+    "start",
+    "start",
+    "title",
+    "retry",
+    "release",
+    "release",
+    "text",
+    "text",
+    "end",
+    "fail",
+    "busy",
+    "cancel",
+    "tick",
+    "break",
+)
+_CHAT = Selection(chat_id=("X-OpenWebUI-Chat-Id", "a"))
 _STEPS = st.lists(st.tuples(st.sampled_from(_KINDS), st.integers(0, 30)), min_size=10, max_size=80)
-_HOLDS = st.sets(st.sampled_from(("branch", "begin_run", "end_run")))
+_HOLDS = st.sets(st.sampled_from(("transcript", "begin_run", "end_run")))
 
 
 class _Interleaving:
@@ -27,6 +45,9 @@ class _Interleaving:
         self.store = HeldStore(*holds)
         self.bench = Bench(self.store, config_with(max_concurrent=max_concurrent, max_queued=6))
         self.started: list[Started] = []
+        # For each run the first one of the same request.
+        self.roots: list[int] = []
+        self.settings: list[dict[str, Any]] = []
         self.cancelled: set[int] = set()
 
     def open_streams(self) -> list[ScriptedStream]:
@@ -34,18 +55,36 @@ class _Interleaving:
 
     def step(self, kind: str, number: int) -> None:
         if kind == "start":
-            self.started.append(self.bench.start(f"u{len(self.started)}", key=_KEYS[number % 3]))
+            self.start(key=_KEYS[number % 3])
+        elif kind == "title":
+            self.start(selection=_CHAT)
+        elif kind == "retry" and self.started:
+            self.retry(number % len(self.started))
         elif kind == "release" and self.store.held:
             self.store.release()
         elif kind == "tick":
             self.bench.clock.advance((0, 0.3, 2.0)[number % 3])
         elif kind == "break":
-            name = ("branch", "begin_run", "end_run")[number % 3]
+            name = ("transcript", "begin_run", "end_run")[number % 3]
             self.store.failures.setdefault(name, []).append(StoreError("the disk is full"))
         elif kind == "cancel" and self.started:
             self.cancel(number % len(self.started))
         elif self.open_streams():
             self.feed(kind, self.open_streams()[number % len(self.open_streams())])
+
+    def start(self, **settings: Any) -> None:
+        number = len(self.started)
+        self.roots.append(number)
+        self.settings.append(settings)
+        self.started.append(self.bench.start(f"u{number}", **settings))
+
+    def retry(self, number: int) -> None:
+        """Send a request again whose run has failed, as a client's library does."""
+        root, outcome = self.roots[number], self.started[number].outcome
+        if outcome is not None and outcome.error is not None:
+            self.roots.append(root)
+            self.settings.append(self.settings[root])
+            self.started.append(self.bench.start(f"u{root}", retry_of=f"chatcmpl_{root + 1}", **self.settings[root]))
 
     def cancel(self, number: int) -> None:
         started = self.started[number]
@@ -99,14 +138,25 @@ class RandomTests(SynchronousTestCase):
         self.assertEqual((0, 0, {}, 0), (lanes.running, lanes.waiting, lanes._sessions, len(lanes._slot_queue)))
         self.assertEqual(([], {}), (list(runs.live), runs._starting))
 
-    def check_transcript(self, branch: tuple[Entry, ...]) -> None:
-        """The turns are in the order of their admission, and each answer follows its own turn."""
+    def check_branch(self, branch: tuple[Entry, ...]) -> None:
+        """The turns are in the order of their admission."""
         turns = [int(entry.message.text[1:]) for entry in branch if entry.message.role == "user"]
         self.assertEqual(sorted(set(turns)), turns)
         for before, after in pairwise(branch):
             self.assertEqual(before.id, after.parent_id)
-            if after.message.role == "assistant":
-                self.assertEqual(("user", after.run_id), (before.message.role, before.run_id))
+
+    def check_transcript(self, transcript: Transcript, roots: list[int]) -> None:
+        """No turn is there twice, and each answer follows its own turn."""
+        turns = [entry.message.text for entry in transcript.entries if entry.message.role == "user"]
+        self.assertEqual(sorted(set(turns)), sorted(turns))
+        by_id = {entry.id: entry for entry in transcript.entries}
+        for entry in transcript.entries:
+            if entry.message.role == "assistant":
+                turn = by_id[entry.parent_id or ""]
+                root = roots[int(entry.run_id.removeprefix("chatcmpl_")) - 1]
+                self.assertEqual(("user", f"u{root}"), (turn.message.role, turn.message.text))
+        for root_id in transcript.detached:
+            self.assertIsNone(by_id[root_id].parent_id)
 
     @settings(max_examples=200, derandomize=True, deadline=None, database=None)
     @given(_HOLDS, st.integers(1, 3), _STEPS)
@@ -116,14 +166,21 @@ class RandomTests(SynchronousTestCase):
         for kind, number in steps:
             interleaving.step(kind, number)
             self.assertLessEqual(runs._lanes.running, max_concurrent)
-            sessions = [str(run.target.session_key) for run in runs.live if run.target.is_stable]
+            works = [work for work in runs._live.values() if not work._placed.detached]
+            sessions = [str(work.run.target.session_key) for work in works if work.run.target.is_stable]
             self.assertEqual(len(sessions), len(set(sessions)))
         interleaving.finish()
         for number, started in enumerate(interleaving.started):
             self.check_run(number, started, number in interleaving.cancelled)
         self.check_nothing_is_left(runs)
         self.assertTrue(all(stream.closed for stream in interleaving.bench.provider.streams))
-        for key in ("agent:main:a", "agent:main:b"):
-            self.check_transcript(self.successResultOf(interleaving.store.inner.branch(key)))
+        for key in ("agent:main:openai-chat:a", "agent:main:b"):
+            self.check_branch(self.successResultOf(interleaving.store.inner.branch(key)))
+            transcript = self.successResultOf(interleaving.store.inner.transcript(key))
+            self.check_transcript(transcript, interleaving.roots)
+            kept = runs._turns.transcripts.peek(key)
+            if kept is not None:
+                self.assertEqual(transcript.entries, tuple(kept._entries.values()))
+                self.assertEqual((transcript.tip_id, transcript.detached), (kept.tip_id, kept.detached))
         # The end of a run that was cancelled while its turn was being stored may find the disk full.
         self.flushLoggedErrors(StoreError)

@@ -11,7 +11,7 @@ from twisted.logger import LogEvent, LogLevel, formatEvent, globalLogPublisher
 from openclaw.agents import loop as loop_module
 from openclaw.agents import work as work_module
 from openclaw.agents.loop import ModelTurn
-from openclaw.agents.store_wait import STORE_TIMEOUT_S
+from openclaw.agents.store_wait import SHORT_STORE_TIMEOUT_S, STORE_TIMEOUT_S
 from openclaw.config.agents import AgentEntry
 from openclaw.errors import (
     LastingProviderFailure,
@@ -30,6 +30,7 @@ from openclaw.events import (
     RunFailed,
     RunFinished,
     RunOutcome,
+    RunOver,
     TextDelta,
     ToolCallDelta,
 )
@@ -244,6 +245,56 @@ class EndTests(BenchTestCase):
         self.answer(next_run, "again")
         self.assertEqual(["u1", "answer", "u2", "again"], self.texts())
 
+    def test_unstored_run_needs_no_disk(self) -> None:
+        """Nothing but its record would be stored, so its client has its answer when the disk is full or hangs."""
+        self.store.failures["end_run"] = [StoreError("the disk is full", code="store_full")]
+        self.provider.enqueue_text("answer")
+        run = self.bench.start("u")
+        self.assertIsInstance(run.end(), RunFinished)
+        self.store.holds = {"end_run"}
+        self.provider.enqueue_text("answer")
+        run = self.bench.start("u")
+        self.bench.clock.advance(SHORT_STORE_TIMEOUT_S - 1)
+        # Nor does a gateway that stops begin to count anew.
+        stopping = self.stop()
+        self.bench.clock.advance(0.9)
+        self.assertIsNone(run.outcome)
+        self.bench.clock.advance(0.1)
+        self.successResultOf(stopping)
+        self.assertIsInstance(run.end(), RunFinished)
+        self.assertEqual([], self.bench.clock.getDelayedCalls())
+
+    def stop(self) -> Deferred[None]:
+        """End all runs, as a gateway that stops."""
+        return Deferred.fromCoroutine(self.bench.runs.stop(0.0))
+
+    def test_stopping_gateway_does_not_wait_long_for_the_store(self) -> None:
+        """A run that is cut off is told so, and one that was about to be stored that it is not known to be."""
+        self.store.holds = {"end_run"}
+        cut = self.bench.start("u1", key="a")
+        self.provider.enqueue_text("answer")
+        storing = self.bench.start("u2", key="b")
+        self.bench.clock.advance(1)
+        stopping = self.stop()
+        self.bench.clock.advance(0)
+        self.bench.clock.advance(SHORT_STORE_TIMEOUT_S - 0.1)
+        self.assertNoResult(stopping)
+        self.bench.clock.advance(0.1)
+        self.successResultOf(stopping)
+        self.assertEqual(("store_timeout", "draining"), (storing.failed().code, cut.failed().code))
+        self.assertEqual([], self.bench.clock.getDelayedCalls())
+
+    def test_who_waits_for_all_runs_comes_last(self) -> None:
+        """A gateway that stops closes its store in that call, so all else about the run must be over."""
+        run = self.bench.start("u", key="k")
+        seen: list[object] = []
+        self.bench.runs.bus.subscribe(seen.append)
+        stopping = Deferred.fromCoroutine(self.bench.runs.stop(10.0))
+        stopping.addCallback(lambda _: seen.append(run.outcome is not None))
+        self.answer(run)
+        self.assertIsInstance(seen[-2], RunOver)
+        self.assertIs(True, seen[-1])
+
     def test_bug_in_the_store_at_the_end(self) -> None:
         self.provider.enqueue_text("answer")
         self.store.failures["end_run"] = [ZeroDivisionError("a bug")]
@@ -254,7 +305,7 @@ class EndTests(BenchTestCase):
     def test_store_that_raises_at_the_end(self) -> None:
         self.provider.enqueue_text("answer")
 
-        def end_run(*arguments: object) -> Deferred[None]:
+        def end_run(*arguments: object, **named: object) -> Deferred[None]:
             raise ZeroDivisionError("a bug")
 
         self.store.end_run = end_run  # type: ignore[method-assign]
@@ -517,5 +568,5 @@ class LostDeferredTests(BenchTestCase):
         self.assertIsNotNone(run.outcome)
 
     def test_store_fails_at_once(self) -> None:
-        self.store.begin_run = lambda *arguments: fail(StoreError("closed"))  # type: ignore[method-assign]
+        self.store.begin_run = lambda *arguments, **named: fail(StoreError("closed"))  # type: ignore[method-assign]
         self.assertIsInstance(self.bench.start("u", key="k").error, StoreError)

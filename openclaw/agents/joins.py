@@ -1,0 +1,345 @@
+"""
+Requests that are sent more than once: the same answer for each, and one run.
+
+A request with an C{Idempotency-Key} is told the result of the run that the key stands for, or joins that run while
+it lives.  One without, whose client's library says that it is a retry, joins a run of the same fingerprint that lives
+or succeeded a short while ago.  A run that failed in a way that may pass is not told again: the retry runs anew, and
+finds the user's turn where the failed run has stored it.
+
+Keys and their results are in the store: a key is claimed on disk before its run begins, and its result is on disk
+before the end is told.  The rest is in memory.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+import attrs
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.logger import Logger
+
+from openclaw.agents.recent import Recent
+from openclaw.agents.replay import (
+    Batch,
+    EventLog,
+    answer_size,
+    events_of,
+    is_final,
+    kept_result,
+    outcome_of,
+    with_answer,
+)
+from openclaw.agents.resolve import Target
+from openclaw.agents.run import Run
+from openclaw.agents.runs import RunRequest, Runs
+from openclaw.agents.shared import Claim, Reader, Shared
+from openclaw.agents.store_wait import STORE_TIMEOUT, in_time
+from openclaw.errors import IdempotencyConflict, OpenClawError, ResultNotKept, RunCancelled, StoreError
+from openclaw.events import RunFailed, RunFinished, RunOutcome
+from openclaw.interfaces import Caller, Clock, IdempotencyStore, KeyClaim
+from openclaw.messages import Usage
+
+MAX_KEPT_CHARACTERS = 1024 * 1024
+"""Largest answer that is kept to be told again."""
+
+MAX_ATTEMPTS = 16
+"""How many failed runs of one request are remembered to look for its turn; the first ones go."""
+
+log = Logger()
+
+
+@attrs.frozen
+class Attempts:
+    """
+    What is remembered of a request whose runs came to nothing.
+
+    @ivar failed_runs: their ids, oldest first.
+    """
+
+    failed_runs: tuple[str, ...]
+
+    def forget(self) -> None:
+        """There is nothing to let go."""
+
+
+@attrs.frozen
+class _Order:
+    """What a run is started with."""
+
+    caller: Caller
+    request: RunRequest
+    target: Target
+
+
+class Joins:
+    """
+    The runs that may be shared.
+
+    @param runs: the door to the agents.
+    @param store: keeps keys and their results.
+    """
+
+    def __init__(self, runs: Runs, store: IdempotencyStore, clock: Clock) -> None:
+        self._runs = runs
+        self._store = store
+        self._clock = clock
+        self._keyed: dict[tuple[str, str], Shared] = {}
+        self._recent: Recent[Shared | Attempts] = Recent(clock)
+        self._live: set[Shared] = set()
+
+    def start(self, caller: Caller, request: RunRequest, target: Target, claim: Claim) -> Deferred[Reader]:
+        """
+        Start a run, join one, or tell an old answer.
+
+        @param target: what L{Runs.resolve} gave for this request.
+        @return: fires with the request's share as soon as it is known which run answers; that one may still wait for
+            its place.  Fails with L{IdempotencyConflict}, L{ResultNotKept}, or L{StoreError} if the key could not be
+            claimed.  Cancelling it gives the share up, which has the same meaning as L{Reader.leave}.
+        """
+        return Deferred.fromCoroutine(self._start(_Order(caller, request, target), claim))
+
+    async def _start(self, order: _Order, claim: Claim) -> Reader:
+        reader = await self._find(order.caller, claim)
+        if reader is None:
+            reader = self._begin(order, claim)
+        try:
+            await reader.claimed()
+        except Exception:
+            reader.leave()
+            raise
+        return reader
+
+    async def stop(self) -> None:
+        """
+        Wait until what was ended is stored, then forget what is in memory; for when L{Runs.stop} has returned.
+
+        Cancelling it stops the wait.
+        """
+        for shared in list(self._live):
+            await shared.over.wait()
+        self._recent.clear()
+
+    # ------------------------------------------------------------------------------ meeting an earlier request
+
+    async def _find(self, caller: Caller, claim: Claim) -> Reader | None:
+        """A share in what answers this request already, if anything does."""
+        if claim.key is not None:
+            return await self._find_keyed((caller.name, claim.key), claim)
+        if claim.is_retry:
+            earlier = self._recent.get(claim.fingerprint)
+            if isinstance(earlier, Shared) and earlier.can_be_told:
+                return earlier.attach(claim)
+        return None
+
+    async def _find_keyed(self, name: tuple[str, str], claim: Claim) -> Reader | None:
+        while (shared := self._keyed.get(name) or self._recent.get(name)) is not None:
+            assert isinstance(shared, Shared)
+            if shared.claim.fingerprint != claim.fingerprint:
+                if shared.claimed.has_fired:
+                    raise _conflict()
+                # That one may be the intruder, and this one what the key stands for.
+                with suppress(OpenClawError):
+                    await shared.claimed.wait()
+            elif shared.is_stopping and not shared.has_ended:
+                # It was cancelled: its key is free as soon as it is over.
+                await shared.over.wait()
+            else:
+                return shared.attach(claim)
+        return None
+
+    # ------------------------------------------------------------------------------ beginning anew
+
+    def _begin(self, order: _Order, claim: Claim) -> Reader:
+        request = order.request
+        session_key = str(order.target.session_key)
+        shared = Shared(self._clock, claim, request.run_id, session_key, streamed=not request.whole)
+        reader = shared.attach(claim)
+        if claim.key is not None:
+            self._keyed[order.caller.name, claim.key] = shared
+        elif claim.fingerprint is not None:
+            earlier = self._recent.get(claim.fingerprint)
+            if claim.is_retry and earlier is not None:
+                shared.attempts = earlier.failed_runs
+            shared.entry = self._recent.add(claim.fingerprint, shared)
+        self._live.add(shared)
+        Deferred.fromCoroutine(self._drive(order, shared))
+        return reader
+
+    async def _drive(self, order: _Order, shared: Shared) -> None:
+        """From a claim to the end that is told."""
+        try:
+            held = await self._claim(order, shared)
+            # Where it was an old answer there is nothing left to do.
+            if not shared.has_ended:
+                shared.claimed.fire(None)
+                outcome, terminal = await self._run_to_end(order, shared)
+                await self._conclude(order, shared, held, outcome, terminal)
+        except OpenClawError as error:
+            self._let_go(order, shared)
+            shared.refuse(error)
+        except Exception:  # noqa: BLE001 -- a bug must end the requests and not leave them hanging
+            log.failure("the shared run {run_id} was not ended properly", run_id=shared.run_id)
+            self._let_go(order, shared)
+            if not shared.has_ended:
+                shared.refuse(OpenClawError("internal error"))
+        finally:
+            self._live.discard(shared)
+            shared.over.fire(None)
+
+    async def _claim(self, order: _Order, shared: Shared) -> KeyClaim | None:
+        """
+        Claim the key, if the request has one, or find the old answer to be told.
+
+        @raise OpenClawError: if the request is not to be answered.
+        """
+        claim = shared.claim
+        if claim.key is None:
+            return None
+        assert claim.fingerprint is not None
+        now_ms = int(self._clock.seconds() * 1000)
+        wanted = KeyClaim(order.caller.name, claim.key, claim.fingerprint, shared.run_id, now_ms)
+        try:
+            known = await in_time(self._store.claim_key(wanted), self._clock)
+        except StoreError as error:
+            if error.code == STORE_TIMEOUT:
+                # It may be claimed yet.
+                self._free(wanted)
+            raise
+        if known is not None:
+            if known.fingerprint != wanted.fingerprint:
+                raise _conflict()
+            if known.state == "too_large":
+                raise ResultNotKept("the answer to this Idempotency-Key was too large to be kept")
+            if known.result is not None:
+                kept = known.result
+                self._let_go(order, shared)
+                shared.replay(kept.run_id, kept.session_key, kept.created_s, outcome_of(kept))
+            shared.attempts = known.attempts
+        return wanted
+
+    async def _run_to_end(self, order: _Order, shared: Shared) -> tuple[RunOutcome, Batch]:
+        """Have the run done; returns its outcome and the last batch, which nobody has been told."""
+        error: OpenClawError
+        try:
+            return await self._run(order, shared)
+        except OpenClawError as refused:
+            error = refused
+        except CancelledError:
+            error = RunCancelled("the run was cancelled")
+        except Exception:  # noqa: BLE001 -- a bug must end the requests and not leave them hanging
+            log.failure("the shared run {run_id} failed by a bug", run_id=shared.run_id)
+            shared.cancel()
+            error = OpenClawError("internal error")
+        shared.placed.fail(error)
+        outcome = RunOutcome("", None, Usage(), error)
+        return outcome, events_of(outcome)
+
+    async def _run(self, order: _Order, shared: Shared) -> tuple[RunOutcome, Batch]:
+        request = order.request
+        if shared.attempts and (order.target.is_stable or request.keep):
+            turn = await in_time(self._store.find_turn(shared.session_key, shared.attempts), self._clock)
+            request = attrs.evolve(request, retry_of=turn or shared.attempts[-1])
+        if shared.is_stopping:
+            raise RunCancelled("the run was cancelled")
+        starting = self._runs.start(order.caller, request, order.target)
+        shared.stopped_by(starting.cancel)
+        run = await starting
+        shared.stopped_by(run.cancel)
+        shared.placed.fire(run.timings)
+        terminal = await _pump(run, shared.log)
+        outcome = await run.done
+        return outcome, terminal or events_of(outcome)
+
+    # ------------------------------------------------------------------------------ ending
+
+    async def _conclude(
+        self, order: _Order, shared: Shared, held: KeyClaim | None, outcome: RunOutcome, terminal: Batch
+    ) -> None:
+        """Keep the result, then tell the end."""
+        error = outcome.error
+        is_saved = True
+        if held is not None:
+            if error is None or is_final(error):
+                is_saved = await self._save(shared, held, outcome)
+            else:
+                self._free(held)
+            self._let_go(order, shared)
+        if error is not None or shared.log is not None:
+            # Nobody asks the outcome for it: it was told already, or is not to be.
+            outcome = attrs.evolve(outcome, text="", reasoning="", tool_calls=())
+        shared.end(outcome, terminal)
+        if held is not None and not is_saved:
+            shared.entry = self._recent.add((held.caller, held.key), shared)
+        self._remember(shared)
+
+    async def _save(self, shared: Shared, held: KeyClaim, outcome: RunOutcome) -> bool:
+        """Store the result of a key; gives whether that is done."""
+        kept = None
+        if shared.is_whole:
+            if shared.log is not None and outcome.error is None:
+                outcome = with_answer(outcome, shared.log)
+            if answer_size(outcome) <= MAX_KEPT_CHARACTERS:
+                kept = kept_result(outcome, shared.run_id, shared.session_key, shared.created_s)
+        try:
+            await in_time(self._store.finish_key(held, kept), self._clock)
+        except StoreError as failed:
+            # The store tells its troubles itself, and not for each run.
+            log.debug("the result of run {run_id} is not kept: {error}", run_id=shared.run_id, error=failed.message)
+            return False
+        return True
+
+    def _free(self, held: KeyClaim) -> None:
+        """Let a key be used again; who asks for it later comes later in the store's queue, so nobody waits."""
+        self._store.free_key(held).addErrback(
+            lambda failure: log.debug(
+                "the key of run {run_id} is not freed: {error}",
+                run_id=held.run_id,
+                error=failure.getErrorMessage(),
+            )
+        )
+
+    def _let_go(self, order: _Order, shared: Shared) -> None:
+        """Who comes from now on finds what the store has."""
+        if shared.claim.key is not None:
+            self._keyed.pop((order.caller.name, shared.claim.key), None)
+
+    def _remember(self, shared: Shared) -> None:
+        """Keep an answer for a retry, or that there is none."""
+        entry = shared.entry
+        if entry is None or not entry.is_kept:
+            return
+        failed_runs = shared.failed_runs
+        if failed_runs and shared.claim.key is None:
+            entry = self._recent.add(entry.name, Attempts(failed_runs[-MAX_ATTEMPTS:]))
+        elif not shared.is_whole or shared.size > MAX_KEPT_CHARACTERS:
+            entry.drop()
+            return
+        else:
+            shared.tell_cost()
+        entry.ended()
+
+
+async def _pump(run: Run, events: EventLog | None) -> Batch:
+    """Bring a run's batches into a log, at the pace of its readers; returns the last one, which is held back."""
+    if events is None:
+        # Nobody reads them: the outcome has it all.
+        run.events.close()
+        return ()
+    terminal: Batch = ()
+    # A run that is over is not to wait for a reader, nor is its end, which is to be stored.
+    run.done.addCallback(lambda _: events.hurry())
+
+    def take(batch: Batch) -> Deferred[None] | None:
+        nonlocal terminal
+        if isinstance(batch[-1], RunFinished | RunFailed):
+            terminal = batch
+            return None
+        events.append(batch)
+        return events.room()
+
+    await run.events.each(take)
+    return terminal
+
+
+def _conflict() -> IdempotencyConflict:
+    return IdempotencyConflict("this Idempotency-Key was used for another request", param="Idempotency-Key")

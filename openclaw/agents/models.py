@@ -1,0 +1,110 @@
+"""
+The models that a run may use: the agent's first choice, then its fallbacks.
+
+All of them are found when the run is admitted, so that an edit of the configuration meanwhile does not concern it; what
+cannot be found counts only when its turn comes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import attrs
+
+from openclaw.agents.resolve import Target
+from openclaw.config.schema import Config
+from openclaw.errors import ModelNotFound, OpenClawError, ProviderError, ProviderRejected
+from openclaw.interfaces import ModelCatalog, ModelRequest, ResolvedModel, Sampling
+from openclaw.messages import Message
+
+
+@attrs.frozen
+class Prompt:
+    """
+    What a run asks of whichever model answers.
+
+    @ivar messages: the whole prompt, system message first.
+    @ivar sampling: as the client asked.
+    """
+
+    messages: Sequence[Message]
+    sampling: Sampling = attrs.field(factory=Sampling)
+
+    def request(self, model: ResolvedModel) -> ModelRequest:
+        """The call of one model, the token limit bounded by that model's own."""
+        return ModelRequest(model.model_id, self.messages, _bounded(self.sampling, model.max_tokens))
+
+
+@attrs.frozen
+class Candidate:
+    """
+    One of the models that a run may use.
+
+    @ivar ref: C{provider/model}.
+    @ivar model: the model, or why it cannot be used: it is not configured, or its key is missing.
+    """
+
+    ref: str
+    model: ResolvedModel | OpenClawError
+
+
+def candidate_refs(config: Config, target: Target, *, overridden: bool) -> tuple[str, ...]:
+    """
+    The references of the models that a run may use, the first choice first, none twice.
+
+    @param overridden: the client chose the model; then it is that one or none.
+    """
+    choice = config.agents.model_for(target.agent_id)
+    fallbacks = choice.fallbacks if choice is not None and not overridden else ()
+    return tuple(dict.fromkeys((target.model_ref, *fallbacks)))
+
+
+def find_candidates(catalog: ModelCatalog, refs: Sequence[str]) -> tuple[Candidate, ...]:
+    """
+    Find the models that a run may use.
+
+    @param refs: at least one.
+    @raise OpenClawError: if none of them can be used: why the first one cannot.
+    """
+    candidates = tuple(_find(catalog, ref) for ref in refs)
+    first = candidates[0].model
+    if isinstance(first, OpenClawError) and all(isinstance(other.model, OpenClawError) for other in candidates):
+        raise first
+    return candidates
+
+
+def _find(catalog: ModelCatalog, ref: str) -> Candidate:
+    try:
+        return Candidate(ref, catalog.resolve(ref))
+    except (ModelNotFound, ProviderError) as error:
+        return Candidate(ref, error)
+
+
+def falls_back(error: OpenClawError) -> bool:
+    """
+    Whether another model may do better: the server failed, refused our key or does not know the model.
+
+    What the server finds wrong with the request itself, its length included, any other would find wrong, too.
+    """
+    if isinstance(error, ProviderRejected):
+        return error.http_status == 404
+    return isinstance(error, ProviderError | ModelNotFound)
+
+
+def most_telling(errors: Sequence[OpenClawError]) -> int:
+    """
+    Which error a client is to be told when every model has failed.
+
+    @param errors: one for each model, the first choice first.
+    @return: the position of the first one that a later request need not meet again, such as of an overloaded server;
+        0 if there is none.  So a wrong key of a fallback does not hide that the first choice is only busy, and the
+        other way round.
+    """
+    return next((place for place, error in enumerate(errors) if not error.retry_useless), 0)
+
+
+def _bounded(sampling: Sampling, max_tokens: int | None) -> Sampling:
+    """The client's wishes with the token limit bounded by the model's own."""
+    if max_tokens is None or (sampling.max_tokens is not None and sampling.max_tokens <= max_tokens):
+        return sampling
+    return attrs.evolve(sampling, max_tokens=max_tokens)

@@ -1,0 +1,271 @@
+"""
+A session's transcript as a client sees it: the tree that requests are placed in.
+
+What is stored is a tree of entries.  A client knows less of it: the answers of one run are one message to it, it has
+never seen the calls of the agent's own tools, and an answer that never began is nothing.  So the entries are folded
+into nodes, one for each message that a client can have, and the nodes are found by what they show.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from sys import getsizeof
+
+from openclaw.interfaces import Entry, Transcript
+from openclaw.messages import Message, Role, ToolCall
+
+ENTRY_BYTES = 1150
+"""Estimated memory of an entry and of its part in the tree, in bytes, without its text; measured on CPython 3.11."""
+
+CALL_BYTES = 80
+"""The same of a call of a tool, without its texts."""
+
+TREE_BYTES = 2000
+"""The same of a tree without entries."""
+
+Shown = tuple[Role, str, tuple[str, ...]]
+"""
+What a client can tell of a message: its role, its text without blanks around it, the ids of its tool calls or of the
+call that it answers.
+
+Such values are looked up by their hash.  Their texts are compared only where hashes are equal, so that one message
+never passes for another.
+"""
+
+
+def show(message: Message) -> Shown:
+    """What a client can tell of a message."""
+    if message.role == "assistant":
+        return "assistant", message.text.strip(), tuple([call.id for call in message.tool_calls])
+    if message.role == "tool":
+        return "tool", message.text.strip(), (message.tool_call_id or "",)
+    return message.role, message.text.strip(), ()
+
+
+def is_silent(message: Message) -> bool:
+    """Whether it is an answer that never began: some clients keep an empty message for it and some nothing."""
+    return message.role == "assistant" and not message.tool_calls and (not message.text or message.text.isspace())
+
+
+def _call_size(call: ToolCall) -> int:
+    return CALL_BYTES + getsizeof(call.id) + getsizeof(call.name) + getsizeof(call.arguments)
+
+
+class Node:
+    """
+    One message as a client sees it; the root of all, which is no message, shows an empty system message.
+
+    @ivar number: counts nodes in the order in which they came.
+    @ivar depth: how many messages there are from the root to this one.
+    @ivar entry_id: the last of its entries; C{None} at the root of all.
+    @ivar tail_id: where the conversation goes on: C{entry_id}, or the last silent answer after it.
+    @ivar is_answer: whether a run wrote it, and not a client.
+    """
+
+    __slots__ = ("depth", "entry_id", "is_answer", "number", "parent", "run_id", "shown", "tail_id", "text")
+
+    def __init__(self, number: int, parent: Node | None, shown: Shown, entry: Entry | None) -> None:
+        self.number = number
+        self.parent = parent
+        self.depth: int = parent.depth + 1 if parent is not None else 0
+        self.shown = shown
+        self.entry_id = entry.id if entry is not None else None
+        self.tail_id = self.entry_id
+        self.run_id = entry.run_id if entry is not None else None
+        self.is_answer = entry is not None and entry.stop_reason is not None
+        # With its blanks, to which the next answer of the run is joined.
+        self.text = entry.message.text if entry is not None else ""
+
+    @property
+    def role(self) -> Role:
+        """Who the message is from."""
+        return self.shown[0]
+
+
+class SessionTree:
+    """
+    The nodes of one session, found by their parent and what they show.
+
+    @ivar tip_id: the entry that the current branch ends at; C{None} if there is no current branch.
+    @ivar detached: ids of the roots that are no part of the history.
+    @ivar root: what the first messages of all branches follow.
+    @ivar nodes: all nodes without that one, parents before their children.
+    @ivar path: the nodes of the current branch.
+    @ivar forks: places in C{path} at which there are other nodes that might show the same, or a part of it.
+    @ivar size_bytes: estimated memory.
+    """
+
+    def __init__(self) -> None:
+        self.tip_id: str | None = None
+        self.detached: set[str] = set()
+        self.root = Node(0, None, ("system", "", ()), None)
+        self.nodes: list[Node] = []
+        self.path: list[Node] = []
+        self.forks: set[int] = set()
+        self.size_bytes = TREE_BYTES
+        self._entries: dict[str, Entry] = {}
+        # The node that an entry belongs to; a silent answer belongs to what it follows.
+        self._node_of: dict[str | None, Node] = {None: self.root}
+        self._children: dict[tuple[int, Shown], list[Node]] = {}
+        # Besides those, answers and results of tools by their parent alone: they may match by less than all they show.
+        self._by_role: dict[tuple[int, Role], list[Node]] = {}
+
+    @classmethod
+    def of(cls, transcript: Transcript) -> SessionTree:
+        """The tree of a whole transcript."""
+        tree = cls()
+        tree.grow(transcript.entries)
+        tree.settle(transcript)
+        return tree
+
+    @property
+    def entry_count(self) -> int:
+        """How many entries there are."""
+        return len(self._entries)
+
+    # ------------------------------------------------------------------------------ growing
+
+    def grow(self, entries: Iterable[Entry]) -> bool:
+        """
+        Take entries in whose parents are there; those that are there themselves are passed over.
+
+        @return: whether there was a new one.
+        """
+        before = len(self._entries)
+        for entry in entries:
+            if entry.id not in self._entries:
+                self._add(entry)
+        return len(self._entries) > before
+
+    def settle(self, transcript: Transcript) -> None:
+        """Take over what is current of a transcript whose entries are all here."""
+        self._move_tip(transcript.tip_id)
+        self.detached = set(transcript.detached)
+
+    def append(self, entries: Sequence[Entry], *, detached: bool) -> None:
+        """Do what the store did with these entries; see L{openclaw.interfaces.SessionStore.begin_run}."""
+        if not self.grow(entries):
+            return
+        if detached:
+            self.detached.update(entry.id for entry in entries if entry.parent_id is None)
+            return
+        if self.detached:
+            self.detached.discard(self._root_id(entries[0].id))
+        self._move_tip(entries[-1].id)
+
+    def _move_tip(self, entry_id: str | None) -> None:
+        self.tip_id = entry_id
+        node = self._node_of[entry_id]
+        added: list[Node] = []
+        while node.parent is not None and not self.is_current(node):
+            added.append(node)
+            node = node.parent
+        if len(self.path) > node.depth:
+            del self.path[node.depth :]
+            self.forks = {place for place in self.forks if place < node.depth}
+        for node in reversed(added):
+            self.path.append(node)
+            if self._has_twins(node):
+                self.forks.add(node.depth - 1)
+
+    def _has_twins(self, node: Node) -> bool:
+        assert node.parent is not None
+        twins = self.followers(node.parent, node.role) or self.children(node.parent, node.shown)
+        return len(twins) > 1
+
+    def _add(self, entry: Entry) -> None:
+        parent = self._node_of[entry.parent_id]
+        self._entries[entry.id] = entry
+        self.size_bytes += ENTRY_BYTES + getsizeof(entry.message.text)
+        self.size_bytes += sum(map(_call_size, entry.message.tool_calls))
+        goes_on = entry.stop_reason is not None or entry.message.role == "tool"
+        if goes_on and parent.is_answer and parent.run_id == entry.run_id:
+            self._join(parent, entry)
+        elif is_silent(entry.message):
+            parent.tail_id = entry.id
+            self._node_of[entry.id] = parent
+        else:
+            node = Node(len(self.nodes) + 1, parent, show(entry.message), entry)
+            self.nodes.append(node)
+            self._node_of[entry.id] = node
+            self._index(node)
+
+    def _join(self, node: Node, entry: Entry) -> None:
+        """Let an answer go on: by a tool of the agent's own, whose call and result nobody sees, or by more text."""
+        assert node.parent is not None
+        self._children[node.parent.number, node.shown].remove(node)
+        if entry.stop_reason is None:
+            node.shown = ("assistant", node.text.strip(), ())
+        else:
+            node.text += entry.message.text
+            node.shown = show(Message("assistant", node.text, entry.message.tool_calls))
+            self.size_bytes += getsizeof(node.text)
+        node.entry_id = node.tail_id = entry.id
+        self._node_of[entry.id] = node
+        self._children.setdefault((node.parent.number, node.shown), []).append(node)
+
+    def _index(self, node: Node) -> None:
+        assert node.parent is not None
+        self._children.setdefault((node.parent.number, node.shown), []).append(node)
+        if node.role in ("assistant", "tool"):
+            self._by_role.setdefault((node.parent.number, node.role), []).append(node)
+        if len(self.path) >= node.depth and self.path[node.depth - 1].parent is node.parent:
+            self.forks.add(node.depth - 1)
+
+    # ------------------------------------------------------------------------------ looking
+
+    def children(self, node: Node, shown: Shown) -> Sequence[Node]:
+        """What follows a node and shows just this."""
+        return self._children.get((node.number, shown), ())
+
+    def followers(self, node: Node, role: Role) -> Sequence[Node]:
+        """The answers, or the results of tools, that follow a node."""
+        return self._by_role.get((node.number, role), ())
+
+    def node(self, entry_id: str | None) -> Node:
+        """The node that an entry belongs to; the root of all for C{None}."""
+        return self._node_of[entry_id]
+
+    def branch(self, entry_id: str | None) -> tuple[Entry, ...]:
+        """The entries from the root to this one."""
+        entries: list[Entry] = []
+        while entry_id is not None:
+            entry = self._entries[entry_id]
+            entries.append(entry)
+            entry_id = entry.parent_id
+        entries.reverse()
+        return tuple(entries)
+
+    def is_detached(self, entry_id: str | None) -> bool:
+        """Whether an entry is below a detached root, or one."""
+        return bool(self.detached) and entry_id is not None and self._root_id(entry_id) in self.detached
+
+    def detached_since_ms(self) -> int | None:
+        """When the oldest detached root was stored, milliseconds since 1970; C{None} if there is none."""
+        return min((self._entries[root_id].created_at_ms for root_id in self.detached), default=None)
+
+    def is_current(self, node: Node) -> bool:
+        """Whether a node is on the current branch."""
+        return 0 < node.depth <= len(self.path) and self.path[node.depth - 1] is node
+
+    def turn_of(self, run_id: str) -> str | None:
+        """
+        The entry that the answer of a run follows, or would follow.
+
+        @return: the last message that came with the run's request, or what its answer follows if it came with none;
+            C{None} if the run wrote nothing here.
+        """
+        turn: str | None = None
+        for entry in self._entries.values():
+            if entry.run_id != run_id:
+                continue
+            if entry.stop_reason is not None:
+                return turn if turn is not None else entry.parent_id
+            turn = entry.id
+        return turn
+
+    def _root_id(self, entry_id: str) -> str:
+        entry = self._entries[entry_id]
+        while entry.parent_id is not None:
+            entry = self._entries[entry.parent_id]
+        return entry.id

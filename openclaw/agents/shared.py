@@ -1,0 +1,316 @@
+"""A run that several requests may share: who reads it, whether it goes on without them, how it ended."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Generic, Self, TypeVar
+
+import attrs
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall
+
+from openclaw.agents.recent import Entry
+from openclaw.agents.replay import Batch, EventLog, LogReader, answer_size, events_of
+from openclaw.agents.run import Take
+from openclaw.errors import OpenClawError, ResultNotKept
+from openclaw.events import RunFailed, RunOutcome, Timings
+from openclaw.interfaces import Clock
+from openclaw.messages import Usage
+
+ALONE_S = 600.0
+"""How long a run that is to go on without its client may do so, in seconds from when the last one left."""
+
+T = TypeVar("T")
+
+
+@attrs.frozen
+class Claim:
+    """
+    How a request may meet an earlier one, and what is to happen when its client leaves.
+
+    @ivar fingerprint: digest of all that makes up the request; C{None} if it is to meet no other.
+    @ivar key: the C{Idempotency-Key}.
+    @ivar is_retry: the client's library says that it sends this request once more.
+    @ivar goes_on: the run is to go on when its client leaves.
+    """
+
+    fingerprint: bytes | None = None
+    key: str | None = None
+    is_retry: bool = False
+    goes_on: bool = False
+
+
+class Promise(Generic[T]):
+    """A value to come, or an error, for any number of waiters who may each give up waiting."""
+
+    def __init__(self) -> None:
+        self._fired: tuple[T | None, OpenClawError | None] | None = None
+        self._waiters: list[Deferred[None]] = []
+
+    async def wait(self) -> T:
+        """
+        The value; cancelling this stops only this wait.
+
+        @raise OpenClawError: the error, if there is no value.
+        """
+        if self._fired is None:
+            waiter: Deferred[None] = Deferred(self._waiters.remove)
+            self._waiters.append(waiter)
+            await waiter
+        assert self._fired is not None
+        value, error = self._fired
+        if error is not None:
+            raise error
+        return value  # type: ignore[return-value]
+
+    @property
+    def has_fired(self) -> bool:
+        """Whether there is a value or an error."""
+        return self._fired is not None
+
+    def fire(self, value: T) -> None:
+        """Give the value; only the first value or error counts."""
+        self._fire((value, None))
+
+    def fail(self, error: OpenClawError) -> None:
+        """Give the error."""
+        self._fire((None, error))
+
+    def _fire(self, fired: tuple[T | None, OpenClawError | None]) -> None:
+        if self._fired is None:
+            self._fired = fired
+            waiters, self._waiters = self._waiters, []
+            for waiter in waiters:
+                waiter.callback(None)
+
+
+class Shared:
+    """
+    One run and those who read its answer, all of whom asked for the same.
+
+    @ivar run_id: the run that answers; another than that of the request where an ended one is told again.
+    @ivar session_key: the run's session, in full.
+    @ivar created_s: the answer's C{created}, seconds since 1970.
+    @ivar attempts: ids of the runs of this very request that came to nothing, oldest first.
+    @ivar claimed: fires when it is decided whether there is a run or an old answer; fails if neither.
+    @ivar placed: fires with the run's milestones when it has its place; fails if it does not get one.
+    @ivar done: fires with the outcome, at once with the end that is told.
+    @ivar over: fires when all is stored that is to be stored after the end.
+    @ivar is_stopping: it has been cancelled, or is over; then nobody may join it, except to be told the answer.
+    @ivar has_ended: it is over.
+    @ivar is_replay: there is no run, but an old answer.
+    @ivar entry: where it is remembered, if it is.
+    @param streamed: whether its readers are told event by event; they take the outcome else.
+    """
+
+    def __init__(self, clock: Clock, claim: Claim, run_id: str, session_key: str, *, streamed: bool) -> None:
+        self.claim = claim
+        self.run_id = run_id
+        self.session_key = session_key
+        self.created_s = int(clock.seconds())
+        self.attempts: tuple[str, ...] = ()
+        self.claimed: Promise[None] = Promise()
+        self.placed: Promise[Timings] = Promise()
+        self.done: Promise[RunOutcome] = Promise()
+        self.over: Promise[None] = Promise()
+        self.is_stopping = False
+        self.has_ended = False
+        self.is_replay = False
+        self.entry: Entry[Any] | None = None
+        self.log = EventLog(self.tell_cost) if streamed else None
+        self._clock = clock
+        self._goes_on = claim.goes_on
+        self._readers: set[Reader] = set()
+        self._alone: IDelayedCall | None = None
+        self._stop: Callable[[], object] | None = None
+        self._outcome: RunOutcome | None = None
+
+    # ------------------------------------------------------------------------------ for those who read
+
+    @property
+    def can_be_told(self) -> bool:
+        """Whether a new reader would get the whole answer: the run lives, or succeeded and is still known."""
+        if not self.is_whole:
+            return False
+        return self._outcome.error is None if self._outcome is not None else not self.is_stopping
+
+    @property
+    def failed_runs(self) -> tuple[str, ...]:
+        """The ids of all its runs, oldest first, if it came to nothing or is about to."""
+        came_to_nothing = self.is_stopping and (self._outcome is None or self._outcome.error is not None)
+        return (*self.attempts, self.run_id) if came_to_nothing else ()
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether nothing of the answer was dropped."""
+        return self.log is None or self.log.is_whole
+
+    @property
+    def size(self) -> int:
+        """How large the answer is, in characters, and in the costs of the log."""
+        answer = 0 if self._outcome is None else answer_size(self._outcome)
+        return answer + (0 if self.log is None else self.log.cost)
+
+    def attach(self, claim: Claim) -> Reader:
+        """
+        A new reader.
+
+        @raise ResultNotKept: if the beginning of the answer is known no more.
+        """
+        if not self.is_whole:
+            raise ResultNotKept("the answer to this Idempotency-Key is too large to be told again")
+        self._goes_on = self._goes_on or claim.goes_on
+        self._stop_alone()
+        reader = Reader(self, self.log.read() if self.log is not None else None)
+        self._readers.add(reader)
+        return reader
+
+    def detach(self, reader: Reader) -> None:
+        """A reader is gone; the last one takes the run with it, if that is not to go on."""
+        if reader not in self._readers:
+            return
+        self._readers.discard(reader)
+        if self._readers or self.has_ended:
+            return
+        if self._goes_on:
+            self._alone = self._clock.callLater(ALONE_S, self._cancel_alone)
+        else:
+            self.cancel()
+
+    def cancel(self) -> None:
+        """End the run now, wherever it is."""
+        self._stop_alone()
+        if not self.is_stopping:
+            self.is_stopping = True
+            if self._stop is not None:
+                self._stop()
+
+    def forget(self) -> None:
+        """Nobody comes late any more: drop what no reader of now needs."""
+        if self.log is not None:
+            self.log.forget()
+
+    # ------------------------------------------------------------------------------ for those who run it
+
+    def stopped_by(self, stop: Callable[[], object]) -> None:
+        """Say how to end what is under way; it is ended at once if it is cancelled already."""
+        self._stop = stop
+        if self.is_stopping:
+            stop()
+
+    def replay(self, run_id: str, session_key: str, created_s: int, outcome: RunOutcome) -> None:
+        """There is no run, but this old answer to be told."""
+        self.run_id, self.session_key, self.created_s = run_id, session_key, created_s
+        self.is_replay = True
+        self.claimed.fire(None)
+        self.placed.fire(Timings(self._clock.seconds()))
+        self.end(outcome, events_of(outcome))
+
+    def refuse(self, error: OpenClawError) -> None:
+        """It came to nothing, at whatever point that is."""
+        self.claimed.fail(error)
+        self.placed.fail(error)
+        self.end(RunOutcome("", None, Usage(), error), (RunFailed(error, produced_output=False),))
+
+    def end(self, outcome: RunOutcome, terminal: Batch) -> None:
+        """The run is over: tell it."""
+        self.has_ended = self.is_stopping = True
+        self._stop = None
+        self._stop_alone()
+        self._outcome = outcome
+        if self.log is not None:
+            self.log.end(terminal)
+        self.tell_cost()
+        self.done.fire(outcome)
+
+    def tell_cost(self) -> None:
+        """Tell what it holds, where that is bounded."""
+        if self.entry is not None:
+            self.entry.set_cost(self.size)
+
+    def _stop_alone(self) -> None:
+        if self._alone is not None:
+            self._alone.cancel()
+            self._alone = None
+
+    def _cancel_alone(self) -> None:
+        self._alone = None
+        self.cancel()
+
+
+class Reader:
+    """
+    One request's share in a run.
+
+    Iterating it gives the batches of the whole answer, as L{openclaw.agents.run.RunEvents} does; L{outcome} is for
+    those who do not stream.  L{leave} is to be called in the end, however it ended.
+
+    @ivar replayed: whether the answer was complete before this request came.
+    """
+
+    def __init__(self, shared: Shared, events: LogReader | None) -> None:
+        self._shared = shared
+        self._events = events
+        self._came_late = shared.has_ended
+
+    @property
+    def run_id(self) -> str:
+        """The run that answers."""
+        return self._shared.run_id
+
+    @property
+    def session_key(self) -> str:
+        """The run's session, in full."""
+        return self._shared.session_key
+
+    @property
+    def created_s(self) -> int:
+        """The answer's C{created}, seconds since 1970."""
+        return self._shared.created_s
+
+    @property
+    def replayed(self) -> bool:
+        """Whether the answer was complete before this request came."""
+        return self._came_late or self._shared.is_replay
+
+    async def claimed(self) -> None:
+        """
+        Wait until it is decided what is read: a run, or an old answer; then the other properties are settled.
+
+        @raise OpenClawError: if it is neither.
+        """
+        await self._shared.claimed.wait()
+
+    async def placed(self) -> Timings | None:
+        """
+        Wait until the run has its place.
+
+        @return: its milestones; C{None} where an old answer is told.
+        @raise OpenClawError: if it does not get one.
+        """
+        timings = await self._shared.placed.wait()
+        return None if self.replayed else timings
+
+    async def outcome(self) -> RunOutcome:
+        """Wait until the run is over."""
+        return await self._shared.done.wait()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Batch:
+        assert self._events is not None, "this answer is not streamed"
+        return await self._events.__anext__()
+
+    async def each(self, take: Take) -> None:
+        """Have every batch of the whole answer taken; see L{openclaw.agents.run.RunEvents.each}."""
+        async for batch in self:
+            behind = take(batch)
+            if behind is not None:
+                await behind
+
+    def leave(self) -> None:
+        """Give the share up; the run ends if it was the last one and nothing else holds the run."""
+        if self._events is not None:
+            self._events.leave()
+        self._shared.detach(self)

@@ -1,0 +1,169 @@
+"""
+The transcripts of the sessions in use, kept in memory so that a turn need not read the store.
+
+What is kept is never ahead of the disk: it grows when a commit has succeeded.  Whatever leaves it uncertain what is
+stored, be it an error, a timeout or a cancelled wait, has the session forgotten, and it is read anew.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from functools import partial
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.task import deferLater
+from twisted.python.failure import Failure
+
+from openclaw.agents.session_tree import SessionTree
+from openclaw.agents.store_wait import in_time
+from openclaw.interfaces import Clock, Entry, SessionStore, Transcript
+
+MAX_CACHED_BYTES = 16 * 1024 * 1024
+"""Most memory that kept transcripts take, as their trees estimate it."""
+
+SLICE_ENTRIES = 500
+"""Entries that are taken into a tree in one turn of the reactor: some milliseconds."""
+
+DETACHED_KEPT_MS = 24 * 60 * 60 * 1000
+"""Age from which on the store may have deleted a detached root, in milliseconds."""
+
+
+class _Load:
+    """
+    A transcript that is being read.
+
+    @ivar late: what was committed since its reading began.
+    @ivar is_stale: whether it has to be read once more.
+    """
+
+    def __init__(self) -> None:
+        self.waiters: list[Deferred[SessionTree]] = []
+        self.late: list[tuple[Sequence[Entry], bool]] = []
+        self.is_stale = False
+        self.work: Deferred[None] | None = None
+
+
+class TranscriptCache:
+    """
+    The trees of the sessions that were used last.
+
+    @param max_bytes: most memory of all trees.
+    @ivar size_bytes: how much they take.
+    """
+
+    def __init__(self, store: SessionStore, clock: Clock, max_bytes: int = MAX_CACHED_BYTES) -> None:
+        self._store = store
+        self._clock = clock
+        self._max_bytes = max_bytes
+        self._trees: OrderedDict[str, SessionTree] = OrderedDict()
+        self._loads: dict[str, _Load] = {}
+        self.size_bytes = 0
+
+    def peek(self, session_key: str) -> SessionTree | None:
+        """The tree of a session, if it is at hand."""
+        tree = self._trees.get(session_key)
+        if tree is None:
+            return None
+        if tree.detached:
+            since_ms = tree.detached_since_ms()
+            if since_ms is not None and since_ms <= self._clock.seconds() * 1000 - DETACHED_KEPT_MS:
+                self.forget(session_key)
+                return None
+        self._trees.move_to_end(session_key)
+        return tree
+
+    def tree(self, session_key: str) -> Deferred[SessionTree]:
+        """
+        The tree of a session; an empty one if the session is not stored.
+
+        It is up to date in the very moment in which the Deferred fires, and must not be changed.
+
+        @return: fails with L{openclaw.errors.StoreError} if the session cannot be read in time.  Those who wait for
+            the same session are called in the order in which they asked.  Cancelling it only stops waiting.
+        """
+        tree = self.peek(session_key)
+        if tree is not None:
+            return succeed(tree)
+        load = self._loads.get(session_key)
+        is_new = load is None
+        if load is None:
+            load = self._loads[session_key] = _Load()
+        waiter: Deferred[SessionTree] = Deferred(partial(self._stop_waiting, session_key, load))
+        load.waiters.append(waiter)
+        if is_new:
+            load.work = Deferred.fromCoroutine(self._read(session_key, load))
+            load.work.addErrback(partial(self._fail, session_key, load))
+        return waiter
+
+    def append(self, session_key: str, entries: Sequence[Entry], *, detached: bool) -> None:
+        """Note what was committed; see L{openclaw.interfaces.SessionStore.begin_run}."""
+        if not entries:
+            return
+        load = self._loads.get(session_key)
+        if load is not None:
+            load.late.append((entries, detached))
+        tree = self._trees.get(session_key)
+        if tree is not None:
+            self.size_bytes -= tree.size_bytes
+            tree.append(entries, detached=detached)
+            self.size_bytes += tree.size_bytes
+            self._trees.move_to_end(session_key)
+            self._evict()
+
+    def forget(self, session_key: str) -> None:
+        """Have a session read anew: it was deleted, or it is not certain what is stored of it."""
+        tree = self._trees.pop(session_key, None)
+        if tree is not None:
+            self.size_bytes -= tree.size_bytes
+        load = self._loads.get(session_key)
+        if load is not None:
+            load.is_stale = True
+
+    async def _read(self, session_key: str, load: _Load) -> None:
+        while True:
+            load.is_stale = False
+            # The reading that begins now sees it, or that it was deleted.
+            load.late.clear()
+            transcript = await in_time(self._store.transcript(session_key), self._clock)
+            tree = await self._plant(transcript)
+            if not load.is_stale:
+                break
+        # Entries that the reading has seen are passed over.
+        for entries, detached in load.late:
+            tree.append(entries, detached=detached)
+        del self._loads[session_key]
+        self._trees[session_key] = tree
+        self.size_bytes += tree.size_bytes
+        while load.waiters:
+            load.waiters.pop(0).callback(tree)
+        self._evict()
+
+    async def _plant(self, transcript: Transcript) -> SessionTree:
+        tree = SessionTree()
+        entries = transcript.entries
+        for first in range(0, len(entries), SLICE_ENTRIES):
+            if first:
+                await deferLater(self._clock, 0)  # type: ignore[arg-type]
+            tree.grow(entries[first : first + SLICE_ENTRIES])
+        tree.settle(transcript)
+        return tree
+
+    def _fail(self, session_key: str, load: _Load, failure: Failure) -> None:
+        # It was cancelled if nobody is left.
+        if load.waiters:
+            del self._loads[session_key]
+        while load.waiters:
+            load.waiters.pop(0).errback(failure)
+
+    def _stop_waiting(self, session_key: str, load: _Load, waiter: Deferred[SessionTree]) -> None:
+        load.waiters.remove(waiter)
+        if not load.waiters and self._loads.get(session_key) is load:
+            del self._loads[session_key]
+            if load.work is not None:
+                load.work.cancel()
+
+    def _evict(self) -> None:
+        while self.size_bytes > self._max_bytes:
+            _, tree = self._trees.popitem(last=False)
+            self.size_bytes -= tree.size_bytes

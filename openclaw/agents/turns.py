@@ -1,0 +1,209 @@
+"""
+How a run comes to its place in a session and leaves its answer there: lane, transcript and store together.
+
+Runs of one session go one after the other.  One that has nothing to do with what was said there, as a title that a
+user interface asks for, neither waits for them nor makes them wait.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import attrs
+from twisted.internet.defer import CancelledError
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from openclaw.agents.lanes import Lanes, Place
+from openclaw.agents.placement import Placement, place
+from openclaw.agents.resolve import KeySource
+from openclaw.agents.session_tree import SessionTree
+from openclaw.agents.store_wait import STORE_TIMEOUT, in_time
+from openclaw.agents.transcripts import TranscriptCache
+from openclaw.errors import StoreError
+from openclaw.ids import new_entry_id
+from openclaw.interfaces import Clock, Entry, RunRecord, RunStatus, SessionStore
+from openclaw.messages import Message
+
+log = Logger()
+
+
+@attrs.frozen
+class SentTurn:
+    """
+    What a request has for its session.
+
+    @ivar session_key: the session; C{None} if nothing of it is stored.
+    @ivar messages: as sent, without system messages.
+    @ivar source: where the session key came from.
+    @ivar retry_of: a run whose turn is to be answered again; see L{openclaw.agents.placement.place}.
+    """
+
+    session_key: str | None
+    messages: tuple[Message, ...]
+    source: KeySource
+    retry_of: str | None = None
+
+    def place_in(self, tree: SessionTree) -> Placement:
+        """Where it joins the session."""
+        return place(tree, self.messages, self.source, self.retry_of)
+
+
+@attrs.frozen
+class PlacedTurn:
+    """
+    Where a run's turn stands.
+
+    @ivar branch: the stored part of the conversation, root first.
+    @ivar new: what the request adds to it.
+    @ivar tip_id: the entry that the answer is to follow; C{None} if the session is not stored.
+    @ivar detached: whether it leaves the history alone.
+    """
+
+    branch: tuple[Entry, ...]
+    new: tuple[Message, ...]
+    tip_id: str | None = None
+    detached: bool = False
+
+
+class Turns:
+    """
+    The turns of all sessions.
+
+    @ivar transcripts: what is known of the sessions in use.
+    """
+
+    def __init__(self, store: SessionStore, clock: Clock, lanes: Lanes) -> None:
+        self.transcripts = TranscriptCache(store, clock)
+        self._store = store
+        self._clock = clock
+        self._lanes = lanes
+
+    async def enter(self, sent: SentTurn) -> Place:
+        """
+        Wait for a place in the lanes.
+
+        @raise openclaw.errors.Overloaded: if there is no room to wait.
+        """
+        key = sent.session_key
+        if key is None or not self._lanes.is_busy(key):
+            return await self._lanes.enter(key)
+        tree = self.transcripts.peek(key)
+        if tree is not None:
+            return await self._lanes.enter(None if sent.place_in(tree).detached else key)
+        return await self._enter_looking(sent, key)
+
+    async def _enter_looking(self, sent: SentTurn, key: str) -> Place:
+        """Wait in the lane, as that keeps the order, and read the transcript meanwhile: this may be the wrong lane."""
+        waiting = self._lanes.enter(key)
+        steps_out = False
+
+        def look(tree: SessionTree) -> None:
+            nonlocal steps_out
+            if not waiting.called and sent.place_in(tree).detached:
+                steps_out = True
+                waiting.cancel()
+
+        looking = self.transcripts.tree(key)
+        looking.addCallback(look).addErrback(_cannot_look)
+        try:
+            return await waiting
+        except CancelledError:
+            if not steps_out:
+                raise
+        finally:
+            looking.cancel()
+        return await self._lanes.enter(None)
+
+    async def begin(self, lane: Place, sent: SentTurn, run: RunRecord) -> PlacedTurn:
+        """
+        Find the turn's place and store it.
+
+        @param lane: from L{enter}; it keeps its session lane only if the turn becomes a part of the history.
+        @raise StoreError: if the session cannot be read or the turn not stored.  If the wait for that is cancelled,
+            or takes too long, the turn may be stored yet; the run's end is then stored after it, so that no run stays
+            there as running.
+        """
+        key = sent.session_key
+        if key is None:
+            return PlacedTurn((), sent.messages)
+        may_repeat = True
+        while True:
+            tree = await self.transcripts.tree(key)
+            placement = sent.place_in(tree)
+            if placement.detached:
+                lane.leave_session()
+            elif not lane.has_session:
+                # It did not need the lane when it entered.  Meanwhile the session has changed.
+                await lane.enter_session(key)
+                continue
+            branch = tree.branch(placement.parent_id)
+            entries = _chain(placement.parent_id, placement.new, run)
+            try:
+                await self._store_begin(run, entries, detached=placement.detached)
+            except StoreError as error:
+                if error.code != "store_conflict" or not may_repeat:
+                    raise
+                # What the turn was to follow was deleted by somebody: then the session is another one by now.
+                may_repeat = False
+                continue
+            tip_id = entries[-1].id if entries else placement.parent_id
+            return PlacedTurn(branch, placement.new, tip_id, placement.detached)
+
+    async def _store_begin(self, run: RunRecord, entries: Sequence[Entry], *, detached: bool) -> None:
+        is_stored = False
+        try:
+            await in_time(self._store.begin_run(run, entries, detached=detached), self._clock)
+            is_stored = True
+        except CancelledError:
+            self._give_up(run, "cancelled", "cancelled")
+            raise
+        except StoreError as error:
+            if error.code == STORE_TIMEOUT:
+                self._give_up(run, "failed", STORE_TIMEOUT)
+            raise
+        finally:
+            if not is_stored:
+                self.transcripts.forget(run.session_key)
+        self.transcripts.append(run.session_key, entries, detached=detached)
+
+    def _give_up(self, run: RunRecord, status: RunStatus, code: str) -> None:
+        """Store the end of a run whose beginning is not known to be stored; nobody waits for it."""
+        ended = attrs.evolve(run, status=status, ended_at_ms=int(self._clock.seconds() * 1000), error_code=code)
+        self._store.end_run(ended, ()).addErrback(_cannot_end, run.run_id)
+
+    async def end(self, placed: PlacedTurn, run: RunRecord, answer: Sequence[Entry]) -> None:
+        """
+        Store a run's end and its answer.
+
+        @raise StoreError: if that fails or takes too long; then it is not certain whether it is stored.
+        """
+        try:
+            await in_time(self._store.end_run(run, answer, detached=placed.detached), self._clock)
+        except Exception:
+            self.transcripts.forget(run.session_key)
+            raise
+        self.transcripts.append(run.session_key, answer, detached=placed.detached)
+
+
+def _chain(tip_id: str | None, messages: Sequence[Message], run: RunRecord) -> tuple[Entry, ...]:
+    """The messages as entries, each the child of the one before."""
+    entries: list[Entry] = []
+    for message in messages:
+        entries.append(Entry(new_entry_id(), tip_id, run.run_id, message, run.started_at_ms))
+        tip_id = entries[-1].id
+    return tuple(entries)
+
+
+def _cannot_end(failure: Failure, run_id: str) -> None:
+    """Tell a bug; of a store in trouble the store itself tells, and not for each run."""
+    if failure.check(StoreError):
+        log.debug("cannot store the end of run {run_id}: {error}", run_id=run_id, error=failure.getErrorMessage())
+    else:
+        log.failure("cannot store the end of run {run_id}", failure, run_id=run_id)
+
+
+def _cannot_look(failure: Failure) -> None:
+    """The lane is waited for all the same; whoever is let in reads the transcript again and tells what is wrong."""
+    if not failure.check(CancelledError, StoreError):
+        log.failure("a session cannot be looked at", failure)

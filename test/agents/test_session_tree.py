@@ -1,0 +1,198 @@
+"""Tests of L{openclaw.agents.session_tree}."""
+
+from __future__ import annotations
+
+import tracemalloc
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from openclaw.agents.session_tree import ENTRY_BYTES, TREE_BYTES, SessionTree, is_silent, show
+from openclaw.interfaces import Entry, RunRecord, Transcript
+from openclaw.messages import Message, ToolCall
+from openclaw.store.store import GatewayStore
+from test.fakes import assistant, user
+
+KEY = "agent:main:k"
+
+
+def entry(number: int, parent: int | None, message: Message, run: str = "", reason: str | None = None) -> Entry:
+    parent_id = None if parent is None else f"e{parent}"
+    return Entry(f"e{number}", parent_id, run or f"r{number}", message, number, reason)  # type: ignore[arg-type]
+
+
+class ShowTests(SynchronousTestCase):
+    def test_show(self) -> None:
+        calls = (ToolCall("c1", "f", "{}"), ToolCall("c2", "g", "{}"))
+        for message, shown in (
+            (user(" hi\n"), ("user", "hi", ())),
+            (assistant("hi "), ("assistant", "hi", ())),
+            (Message("assistant", "", calls), ("assistant", "", ("c1", "c2"))),
+            (Message("tool", " 5 ", tool_call_id="c1"), ("tool", "5", ("c1",))),
+            (Message("tool", "5"), ("tool", "5", ("",))),
+        ):
+            self.assertEqual(shown, show(message))
+
+    def test_is_silent(self) -> None:
+        call = ToolCall("c1", "f", "{}")
+        self.assertTrue(is_silent(assistant("")) and is_silent(assistant(" \n")))
+        for message in (assistant("a"), user(""), Message("assistant", "", (call,)), Message("tool", "")):
+            self.assertFalse(is_silent(message))
+
+
+class SessionTreeTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.tree = SessionTree()
+
+    def append(self, *entries: Entry, detached: bool = False) -> None:
+        self.tree.append(entries, detached=detached)
+
+    def test_empty(self) -> None:
+        self.assertEqual(
+            (None, [], [], 0, TREE_BYTES, None),
+            (
+                self.tree.tip_id,
+                self.tree.nodes,
+                self.tree.path,
+                self.tree.entry_count,
+                self.tree.size_bytes,
+                self.tree.detached_since_ms(),
+            ),
+        )
+        self.assertEqual((), self.tree.branch(None))
+        self.assertIs(self.tree.root, self.tree.node(None))
+        self.assertFalse(self.tree.is_detached(None) or self.tree.is_current(self.tree.root))
+        self.assertEqual(
+            ([], None), (list(self.tree.children(self.tree.root, show(user("x")))), self.tree.turn_of("r"))
+        )
+
+    def test_branches(self) -> None:
+        self.append(entry(0, None, user("u")), entry(1, 0, assistant("a"), reason="stop"))
+        self.append(entry(2, 0, assistant("b"), reason="stop"))
+        self.assertEqual(("e2", ["e0", "e2"]), (self.tree.tip_id, [e.id for e in self.tree.branch("e2")]))
+        first, second, third = self.tree.nodes
+        self.assertEqual([first, third], self.tree.path)
+        self.assertEqual({1}, self.tree.forks)
+        self.assertEqual([second, third], list(self.tree.followers(first, "assistant")))
+        self.assertEqual([second], list(self.tree.children(first, show(assistant(" a ")))))
+        self.assertFalse(self.tree.is_current(second))
+        self.append(entry(3, 1, user("v")))
+        self.assertEqual(([1, 2, 4], {1}), ([node.number for node in self.tree.path], self.tree.forks))
+        self.append(entry(4, None, user("w")))
+        self.assertEqual(([5], set()), ([node.number for node in self.tree.path], self.tree.forks))
+
+    def test_the_same_again(self) -> None:
+        entries = entry(0, None, user("u")), entry(1, 0, assistant("a"), reason="stop")
+        self.append(*entries)
+        self.append(entries[0])
+        self.append()
+        self.assertEqual(("e1", 2), (self.tree.tip_id, self.tree.entry_count))
+        self.append(entries[1], entry(2, 1, user("v")))
+        self.assertEqual(("e2", 3), (self.tree.tip_id, self.tree.entry_count))
+
+    def test_detached(self) -> None:
+        self.append(entry(0, None, user("u")))
+        self.append(entry(7, None, user("title")), detached=True)
+        self.append(entry(9, None, user("other")), detached=True)
+        self.append(entry(8, 7, assistant("t"), reason="stop"), detached=True)
+        self.assertEqual(("e0", {"e7", "e9"}), (self.tree.tip_id, self.tree.detached))
+        self.assertEqual(7, self.tree.detached_since_ms())
+        self.assertEqual([False, True, True], [self.tree.is_detached(entry_id) for entry_id in ("e0", "e7", "e8")])
+        self.append(entry(10, 8, user("more")))
+        self.assertEqual(("e10", {"e9"}), (self.tree.tip_id, self.tree.detached))
+        self.append(entry(11, 0, user("on")))
+        self.assertEqual({"e9"}, self.tree.detached)
+
+    def test_silent_answers(self) -> None:
+        self.append(entry(0, None, user("u")), entry(1, 0, assistant(""), "r0", "aborted"))
+        (node,) = self.tree.nodes
+        self.assertEqual(("e0", "e1", "e1"), (node.entry_id, node.tail_id, self.tree.tip_id))
+        self.assertIs(node, self.tree.node("e1"))
+        self.append(entry(2, 1, user("v")))
+        self.assertEqual([1, 2], [node.depth for node in self.tree.path])
+
+    def test_a_silent_beginning(self) -> None:
+        self.append(entry(0, None, assistant("")), entry(1, 0, user("u")))
+        self.assertEqual([1], [node.depth for node in self.tree.nodes])
+        self.assertEqual(["e0", "e1"], [e.id for e in self.tree.branch("e1")])
+
+    def test_joined_answers(self) -> None:
+        call = Message("assistant", "See. ", (ToolCall("own", "f", "{}"),))
+        self.append(entry(0, None, user("u"), "r"), entry(1, 0, call, "r", "tool_calls"))
+        node = self.tree.nodes[1]
+        self.assertEqual(("assistant", "See.", ("own",)), node.shown)
+        self.append(entry(2, 1, Message("tool", "5", tool_call_id="own"), "r"))
+        self.assertEqual((("assistant", "See.", ()), "e2"), (node.shown, node.entry_id))
+        self.append(entry(3, 2, Message("assistant", "Five. ", (ToolCall("theirs", "g", "{}"),)), "r", "tool_calls"))
+        self.assertEqual((("assistant", "See. Five.", ("theirs",)), "e3"), (node.shown, node.tail_id))
+        self.assertEqual([node], list(self.tree.children(self.tree.nodes[0], node.shown)))
+        self.assertEqual([], list(self.tree.children(self.tree.nodes[0], ("assistant", "See.", ()))))
+        # A result of the client's own tool comes with another run.
+        self.append(entry(4, 3, Message("tool", "6", tool_call_id="theirs"), "r2"))
+        self.assertEqual(("tool", 3), (self.tree.nodes[2].role, self.tree.nodes[2].depth))
+
+    def test_turn_of(self) -> None:
+        self.append(
+            entry(0, None, user("u"), "r"),
+            entry(1, 0, assistant("a"), "r"),
+            entry(2, 1, user("v"), "r"),
+            entry(3, 2, assistant("b"), "r", "error"),
+            entry(4, 3, Message("tool", "own"), "r"),
+        )
+        self.append(entry(5, 2, assistant("c"), "again", "stop"))
+        self.append(entry(6, 5, user("w"), "running"))
+        for run, turn in (("r", "e2"), ("again", "e2"), ("running", "e6"), ("unknown", None)):
+            self.assertEqual(turn, self.tree.turn_of(run))
+
+    def test_size(self) -> None:
+        call = ToolCall("c", "f", "x" * 10_000)
+        self.append(entry(0, None, user("u" * 10_000)), entry(1, 0, Message("assistant", "", (call,))))
+        self.assertTrue(20_000 + TREE_BYTES + 2 * ENTRY_BYTES <= self.tree.size_bytes <= 25_000)
+
+    def test_size_of_many_calls(self) -> None:
+        """Each has three texts of its own, however short they are."""
+        tracemalloc.start()
+        self.addCleanup(tracemalloc.stop)
+        calls = tuple(ToolCall(f"call_{number:032}", f"function_{number}", "{}" * 5) for number in range(2000))
+        entry = Entry("calls", None, "r", Message("assistant", "a", calls), 0, "tool_calls")
+        tree = SessionTree.of(Transcript((entry,), "calls"))
+        real, _ = tracemalloc.get_traced_memory()
+        self.assertTrue(0.8 * real <= tree.size_bytes <= 1.5 * real, (tree.size_bytes, real))
+
+    @settings(max_examples=100, derandomize=True, deadline=None, database=None)
+    @given(
+        st.lists(
+            st.tuples(st.integers(0, 99), st.sampled_from(["user", "answer", "silent", "tool"]), st.booleans()),
+            max_size=30,
+        )
+    )
+    def test_as_the_store_has_it(self, steps: list[tuple[int, str, bool]]) -> None:
+        """What grew with each commit is what is read at once."""
+        store = GatewayStore.in_memory()
+        for number, (choice, kind, detached) in enumerate(steps):
+            parent = choice % (number + 1) - 1
+            before = self.tree.branch(f"e{parent}")[-1] if parent >= 0 and self.tree.entry_count else None
+            message = {"user": user(f"u{choice % 3}"), "answer": assistant(f"a{choice % 3}"), "silent": assistant("")}
+            new = Entry(
+                f"e{number}",
+                before.id if before is not None else None,
+                before.run_id if before is not None and choice % 2 else f"r{number}",
+                message.get(kind) or Message("tool", "5", tool_call_id="c"),
+                number,
+                "stop" if kind in ("answer", "silent") else None,
+            )
+            self.append(new, detached=detached)
+            run = RunRecord(new.run_id, "main", KEY, "p/m", "done", 0, 0)
+            self.successResultOf(store.end_run(run, [new], detached=detached))
+        transcript = self.successResultOf(store.transcript(KEY))
+        fresh = SessionTree.of(transcript)
+        self.assertEqual(transcript.detached, self.tree.detached)
+        self.assertEqual((fresh.tip_id, fresh.size_bytes), (self.tree.tip_id, self.tree.size_bytes))
+        for kept, read in zip(self.tree.nodes, fresh.nodes, strict=True):
+            self.assertEqual((read.shown, read.entry_id, read.tail_id), (kept.shown, kept.entry_id, kept.tail_id))
+        self.assertEqual([node.number for node in fresh.path], [node.number for node in self.tree.path])
+        self.assertTrue(fresh.forks <= self.tree.forks)
+        self.assertEqual(self.successResultOf(store.branch(KEY)), self.tree.branch(self.tree.tip_id))
+        self.assertEqual(transcript.entries, Transcript(tuple(self.tree._entries.values())).entries)
+        self.tree = SessionTree()
