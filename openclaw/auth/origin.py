@@ -111,7 +111,12 @@ def check_host(head: RequestHead, allowed_hosts: Set[str]) -> None:
         )
 
 
-def _is_same_origin(head: RequestHead, origin: bytes) -> bool:
+def is_same_origin(head: RequestHead, origin: bytes) -> bool:
+    """
+    Tell whether a page comes from where its request goes.
+
+    @raise InvalidRequest: for more than one C{Host}, or a malformed one.
+    """
     match = _ORIGIN.fullmatch(origin.decode("latin-1"))
     value = head.single(b"host")
     if match is None or not value:
@@ -119,6 +124,12 @@ def _is_same_origin(head: RequestHead, origin: bytes) -> bool:
     default_port = _DEFAULT_PORTS[match[1]]
     name, port = host_and_port(value)
     return (_host_name(match[2]), int(match[3] or default_port)) == (name, port or default_port)
+
+
+def origin_host(origin: bytes) -> str | None:
+    """The name of an origin's host in one spelling; C{None} if it is no origin, as C{null} is none."""
+    match = _ORIGIN.fullmatch(origin.decode("latin-1")) if len(origin) <= LONGEST_HOST else None
+    return _host_name(match[2]) if match else None
 
 
 def check_page_origin(head: RequestHead, listed: Set[bytes]) -> None:
@@ -133,7 +144,7 @@ def check_page_origin(head: RequestHead, listed: Set[bytes]) -> None:
     site = head.single(b"sec-fetch-site")
     if origin in listed:
         return
-    if site not in _SAME_SITE or (origin is not None and not _is_same_origin(head, origin)):
+    if site not in _SAME_SITE or (origin is not None and not is_same_origin(head, origin)):
         raise Forbidden(
             "a page of another origin may not call a gateway that asks for no credential; add the origin to"
             " gateway.http.cors.allowedOrigins or gateway.controlUi.allowedOrigins",

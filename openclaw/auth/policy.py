@@ -11,7 +11,8 @@ from typing import Literal
 
 import attrs
 
-from openclaw.auth.client import Client
+from openclaw.auth.client import Client, client_of_peer
+from openclaw.auth.connect import OPERATOR, ConnectAdmission, ConnectClaim, ConnectRefusal, ConnectRules, judge_connect
 from openclaw.auth.credentials import is_secret, presented_secret, secret_digest
 from openclaw.auth.head import RequestHead
 from openclaw.auth.origin import (
@@ -29,11 +30,21 @@ from openclaw.auth.scopes import ALL_SCOPES, parse_scopes
 from openclaw.config.auth_mode import effective_auth
 from openclaw.config.gateway import RateLimitConfig
 from openclaw.config.schema import Config
-from openclaw.errors import Unauthorized
+from openclaw.errors import Forbidden, Unauthorized
 from openclaw.interfaces import Caller, Clock
 
-OPERATOR = "operator"
-"""The name of whoever has the shared secret, or needs none."""
+
+@attrs.frozen
+class Credential:
+    """
+    What callers must show; two are equal if the same lets them in.
+
+    @ivar mode: C{none}, C{token} or C{password}.
+    @ivar digest: of the secret; C{None} if none is needed.
+    """
+
+    mode: str
+    digest: bytes | None = attrs.field(repr=False)
 
 
 @attrs.frozen
@@ -47,6 +58,7 @@ class _Rules:
     hosts: frozenset[str]
     cors_origins: frozenset[bytes]
     page_origins: frozenset[bytes]
+    connect_origins: frozenset[bytes]
 
 
 def _prepare(config: Config, environ: Mapping[str, str]) -> _Rules:
@@ -54,6 +66,7 @@ def _prepare(config: Config, environ: Mapping[str, str]) -> _Rules:
     auth = effective_auth(config, environ)
     secret = auth.secret.reveal().encode() if auth.secret else None
     cors_origins = listed_origins(gateway.http.cors.allowed_origins)
+    connect_origins = listed_origins(gateway.control_ui.allowed_origins)
     return _Rules(
         mode=auth.mode,
         digest=secret_digest(secret) if secret else None,
@@ -61,7 +74,8 @@ def _prepare(config: Config, environ: Mapping[str, str]) -> _Rules:
         proxies=TrustedProxies.parse(gateway.trusted_proxies),
         hosts=hosts_of(gateway.control_ui.allowed_origins),
         cors_origins=cors_origins,
-        page_origins=cors_origins | listed_origins(gateway.control_ui.allowed_origins),
+        page_origins=cors_origins | connect_origins,
+        connect_origins=connect_origins,
     )
 
 
@@ -100,6 +114,12 @@ class AccessPolicy:
         if prepared is None or prepared[0] is not config:
             prepared = self._prepared = (config, _prepare(config, self._environ))
         return prepared[1]
+
+    @property
+    def credential(self) -> Credential:
+        """What callers must show now."""
+        rules = self._rules()
+        return Credential(rules.mode, rules.digest)
 
     def check_host(self, head: RequestHead) -> None:
         """
@@ -161,6 +181,29 @@ class AccessPolicy:
             scopes = ALL_SCOPES
         self.check_origin(head)
         return Caller(OPERATOR, scopes, client.address)
+
+    def judge_connect(self, head: RequestHead, claim: ConnectClaim) -> ConnectAdmission | ConnectRefusal:
+        """
+        Decide about a WebSocket client's C{connect}; see L{openclaw.auth.connect.judge_connect}.
+
+        The Host was judged at the upgrade, by L{check_host}.
+
+        @raise openclaw.errors.InvalidRequest: for a repeated header.
+        """
+        rules = self._rules()
+        return judge_connect(
+            head,
+            claim,
+            ConnectRules(rules.mode, rules.digest, rules.proxies, rules.connect_origins, self._on_loopback_bind),
+            self._limiter,
+        )
+
+    def client_of(self, head: RequestHead) -> Client:
+        """Who a request comes from, for limits that count clients: the peer where no listed proxy names another."""
+        try:
+            return resolve_client(head, self._rules().proxies)
+        except Forbidden:
+            return client_of_peer(head.peer)
 
     def _check_secret(self, head: RequestHead, client: Client, rules: _Rules) -> None:
         presented = presented_secret(head)

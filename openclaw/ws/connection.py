@@ -1,124 +1,133 @@
 """
-A WebSocket connection before its client has said who it is.
+A WebSocket connection: from the upgrade to the close frame.
 
-The server speaks first: a challenge goes out with the upgrade.  Until a client has connected it may send little
-and has not long.  The methods behind C{connect} are not served yet, and a client is told so in the protocol's own
-terms.
+The server speaks first: a challenge goes out with the upgrade.  Until a client has connected (L{openclaw.ws.handshake})
+it may send little and has not long; then its requests are served (L{openclaw.ws.dispatch}) and it is told what happens
+(L{openclaw.ws.broadcast}).
 """
 
 from __future__ import annotations
 
 import json
 import os
-import uuid
+import struct
 from http import HTTPStatus
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-# The accelerated masking costs 60 ms of start and gains nothing at chat-sized frames.
+# The accelerated masking costs 60 ms of start; what it is good for is done here by one operation on large integers.
 os.environ.setdefault("AUTOBAHN_USE_NVX", "0")
 
-from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerProtocol
-from autobahn.websocket.types import ConnectionRequest
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from autobahn.twisted.websocket import WebSocketServerProtocol
+from autobahn.websocket.types import ConnectionDeny, ConnectionRequest
+from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
+from twisted.web.http_headers import Headers
 
-from openclaw._version import __version__
+from openclaw.auth.answer_headers import ANSWER_HEADERS
+from openclaw.auth.connect import ConnectAdmission, ConnectClaim, ConnectRefusal
+from openclaw.auth.head import RequestHead
+from openclaw.auth.policy import Credential
+from openclaw.ws.dispatch import Calls
+from openclaw.ws.frames import MAX_PAYLOAD_BYTES, EventFrame, close_reason, event_frame, result_frame
+from openclaw.ws.handshake import CLOSE_NORMAL, CLOSE_POLICY, Admitted, Handshake
+from openclaw.ws.hello import MAX_BUFFERED_BYTES, hello_ok
 
-MAX_PREAUTH_FRAME_BYTES = 65536
-"""Largest frame before C{connect} succeeded, in bytes (original: the same, closes with 1009)."""
+if TYPE_CHECKING:
+    from openclaw.ws.factory import GatewayWebSocketFactory
 
 HANDSHAKE_DEADLINE_S = 15.0
 """From the upgrade to a successful C{connect}, in seconds."""
 
-CLOSE_REPLY_DEADLINE_S = 2.0
-"""How long a client may take to answer a close frame, in seconds."""
+MAX_EARLY_FRAMES = 100
+"""Frames of any kind, pings too, that are looked at while nobody is let in: before C{connect} and after the close."""
 
-CLOSE_NORMAL = 1000
+MAX_STALE_BYTES = 1024 * 1024
+"""What may wait for a client that does not read, in bytes, before droppable events are left out."""
+
 CLOSE_UNSUPPORTED_DATA = 1003
-CLOSE_POLICY = 1008
+CLOSE_NOT_TEXT = 1007
 CLOSE_INTERNAL = 1011
-CLOSE_RESTART = 1012
 
 UPGRADE_REQUIRED = 426
+
+_WHOLE_TEXT = 0x81
+"""The first byte of a text frame that is not fragmented (RFC 6455, 5.2)."""
 
 log = Logger()
 
 
+def unmask(data: bytes, mask: bytes, offset: int) -> bytes:
+    """
+    Take the mask off a part of a frame's payload (RFC 6455, 5.3), in one operation for all of its bytes.
+
+    @param mask: the frame's four bytes.
+    @param offset: where in the payload the part begins.
+    """
+    size = len(data)
+    turn = offset % 4
+    repeated = ((mask[turn:] + mask[:turn]) * (size // 4 + 1))[:size]
+    return (int.from_bytes(data, "little") ^ int.from_bytes(repeated, "little")).to_bytes(size, "little")
+
+
+def frame_head(size_bytes: int) -> bytes:
+    """What stands before the payload of a text frame; a server masks nothing (RFC 6455, 5.2)."""
+    if size_bytes < 126:
+        return bytes((_WHOLE_TEXT, size_bytes))
+    if size_bytes < 65536:
+        return struct.pack("!BBH", _WHOLE_TEXT, 126, size_bytes)
+    return struct.pack("!BBQ", _WHOLE_TEXT, 127, size_bytes)
+
+
 class GatewayWebSocket(WebSocketServerProtocol):
-    """One connection; made by L{GatewayWebSocketFactory}."""
+    """
+    One connection; made by L{openclaw.ws.factory.GatewayWebSocketFactory}.
+
+    @ivar id: names it in the log and to its client.
+    @ivar scopes: what its client may do; nothing before it has connected.
+    @ivar unread_bytes: what waits for its client since that stopped reading; nothing once the connection is closing.
+    @ivar credential: what L{AccessPolicy.credential<openclaw.auth.policy.AccessPolicy.credential>} was when it was let
+        in; C{None} before that.
+    """
 
     factory: GatewayWebSocketFactory
     transport: Any
+    id: str = ""
+    scopes: tuple[str, ...] = ()
+    credential: Credential | None = None
+    unread_bytes: int = 0
     _deadline: IDelayedCall | None = None
+    _head: RequestHead
+    _bucket: str | None = None
+    _handshake: Handshake | None = None
+    _calls: Calls | None = None
+    _seq: int = 0
+    _paused: bool = False
+    _unmasked_bytes: int = 0
+    _early_frames: int = 0
+
+    # ------------------------------------------------------------------------------------ the upgrade
 
     def onConnect(self, request: ConnectionRequest) -> tuple[None, dict[str, str]]:
         """The upgrade is sound: agree to it, without a subprotocol."""
+        self._head = self._upgrade_head(request)
+        bucket = self.factory.bucket_of(self._head)
+        if not self.factory.count_in(bucket):
+            raise ConnectionDeny(ConnectionDeny.SERVICE_UNAVAILABLE, "too many connections that have not connected yet")
+        self._bucket = bucket
         return None, self._common_headers()
+
+    def _upgrade_head(self, request: ConnectionRequest) -> RequestHead:
+        """What the verdict may look at; the rule about the Host was applied before the upgrade came here."""
+        headers = Headers()
+        for name, value in self.http_headers.items():
+            headers.setRawHeaders(name.encode("latin-1", "replace"), [value.encode("latin-1", "replace")])
+        peer = getattr(self.transport.getPeer(), "host", None)
+        return RequestHead(b"GET", request.path.encode(), headers, peer, local_tcp=False, loopback_bind=False)
 
     def _common_headers(self) -> dict[str, str]:
         """What every answer on this port carries; the id is the one that was decided before the upgrade."""
-        return {
-            "X-Request-Id": self.http_headers["x-request-id"],
-            "X-Content-Type-Options": "nosniff",
-            "Referrer-Policy": "no-referrer",
-        }
-
-    def onOpen(self) -> None:
-        """The upgrade is done: challenge the client."""
-        # Twisted's HTTP channel is still the transport's producer; without this Autobahn's own would be refused.
-        self.transport.unregisterProducer()
-        self.factory.open_connections.add(self)
-        self._deadline = self.factory.clock.callLater(HANDSHAKE_DEADLINE_S, self._handshake_is_late)
-        now_ms = int(self.factory.clock.seconds() * 1000)
-        challenge = {"nonce": str(uuid.uuid4()), "ts": now_ms, "capabilities": []}
-        self._tell({"type": "event", "event": "connect.challenge", "payload": challenge})
-
-    def onMessage(self, payload: bytes, isBinary: bool) -> None:
-        """A frame: only a request can be answered."""
-        if self.state != self.STATE_OPEN:
-            # It came with one that made us close.
-            return
-        try:
-            self._take(payload, isBinary)
-        except Exception:  # noqa: BLE001 -- Autobahn would drop the connection without a word
-            log.failure("a WebSocket frame was not served because of a bug")
-            self.close(CLOSE_INTERNAL, "internal error")
-
-    def _take(self, payload: bytes, is_binary: bool) -> None:
-        if is_binary:
-            self.close(CLOSE_UNSUPPORTED_DATA, "text frames only")
-            return
-        try:
-            frame = json.loads(payload)
-            request_id = frame["id"]
-            if frame["type"] != "req" or not isinstance(request_id, str):
-                raise ValueError
-        except (ValueError, KeyError, TypeError, RecursionError):
-            self.close(CLOSE_POLICY, "invalid request frame")
-            return
-        error = {"code": "UNAVAILABLE", "message": "this gateway does not serve WebSocket methods yet"}
-        self._tell({"type": "res", "id": request_id, "ok": False, "error": error})
-        self.close(CLOSE_POLICY, "not available yet")
-
-    def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
-        """The connection is gone."""
-        self.factory.open_connections.discard(self)
-        if self._deadline is not None and self._deadline.active():
-            self._deadline.cancel()
-        self._deadline = None
-
-    def _handshake_is_late(self) -> None:
-        self._deadline = None
-        self.close(CLOSE_NORMAL)
-
-    def close(self, code: int, reason: str = "") -> None:
-        """
-        Close the connection; harmless when it is closing already.
-
-        @param code: any code that a server may send.  Autobahn's own C{sendClose} takes those of applications only.
-        @param reason: at most 123 bytes.
-        """
-        self.sendCloseFrame(code=code, reasonUtf8=reason.encode())
+        common = {name.decode(): value.decode() for name, value in ANSWER_HEADERS.items()}
+        return {"X-Request-Id": self.http_headers["x-request-id"], **common}
 
     def sendHttpErrorResponse(self, code: int, reason: str, responseHeaders: Any = None) -> None:
         """Refuse an upgrade as every other request is refused: Autobahn's own answer has no body and no length."""
@@ -126,9 +135,12 @@ class GatewayWebSocket(WebSocketServerProtocol):
         if any(name == "Sec-WebSocket-Version" for name, _ in headers):
             code = UPGRADE_REQUIRED
             headers.append(("Upgrade", "websocket"))
-        error = {"message": reason, "type": "invalid_request_error", "param": None, "code": None}
+        full = code == ConnectionDeny.SERVICE_UNAVAILABLE
+        error_type, error_code = ("api_error", "overloaded") if full else ("invalid_request_error", None)
+        error = {"message": reason, "type": error_type, "param": None, "code": error_code}
         body = json.dumps({"error": error}).encode() + b"\n"
         headers += (
+            *((("Retry-After", "1"),) if full else ()),
             ("Content-Type", "application/json; charset=utf-8"),
             ("Content-Length", str(len(body))),
             ("Connection", "close"),
@@ -137,47 +149,212 @@ class GatewayWebSocket(WebSocketServerProtocol):
         lines = [f"HTTP/1.1 {code} {HTTPStatus(code).phrase}", *(f"{name}: {value}" for name, value in headers)]
         self.sendData("\r\n".join((*lines, "", "")).encode() + body)
 
-    def _tell(self, frame: dict[str, Any]) -> None:
-        self.sendMessage(json.dumps(frame, separators=(",", ":")).encode())
+    def onOpen(self) -> None:
+        """The upgrade is done: challenge the client."""
+        # Twisted's HTTP channel is still the transport's producer; without this Autobahn's own would be refused.
+        self.transport.unregisterProducer()
+        self.transport.registerProducer(self, True)
+        self.factory.open_connections.add(self)
+        self.id = self.factory.new_id()
+        clock = self.factory.clock
+        self._deadline = clock.callLater(HANDSHAKE_DEADLINE_S, self._handshake_is_late)
+        self._handshake = Handshake(self, clock, self.factory.surface.phase, self._judge)
+        challenge = {"nonce": self.factory.new_id(), "ts": int(clock.seconds() * 1000), "capabilities": []}
+        self.send(event_frame("connect.challenge", challenge).bare())
 
+    # ------------------------------------------------------------------------------------ what comes in
 
-class _Timer:
-    """Autobahn's deadlines on the reactor that was injected; its own are on the global one."""
+    @property
+    def _mask(self) -> bytes:
+        """That of the present frame.  One without has broken the protocol and is read to its end, but not looked at."""
+        mask: Any = self.current_frame.mask
+        return bytes(mask) if mask else b"\0\0\0\0"
 
-    def __init__(self, clock: IReactorTime) -> None:
-        self.call_later = clock.callLater
+    def _count_early_frame(self) -> None:
+        """
+        End a client that floods us before it has connected or while it is closed: a small frame costs more than 10 µs.
 
+        One that was let in may send what it likes: it is the operator's.
+        """
+        if self._calls is None:
+            self._early_frames += 1
+            if self._early_frames == MAX_EARLY_FRAMES:
+                self.close(CLOSE_POLICY, "too many frames before connect")
+                # Autobahn would go on to look at what comes, until the client answers the close.
+                self.dropConnection(abort=False)
 
-class GatewayWebSocketFactory(WebSocketServerFactory):
-    """
-    Makes the connections.
+    def onMessageFrameBegin(self, length: int) -> None:
+        self._unmasked_bytes = 0
+        self._count_early_frame()
+        super().onMessageFrameBegin(length)
 
-    @ivar clock: times the handshake.
-    @ivar open_connections: the connections whose upgrade is done.
-    """
+    def onMessageFrameData(self, payload: bytes) -> None:
+        plain = unmask(payload, self._mask, self._unmasked_bytes)
+        self._unmasked_bytes += len(payload)
+        super().onMessageFrameData(plain)
 
-    protocol = GatewayWebSocket  # type: ignore[assignment]
+    def processControlFrame(self) -> Any:
+        self._count_early_frame()
+        payload = b"".join(self.control_frame_data)
+        if payload:
+            self.control_frame_data = [unmask(payload, self._mask, 0)]
+        return super().processControlFrame()
 
-    def __init__(self, reactor: IReactorTime) -> None:
-        super().__init__(reactor=reactor, server=f"openclaw/{__version__}")
-        self.clock = reactor
-        self.open_connections: set[GatewayWebSocket] = set()
-        self._batched_timer = _Timer(reactor)
-        # Autobahn judges no origin here: whoever comes from a foreign one learns why at connect.
-        # allowNullOrigin must be passed each time, every call of setProtocolOptions resets it.
-        self.setProtocolOptions(
-            allowedOrigins=["*"],
-            allowNullOrigin=True,
-            maxFramePayloadSize=MAX_PREAUTH_FRAME_BYTES,
-            maxMessagePayloadSize=MAX_PREAUTH_FRAME_BYTES,
-            openHandshakeTimeout=5,
-            # A client is told by a close code what it did wrong.
-            failByDrop=False,
-            closeHandshakeTimeout=CLOSE_REPLY_DEADLINE_S,
-            perMessageCompressionAccept=lambda offers: None,
+    def onPing(self, payload: bytes) -> None:
+        """Answer a ping, unless the client does not read: its answers would pile up beyond every bound."""
+        if not self._paused:
+            super().onPing(payload)
+
+    def onMessage(self, payload: bytes, isBinary: bool) -> None:
+        """A message has come."""
+        if self.state != self.STATE_OPEN or self._handshake is None:
+            # It came with one that made us close.
+            return
+        try:
+            self._take(self._handshake, payload, isBinary)
+        except Exception:  # noqa: BLE001 -- Autobahn would drop the connection without a word
+            log.failure("a frame on connection {id} was not served because of a bug", id=self.id)
+            self.close(CLOSE_INTERNAL, "internal error")
+
+    def _take(self, handshake: Handshake, payload: bytes, is_binary: bool) -> None:
+        if is_binary:
+            self.close(CLOSE_UNSUPPORTED_DATA, "text frames only")
+            return
+        try:
+            payload.decode()
+        except UnicodeDecodeError:
+            self.close(CLOSE_NOT_TEXT, "text frames must be UTF-8")
+        else:
+            handshake.receive(payload)
+
+    def _judge(self, claim: ConnectClaim) -> ConnectAdmission | ConnectRefusal:
+        verdict = self.factory.surface.policy.judge_connect(self._head, claim)
+        if isinstance(verdict, ConnectRefusal):
+            log.info(
+                "refused {client} from {peer}: {why}",
+                client=f"{claim.client_id}/{claim.mode}",
+                peer=self._head.peer or "this machine",
+                why=verdict.details.get("code"),
+            )
+        return verdict
+
+    def welcome(self, admitted: Admitted) -> None:
+        """The client is let in: say hello, and tell it what happens from now on."""
+        surface, factory = self.factory.surface, self.factory
+        self._stop_deadline()
+        self._count_out()
+        # Autobahn keeps a copy of the factory's options in each connection.
+        self.maxFramePayloadSize = self.maxMessagePayloadSize = MAX_PAYLOAD_BYTES
+        admission, info = admitted.admission, admitted.params.client
+        self.scopes = admission.scopes
+        self.credential = surface.policy.credential
+        self._calls = Calls(surface.methods, admission.caller, self.id, info.id, self.send, surface.count)
+        changed = surface.presence.arrive(self.id, info, self.scopes, has_device=bool(admitted.params.device))
+        version = factory.broadcaster.health_version
+        hello = hello_ok(admission, self.id, surface.methods, surface.snapshot, surface.presence, version)
+        self.send(result_frame(admitted.request_id, hello))
+        factory.broadcaster.join(self)
+        if changed:
+            factory.tell_presence()
+        log.debug(
+            "{client} connected as {id} with {scopes}",
+            client=f"{info.id}/{info.mode}",
+            id=self.id,
+            scopes=" ".join(self.scopes) or "no scopes",
         )
 
-    def close_all(self) -> None:
-        """Tell every client that the gateway stops; one that does not answer is dropped after a moment."""
-        for connection in list(self.open_connections):
-            connection.close(CLOSE_RESTART, "service restart")
+    def serve(self, data: bytes) -> None:
+        """A frame of a client that was let in."""
+        assert self._calls is not None  # the handshake serves nobody else
+        self._calls.take(data)
+
+    # ------------------------------------------------------------------------------------ what goes out
+
+    def send(self, data: bytes) -> None:
+        """
+        Send a frame; one that a client does not read is kept for it, up to a bound.
+
+        @param data: JSON.  Nothing is sent on a connection that is closing.
+        """
+        if self.state != self.STATE_OPEN:
+            return
+        if self.unread_bytes + len(data) > MAX_BUFFERED_BYTES:
+            self.close_slow()
+            return
+        # Autobahn's own way takes ten times as long, which counts where an event goes to a thousand clients.
+        self.transport.writeSequence((frame_head(len(data)), data))
+        if self._paused:
+            self.unread_bytes += len(data)
+            self.factory.count_unread(len(data))
+
+    def close_slow(self) -> None:
+        """Close the connection because too much waits for its client."""
+        log.warn("closing {id}: it does not read what it is sent", id=self.id)
+        self.close(CLOSE_POLICY, "slow consumer")
+
+    def tell(self, frame: EventFrame) -> None:
+        """Send an event under this connection's next number; a droppable one is left out if there is no room."""
+        self._seq += 1
+        data = frame.numbered(self._seq)
+        full = self.unread_bytes > MAX_STALE_BYTES or self.unread_bytes + len(data) > MAX_BUFFERED_BYTES
+        if frame.droppable and full:
+            return
+        self.send(data)
+
+    def pauseProducing(self) -> None:
+        """The client does not read: count what waits for it from now on."""
+        self._paused = True
+
+    def resumeProducing(self) -> None:
+        """The client has read everything."""
+        self._paused = False
+        self._forget_unread()
+
+    def _forget_unread(self) -> None:
+        unread_bytes, self.unread_bytes = self.unread_bytes, 0
+        self.factory.count_unread(-unread_bytes)
+
+    def stopProducing(self) -> None:
+        """The transport is gone, which L{onClose} tells, too."""
+
+    # ------------------------------------------------------------------------------------ the end
+
+    def close(self, code: int, reason: str = "") -> None:
+        """
+        Close the connection; harmless when it is closing already.  What is under way for its client is cancelled.
+
+        @param code: any code that a server may send.  Autobahn's own C{sendClose} takes those of applications only.
+        @param reason: cut at 123 bytes.
+        """
+        self._retire()
+        self.sendCloseFrame(code=code, reasonUtf8=close_reason(reason))
+
+    def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
+        """The connection is gone."""
+        self.factory.open_connections.discard(self)
+        self._retire()
+
+    def _retire(self) -> None:
+        """End what belongs to this connection; harmless when it is done."""
+        self._stop_deadline()
+        self._count_out()
+        self._forget_unread()
+        if self._handshake is not None:
+            self._handshake.leave()
+        calls, self._calls = self._calls, None
+        if calls is not None:
+            calls.close()
+            self.factory.depart(self)
+
+    def _count_out(self) -> None:
+        bucket, self._bucket = self._bucket, None
+        if bucket is not None:
+            self.factory.count_out(bucket)
+
+    def _stop_deadline(self) -> None:
+        deadline, self._deadline = self._deadline, None
+        if deadline is not None and deadline.active():
+            deadline.cancel()
+
+    def _handshake_is_late(self) -> None:
+        self.close(CLOSE_NORMAL)

@@ -1,106 +1,20 @@
-"""Tests for L{openclaw.ws.connection}, on raw bytes through the gateway's port."""
+"""The WebSocket side before anybody has connected, from raw bytes to raw bytes."""
 
 from __future__ import annotations
 
 import json
 import struct
-from typing import Any
 
+import attrs
 from twisted.python.failure import Failure
 
-from openclaw.ws import connection
-from openclaw.ws.connection import MAX_PREAUTH_FRAME_BYTES, GatewayWebSocket
-from test.http.support import AUTH, Client, GatewayTestCase, parse_answers
+from openclaw.ws.connection import MAX_EARLY_FRAMES, GatewayWebSocket, frame_head, unmask
+from openclaw.ws.factory import MAX_PREAUTH_CONNECTIONS, MAX_PREAUTH_FRAME_BYTES, GatewayWebSocketFactory
+from test.http.support import AUTH, parse_answers
+from test.ws.support import KEY, Peer, WebSocketTestCase, connect_params, frame
 
-KEY = "dGhlIHNhbXBsZSBub25jZQ=="
 UPGRADE = ("Upgrade: websocket", "Connection: Upgrade", f"Sec-WebSocket-Key: {KEY}")
 CONNECT = {"type": "req", "id": "1", "method": "connect", "params": {}}
-
-
-def frame(payload: bytes, opcode: int = 1, *, fin: bool = True, masked: bool = True) -> bytes:
-    """A client's frame; its mask is all zeros."""
-    first = bytes([(0x80 if fin else 0) | opcode])
-    mask_bit = 0x80 if masked else 0
-    length = len(payload)
-    if length < 126:
-        size = bytes([mask_bit | length])
-    elif length < 65536:
-        size = bytes([mask_bit | 126]) + struct.pack("!H", length)
-    else:
-        size = bytes([mask_bit | 127]) + struct.pack("!Q", length)
-    return first + size + (b"\0\0\0\0" if masked else b"") + payload
-
-
-class Peer:
-    """A WebSocket client."""
-
-    def __init__(self, client: Client) -> None:
-        self.client = client
-        self.frames: list[tuple[int, bytes]] = []
-
-    def upgrade(self, *headers: str, path: str = "/", version: str = "13", key: str = KEY) -> None:
-        self.client.request(
-            "GET",
-            path,
-            "Upgrade: websocket",
-            "Connection: keep-alive, Upgrade",
-            f"Sec-WebSocket-Version: {version}",
-            f"Sec-WebSocket-Key: {key}",
-            *headers,
-        )
-
-    def read(self) -> None:
-        """Take all frames that were sent."""
-        head, separator, data = self.client.output.partition(b"\r\n\r\n")
-        assert separator and head.startswith(b"HTTP/1.1 101 "), head
-        self.frames.clear()
-        while data:
-            opcode, length, at = data[0] & 15, data[1], 2
-            if length == 126:
-                length, at = struct.unpack("!H", data[2:4])[0], 4
-            self.frames.append((opcode, data[at : at + length]))
-            data = data[at + length :]
-
-    @property
-    def told(self) -> list[Any]:
-        """The JSON that was sent."""
-        self.read()
-        return [json.loads(payload) for opcode, payload in self.frames if opcode == 1]
-
-    @property
-    def close_code(self) -> int | None:
-        """The code of the close frame."""
-        return self.close[0] if self.close else None
-
-    @property
-    def close(self) -> tuple[int, str] | None:
-        """The one close frame's code and reason."""
-        self.read()
-        closes = [payload for opcode, payload in self.frames if opcode == 8]
-        assert len(closes) <= 1
-        return (struct.unpack("!H", closes[0][:2])[0], closes[0][2:].decode()) if closes else None
-
-    def send(self, value: Any) -> None:
-        """Send text: JSON unless it is bytes."""
-        self.client.send(frame(value if isinstance(value, bytes) else json.dumps(value).encode()))
-
-
-class WebSocketTestCase(GatewayTestCase):
-    def open(self, *headers: str, path: str = "/") -> Peer:
-        """A connection whose upgrade is done."""
-        peer = Peer(self.connect())
-        peer.upgrade(*headers, path=path)
-        self.tick()
-        return peer
-
-    def over(self, peer: Peer) -> None:
-        """The client has gone; nothing of the connection may be left."""
-        peer.client.leave()
-        self.wait(connection.CLOSE_REPLY_DEADLINE_S + 0.5)
-        self.assertEqual(self.websockets.open_connections, set())
-        self.assertEqual(self.site.open_connections, set())
-        self.assertEqual(self.clock.getDelayedCalls(), [])
-        self.assertEqual(self.problems, [])
 
 
 class UpgradeTests(WebSocketTestCase):
@@ -113,6 +27,12 @@ class UpgradeTests(WebSocketTestCase):
         self.assertRegex(challenge["payload"]["nonce"], "^[0-9a-f-]{36}$")
         self.assertEqual(challenge["payload"]["ts"], int(self.clock.seconds() * 1000))
         self.over(peer)
+
+    def test_nonces_cannot_be_guessed(self) -> None:
+        new_id = GatewayWebSocketFactory(self.clock, self.websockets.surface).new_id
+        ids = {new_id() for _ in range(100)}
+        self.assertEqual(len(ids), 100)
+        self.assertRegex(ids.pop(), "^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}$")
 
     def test_any_path_that_is_no_route(self) -> None:
         for path in ("/", "/some/path", "/?token=x"):
@@ -127,26 +47,25 @@ class UpgradeTests(WebSocketTestCase):
         for origin in ("null", "https://evil.example"):
             self.assertEqual(len(self.open(f"Origin: {origin}").told), 1)
 
-    def test_a_producer_can_be_registered(self) -> None:
+    def test_the_connection_is_its_own_producer(self) -> None:
         peer = self.open()
         protocol = peer.client.transport.protocol
         self.assertIsInstance(protocol, GatewayWebSocket)
-        self.assertIsNone(peer.client.transport.producer)
-        protocol.transport.registerProducer(protocol, True)
+        self.assertIs(peer.client.transport.producer, protocol)
 
     def test_api_route_is_served_all_the_same(self) -> None:
-        client = self.connect()
+        client = self.tcp()
         client.request("GET", "/v1/models", AUTH, "Upgrade: websocket", "Connection: Upgrade")
         self.assertEqual(client.answer().status, 200)
 
     def test_foreign_host(self) -> None:
-        client = self.connect()
+        client = self.tcp()
         client.request("GET", "/", "Upgrade: websocket", "Connection: Upgrade", host="evil.example")
         self.assertEqual((client.answer().status, client.answer().error["code"]), (403, "host_not_allowed"))
 
     def test_over_http_1_0(self) -> None:
         for path, status in (("/", 404), ("/healthz", 200)):
-            client = self.connect()
+            client = self.tcp()
             request = "\r\n".join(
                 (f"GET {path} HTTP/1.0", "Host: localhost", *UPGRADE, "Sec-WebSocket-Version: 13", "", "")
             )
@@ -156,10 +75,10 @@ class UpgradeTests(WebSocketTestCase):
             self.assertTrue(client.closed)
 
     def test_with_a_body(self) -> None:
-        client = self.connect()
+        client = self.tcp()
         client.request("GET", "/", "Upgrade: websocket", "Connection: Upgrade", body=b"x")
         self.assertEqual(client.answer().status, 413)
-        client = self.connect()
+        client = self.tcp()
         client.request("GET", "/", "Upgrade: websocket", "Connection: Upgrade", "Transfer-Encoding: chunked")
         client.send(b"1\r\nx\r\n")
         self.assertEqual(client.answer().status, 413)
@@ -168,7 +87,7 @@ class UpgradeTests(WebSocketTestCase):
         ours = ("X-Request-Id: abc,1", "Cookie: \xff")
         for lines, status in ((("Upgrade: websocket",), 400), ((*UPGRADE, "Sec-WebSocket-Version: 13"), 101)):
             for sent in (ours, (), ("X-Request-Id: two words",), (*ours, "X-Request-Id: again")):
-                client = self.connect()
+                client = self.tcp()
                 client.request("GET", "/%ff", *lines, *sent)
                 head = client.output.partition(b"\r\n\r\n")[0] + b"\r\n\r\n"
                 answer = parse_answers(head)[0]
@@ -182,7 +101,7 @@ class UpgradeTests(WebSocketTestCase):
 
     def test_what_is_sent_before_the_upgrade_is_done(self) -> None:
         for last in ("Sec-WebSocket-Version: 13", "Sec-WebSocket-Version: 13\r\nTransfer-Encoding: chunked"):
-            client = self.connect()
+            client = self.tcp()
             request = "\r\n".join(("GET / HTTP/1.1", "Host: localhost", *UPGRADE, last, "", ""))
             client.send(request + ("0\r\n\r\n" if "chunked" in last else "") + "x" * 40_000)
             self.wait(20)
@@ -205,7 +124,7 @@ class UpgradeTests(WebSocketTestCase):
             (426, websocket, upgrade, "Sec-WebSocket-Version: 12", key),
             (426, websocket, upgrade, "Sec-WebSocket-Version: 99", key),
         ):
-            client = self.connect()
+            client = self.tcp()
             client.request("GET", "/", *lines)
             self.tick()
             answer = client.answer()
@@ -222,24 +141,6 @@ class UpgradeTests(WebSocketTestCase):
 
 
 class FrameTests(WebSocketTestCase):
-    def test_connect_is_not_available_yet(self) -> None:
-        peer = self.open()
-        peer.send(CONNECT)
-        self.assertEqual(
-            peer.told[1],
-            {
-                "type": "res",
-                "id": "1",
-                "ok": False,
-                "error": {"code": "UNAVAILABLE", "message": "this gateway does not serve WebSocket methods yet"},
-            },
-        )
-        self.assertEqual(peer.close, (1008, "not available yet"))
-        peer.client.send(frame(struct.pack("!H", 1008), 8))
-        self.tick()
-        self.assertTrue(peer.client.closed)
-        self.over(peer)
-
     def test_only_the_first_of_two_requests_is_answered(self) -> None:
         peer = self.open()
         text = json.dumps(CONNECT).encode()
@@ -249,23 +150,29 @@ class FrameTests(WebSocketTestCase):
 
     def test_what_is_no_request(self) -> None:
         for payload in (
-            b"nope",
-            b"",
             b"[]",
             b"5",
             b"null",
             b"{}",
             b'{"type":"req"}',
-            b'{"type":"req","id":5}',
-            b'{"type":"req","id":null}',
-            b'{"type":"event","id":"1"}',
-            b'{"id":"1"}',
-            b"[" * 60_000,
-            b"1" * 5000,
+            b'{"type":"req","id":5,"method":"connect"}',
+            b'{"type":"req","id":null,"method":"connect"}',
+            b'{"type":"req","id":"","method":"connect"}',
+            b'{"type":"event","id":"1","method":"connect"}',
+            b'{"id":"1","method":"connect"}',
+            b'{"type":"req","id":"1","method":"connect","extra":1}',
         ):
             peer = self.open()
             peer.client.send(frame(payload))
             self.assertEqual(peer.close, (1008, "invalid request frame"), payload[:40])
+            self.assertEqual(len(peer.told), 1)
+            self.over(peer)
+
+    def test_what_is_no_json(self) -> None:
+        for payload in (b"nope", b"", b"[" * 60_000, b"{", b'{"type":"req"'):
+            peer = self.open()
+            peer.client.send(frame(payload))
+            self.assertEqual(peer.close, (1000, ""), payload[:40])
             self.assertEqual(len(peer.told), 1)
             self.over(peer)
 
@@ -311,15 +218,105 @@ class FrameTests(WebSocketTestCase):
         peer.read()
         self.assertEqual(peer.frames[-1], (10, b"hello"))
 
+    def test_flood_before_connect(self) -> None:
+        pings = frame(b"", 9) * 20_000
+        pieces = frame(b"", fin=False) + frame(b"", 0, fin=False) * 20_000
+        for flood in (pings, frame(b"", 10) * 20_000, pieces):
+            peer = self.open()
+            peer.client.send(flood)
+            self.assertEqual(peer.close, (1008, "too many frames before connect"))
+            self.assertLess(len([opcode for opcode, _ in peer.frames if opcode == 10]), MAX_EARLY_FRAMES)
+            self.tick()
+            self.assertTrue(peer.client.closed)
+            self.over(peer)
+
+    def test_flood_after_the_close(self) -> None:
+        peer = self.open()
+        peer.send(CONNECT)
+        self.assertEqual(peer.close_code, 1008)
+        peer.client.send(frame(b"", 9) * MAX_EARLY_FRAMES)
+        self.tick()
+        self.assertTrue(peer.client.closed)
+        self.over(peer)
+
     def test_bug(self) -> None:
         peer = self.open()
-        self.patch(connection, "json", None)
-        peer.client.send(frame(b"{}"))
-        self.assertEqual(len(self.flushLoggedErrors(AttributeError)), 1)
+        self.patch(self.policy, "judge_connect", None)
+        peer.send({"type": "req", "id": "1", "method": "connect", "params": connect_params()})
+        self.assertEqual(len(self.flushLoggedErrors(TypeError)), 1)
         self.assertIn(struct.pack("!H", 1011) + b"internal error", peer.client.output)
         self.assertFalse(peer.client.closed)
         self.wait(3)
         self.assertTrue(peer.client.closed)
+
+    def test_masks(self) -> None:
+        text = json.dumps({"type": "req", "id": "1", "method": "nöthing"}, ensure_ascii=False).encode()
+        for cut in (0, 1, 2, 3, 5, len(text)):
+            peer = self.open()
+            data = frame(text, mask=b"\x01\x82\xf3\x7f")
+            for part in (data[: 6 + cut], data[6 + cut :]):
+                peer.client.send(part)
+            self.assertEqual(peer.close, (1008, "invalid handshake: first request must be connect"))
+        peer = self.open()
+        peer.client.send(frame(b"hello", 9, mask=b"abcd"))
+        peer.client.send(frame(b"", 9, mask=b"abcd"))
+        peer.read()
+        self.assertEqual(peer.frames[-2:], [(10, b"hello"), (10, b"")])
+
+    def test_heads_of_frames(self) -> None:
+        for size, head in (
+            (0, b"\x81\x00"),
+            (125, b"\x81\x7d"),
+            (126, b"\x81\x7e\x00\x7e"),
+            (65535, b"\x81\x7e\xff\xff"),
+            (65536, b"\x81\x7f\x00\x00\x00\x00\x00\x01\x00\x00"),
+        ):
+            self.assertEqual(frame_head(size), head)
+
+    def test_unmask(self) -> None:
+        data, mask = bytes(range(256)) * 3, b"\x00\xff\x5a\x13"
+        plain = bytes(byte ^ mask[at % 4] for at, byte in enumerate(data))
+        for cut in range(9):
+            self.assertEqual(unmask(data[:cut], mask, 0) + unmask(data[cut:], mask, cut), plain)
+
+
+class PreauthTests(WebSocketTestCase):
+    def test_too_many_of_one_client(self) -> None:
+        peers = [self.open(address="192.0.2.1") for _ in range(MAX_PREAUTH_CONNECTIONS)]
+        refused = self.tcp("192.0.2.1")
+        Peer(refused).upgrade()
+        self.tick()
+        self.assertEqual(refused.answer().status, 503)
+        self.assertEqual(refused.answer().error["code"], "overloaded")
+        self.assertEqual(refused.answer().headers["retry-after"], "1")
+        self.assertTrue(refused.closed)
+        self.open(address="192.0.2.2")
+        peers[0].client.leave()
+        self.assertEqual(len(self.open(address="192.0.2.1").told), 1)
+
+    def test_connected_ones_do_not_count(self) -> None:
+        for _ in range(MAX_PREAUTH_CONNECTIONS + 1):
+            self.connected()
+        self.assertEqual(len(self.websockets.open_connections), MAX_PREAUTH_CONNECTIONS + 1)
+
+    def test_nothing_is_left_of_a_refused_one(self) -> None:
+        for _ in range(MAX_PREAUTH_CONNECTIONS + 1):
+            peer = self.open()
+            peer.send(CONNECT)
+            self.over(peer)
+
+    def test_forwarded_clients_are_told_apart(self) -> None:
+        gateway = attrs.evolve(self.config.gateway, trusted_proxies=("192.0.2.1",))
+        self.config = attrs.evolve(self.config, gateway=gateway)
+        for number in range(MAX_PREAUTH_CONNECTIONS + 1):
+            self.open(f"X-Forwarded-For: 198.51.100.{number}", address="192.0.2.1")
+        # Whoever claims to be forwarded and is not counts for itself.
+        for number in range(MAX_PREAUTH_CONNECTIONS):
+            self.open(f"X-Forwarded-For: 198.51.100.{number}", address="192.0.2.7")
+        refused = self.tcp("192.0.2.7")
+        Peer(refused).upgrade("X-Forwarded-For: 198.51.100.200")
+        self.tick()
+        self.assertEqual(refused.answer().status, 503)
 
 
 class DeadlineTests(WebSocketTestCase):
@@ -353,7 +350,7 @@ class DeadlineTests(WebSocketTestCase):
     def test_no_deadline_of_http_is_left(self) -> None:
         peer = self.open()
         deadlines = sorted(call.getTime() - self.clock.seconds() for call in self.clock.getDelayedCalls())
-        self.assertEqual(deadlines, [15.0])
+        self.assertEqual(deadlines, [15.0, 25.0])
         self.over(peer)
 
     def test_gateway_stops(self) -> None:

@@ -1,0 +1,269 @@
+"""
+C{health}: what the gateway tells of itself to every client that is connected.
+
+The same payload is part of the greeting and is broadcast; it names no path and no secret unless an administrator
+asks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import attrs
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.logger import Logger
+
+from openclaw.agents.store_wait import in_time
+from openclaw.config.paths import Paths
+from openclaw.config.reload import LiveConfig
+from openclaw.config.schema import Config
+from openclaw.errors import StoreError
+from openclaw.interfaces import Caller, Clock, HealthSource, SessionQuery, SessionRow, SessionStore
+from openclaw.methods.checks import REDACTED_PATH, shown_path
+from openclaw.methods.event_loop import EventLoopDelay
+from openclaw.methods.table import Call, Method, Params
+
+COUNTS_KEPT_S = 5.0
+"""How long counted sessions are good for, seconds."""
+
+COUNTS_FRESH_S = 0.25
+"""The same for whoever asks and can wait for a count, seconds."""
+
+RECENT = 5
+"""How many sessions are named."""
+
+MAX_COUNTED_AGENTS = 50
+"""For how many agents sessions are counted one by one."""
+
+log = Logger()
+
+
+class HealthParams(Params, frozen=True):
+    """
+    Parameters of C{health}.
+
+    @ivar probe: accepted; there are no channels to probe.
+    """
+
+    probe: bool = False
+
+
+@attrs.frozen
+class SessionCount:
+    """
+    How many sessions there are, and which were written last.
+
+    @ivar recent: at most L{RECENT}, newest first.
+    """
+
+    total: int = 0
+    recent: tuple[SessionRow, ...] = ()
+
+
+@attrs.frozen
+class SessionCounts:
+    """
+    The sessions of all agents together, and of each.
+
+    @ivar by_agent: of the first L{MAX_COUNTED_AGENTS} agents.
+    """
+
+    all: SessionCount = attrs.field(factory=SessionCount)
+    by_agent: Mapping[str, SessionCount] = attrs.field(factory=dict)
+
+
+@attrs.frozen
+class HealthFacts:
+    """
+    What a payload is made of.
+
+    @ivar failing: names of the parts that keep the gateway from being ready.
+    @ivar store_path: the place of the sessions as the reader may see it.
+    @ivar event_loop: figures of L{EventLoopDelay}; C{None} where there are none.
+    """
+
+    config: Config
+    counts: SessionCounts
+    now_ms: int
+    failing: Sequence[str] = ()
+    store_path: str = REDACTED_PATH
+    event_loop: Mapping[str, Any] | None = None
+    duration_ms: int = 0
+
+
+def health_payload(facts: HealthFacts) -> dict[str, Any]:
+    """
+    The payload of C{health}.
+
+    There are no plugins, channels and heartbeats: their parts have the value that means so.
+    """
+    config = facts.config
+    default = config.agents.default_agent_id
+    payload: dict[str, Any] = {
+        "ok": not facts.failing,
+        "ts": facts.now_ms,
+        "durationMs": facts.duration_ms,
+        "plugins": {"loaded": [], "errors": [], "unavailable": []},
+        "configReload": {"hotReloadStatus": reload_status(config)},
+        "channels": {},
+        "channelOrder": [],
+        "channelLabels": {},
+        "heartbeatSeconds": 0,
+        "defaultAgentId": default or config.agents.agent_ids[0],
+        "agents": [
+            {
+                "agentId": agent_id,
+                "isDefault": agent_id == default,
+                "heartbeat": {**no_heartbeat(), "prompt": "", "target": "none", "ackMaxChars": 0},
+                "sessions": _counted(facts.counts.by_agent.get(agent_id, SessionCount()), facts),
+            }
+            for agent_id in config.agents.agent_ids[:MAX_COUNTED_AGENTS]
+        ],
+        "sessions": _counted(facts.counts.all, facts),
+    }
+    if facts.failing:
+        payload["failing"] = list(facts.failing)
+    if facts.event_loop is not None:
+        payload["eventLoop"] = facts.event_loop
+    return payload
+
+
+def reload_status(config: Config) -> str:
+    """Whether the configuration file is watched, in the original's words."""
+    return "disabled" if config.gateway.reload.mode == "off" else "active"
+
+
+def no_heartbeat() -> dict[str, Any]:
+    """What clients are told of an agent's heartbeat: there is none."""
+    # What a heartbeat would do, the original's schema wants, too.
+    nothing = {"prompt": "", "target": "none", "ackMaxChars": 0}
+    return {"enabled": False, "every": "disabled", "everyMs": None, **nothing}
+
+
+def _counted(count: SessionCount, facts: HealthFacts) -> dict[str, Any]:
+    recent = [
+        {
+            "key": row.session.key,
+            "updatedAt": row.session.updated_at_ms,
+            "age": max(facts.now_ms - row.session.updated_at_ms, 0),
+        }
+        for row in count.recent
+    ]
+    return {"path": facts.store_path, "count": count.total, "recent": recent}
+
+
+class HealthReport:
+    """
+    The gateway's health, ready at any time.
+
+    Sessions are counted only when somebody asks, and one count at a time: at most every L{COUNTS_KEPT_S}, or every
+    L{COUNTS_FRESH_S} for whoever waits for it.
+
+    @param source: what the gateway says of itself.
+    @param event_loop: measures the reactor; C{None} leaves that part out.
+    """
+
+    def __init__(
+        self,
+        store: SessionStore,
+        live: LiveConfig,
+        clock: Clock,
+        source: HealthSource,
+        paths: Paths,
+        event_loop: EventLoopDelay | None = None,
+    ) -> None:
+        self._store = store
+        self._live = live
+        self._clock = clock
+        self._source = source
+        self._paths = paths
+        self._event_loop = event_loop
+        self._counts = SessionCounts()
+        self._counted_s: float | None = None
+        self._is_counting = False
+        self._task: Deferred[None] | None = None
+        self._waiters: list[Deferred[None]] = []
+
+    @property
+    def counts(self) -> SessionCounts:
+        """The sessions as they were counted last."""
+        return self._counts
+
+    def event_loop_figures(self) -> Mapping[str, Any] | None:
+        """What L{EventLoopDelay} tells, where there is one."""
+        return self._event_loop.figures() if self._event_loop is not None else None
+
+    def payload(self, caller: Caller | None = None, duration_ms: int = 0) -> dict[str, Any]:
+        """
+        The payload at once, with sessions as they were counted last; a count that is old is renewed for the next time.
+
+        @param caller: who reads it; C{None} for everybody.
+        """
+        self._count_if_old(COUNTS_KEPT_S)
+        return health_payload(
+            HealthFacts(
+                config=self._live.current,
+                counts=self._counts,
+                now_ms=int(self._clock.seconds() * 1000),
+                failing=self._source.failing(),
+                store_path=shown_path(caller, self._paths.store_path),
+                event_loop=self.event_loop_figures(),
+                duration_ms=duration_ms,
+            )
+        )
+
+    async def refresh(self) -> None:
+        """Count the sessions, unless that was done just now; cancelling it only stops waiting."""
+        self._count_if_old(COUNTS_FRESH_S)
+        if self._is_counting:
+            waiter: Deferred[None] = Deferred(self._waiters.remove)
+            self._waiters.append(waiter)
+            await waiter
+
+    async def health(self, call: Call, params: HealthParams) -> dict[str, Any]:
+        """The method C{health}."""
+        began_s = self._clock.seconds()
+        await self.refresh()
+        return self.payload(call.caller, int((self._clock.seconds() - began_s) * 1000))
+
+    def stop(self) -> None:
+        """Stop counting; the last count stays."""
+        if self._task is not None:
+            self._task.cancel()
+
+    def _count_if_old(self, kept_s: float) -> None:
+        now_s = self._clock.seconds()
+        is_fresh = self._counted_s is not None and 0 <= now_s - self._counted_s < kept_s
+        if not self._is_counting and not is_fresh:
+            self._is_counting = True
+            self._task = Deferred.fromCoroutine(self._count_all())
+
+    async def _count_all(self) -> None:
+        """Count; whatever comes of it, nobody is left waiting, and the next attempt comes after a while."""
+        try:
+            await self._count()
+        except StoreError as error:
+            log.warn("cannot count the sessions: {reason}", reason=error.message)
+        except CancelledError:
+            log.debug("the sessions are not counted to the end: the gateway stops")
+        except Exception:  # noqa: BLE001 -- health is told with the last count then
+            log.failure("counting the sessions failed by a bug")
+        self._is_counting = False
+        self._counted_s = self._clock.seconds()
+        while self._waiters:
+            self._waiters.pop(0).callback(None)
+
+    async def _count(self) -> None:
+        agent_ids = self._live.current.agents.agent_ids[:MAX_COUNTED_AGENTS]
+        of_all = await self._count_of(None)
+        self._counts = SessionCounts(of_all, {agent_id: await self._count_of(agent_id) for agent_id in agent_ids})
+
+    async def _count_of(self, agent_id: str | None) -> SessionCount:
+        page = await in_time(self._store.sessions(SessionQuery(agent_id=agent_id, limit=RECENT)), self._clock)
+        return SessionCount(page.total, page.rows)
+
+
+def health_methods(report: HealthReport) -> tuple[Method, ...]:
+    """The methods of this family."""
+    return (Method("health", None, HealthParams, report.health),)

@@ -1,0 +1,128 @@
+"""C{sessions.list}: the stored sessions in pages."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import attrs
+from msgspec import Meta
+from twisted.internet.task import deferLater
+
+from openclaw.agents.runs import Runs
+from openclaw.agents.store_wait import in_time
+from openclaw.auth.scopes import READ
+from openclaw.config.paths import Paths
+from openclaw.config.reload import LiveConfig
+from openclaw.config.schema import Config
+from openclaw.ids import normalise_agent_id
+from openclaw.interfaces import Clock, SessionQuery, SessionRow, SessionStore
+from openclaw.methods.checks import bad_param, shown_path
+from openclaw.methods.session_rows import live_ids, model_defaults, session_row
+from openclaw.methods.table import Call, Method, Params
+
+ROWS_AT_ONCE = 200
+"""How many rows are made before others have their turn: about 2 ms."""
+
+
+class SessionsListParams(Params, frozen=True):
+    """
+    Parameters of C{sessions.list}.
+
+    @ivar active_minutes: only sessions written in so many last minutes.
+    @ivar configured_agents_only: leave out sessions of agents that the configuration does not name any more.
+    @ivar include_derived_titles: accepted; there are no titles.
+    @ivar include_last_message: accepted; there are no previews.
+    @ivar include_global: accepted; there are no such sessions.
+    @ivar include_unknown: accepted; there are no such sessions.
+    @ivar owner_first: accepted; there is one owner.
+    @ivar active_only: not available yet.
+    @ivar archived: the sessions that were put away, in the place of the others.
+    """
+
+    limit: Annotated[int, Meta(ge=1, le=1000)] = 100
+    offset: Annotated[int, Meta(ge=0, le=1_000_000_000)] = 0
+    agent_id: Annotated[str, Meta(min_length=1, max_length=64)] | None = None
+    search: Annotated[str, Meta(max_length=512)] | None = None
+    active_minutes: Annotated[int, Meta(ge=1, le=5_256_000)] | None = None
+    configured_agents_only: bool = False
+    include_derived_titles: bool = False
+    include_last_message: bool = False
+    include_global: bool = False
+    include_unknown: bool = False
+    owner_first: bool = False
+    active_only: bool = False
+    archived: bool = False
+
+
+@attrs.frozen
+class SessionLists:
+    """The method, with what it needs."""
+
+    store: SessionStore
+    runs: Runs
+    live: LiveConfig
+    clock: Clock
+    paths: Paths
+
+    async def list(self, call: Call, params: SessionsListParams) -> dict[str, Any]:
+        """
+        A page of the sessions, last written first.
+
+        @raise openclaw.errors.InvalidRequest: for what is not available yet.
+        """
+        if params.active_only:
+            raise bad_param("sessions.list", "activeOnly", "not available yet; leave it out")
+        config = self.live.current
+        now_ms = int(self.clock.seconds() * 1000)
+        since_ms = None if params.active_minutes is None else now_ms - params.active_minutes * 60_000
+        # Not only configured agents: the sessions of one that is gone can still be listed.
+        agent_id = None if params.agent_id is None else normalise_agent_id(params.agent_id)
+        if params.agent_id is not None and agent_id is None:
+            raise bad_param("sessions.list", "agentId", "not an agent id: letters, digits, _ and - only")
+        query = SessionQuery(
+            agent_id=agent_id,
+            search=params.search or None,
+            updated_since_ms=since_ms,
+            archived=params.archived,
+            limit=params.limit,
+            offset=params.offset,
+        )
+        page = await in_time(self.store.sessions(query), self.clock)
+        rows = page.rows
+        if params.configured_agents_only:
+            rows = tuple(row for row in rows if row.session.agent_id in config.agents.agent_ids)
+        shown = await self._shown(rows, config, now_ms)
+        after = params.offset + len(page.rows)
+        has_more = after < page.total
+        return {
+            "ts": now_ms,
+            "path": shown_path(call.caller, self.paths.store_path),
+            "count": len(rows),
+            "totalCount": page.total,
+            "limitApplied": params.limit,
+            "nextOffset": after if has_more else None,
+            "hasMore": has_more,
+            "activeMinutes": params.active_minutes,
+            "owners": [],
+            "defaults": model_defaults(config, agent_id),
+            "sessions": shown,
+        }
+
+    async def _shown(self, rows: Sequence[SessionRow], config: Config, now_ms: int) -> Sequence[Any]:
+        """The rows as clients see them; others have their turn while there are many."""
+        live = live_ids(self.runs.live)
+        shown: list[dict[str, Any]] = []
+        for start in range(0, len(rows), ROWS_AT_ONCE):
+            if start:
+                await deferLater(self.clock, 0)  # type: ignore[arg-type]
+            shown += [session_row(row, config, live, now_ms) for row in rows[start : start + ROWS_AT_ONCE]]
+        return shown
+
+
+def session_methods(
+    store: SessionStore, runs: Runs, live: LiveConfig, clock: Clock, paths: Paths
+) -> tuple[Method, ...]:
+    """The methods of this family."""
+    lists = SessionLists(store, runs, live, clock, paths)
+    return (Method("sessions.list", READ, SessionsListParams, lists.list),)

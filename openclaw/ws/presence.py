@@ -1,0 +1,120 @@
+"""
+Who is there: the gateway itself, and the user interfaces and devices that are connected to it.
+
+Programs that call a method and leave, such as the command line, are not listed.
+"""
+
+from __future__ import annotations
+
+import platform
+import socket
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+
+from openclaw._version import __version__
+from openclaw.interfaces import Clock
+from openclaw.ws.frames import ClientInfo
+
+_LISTED_MODES = ("ui", "webchat", "node")
+"""Modes of clients that somebody sits at, or that are devices."""
+
+
+@attrs.frozen
+class _Visitor:
+    info: ClientInfo
+    scopes: tuple[str, ...]
+    since_ms: int
+
+
+class Presence:
+    """
+    The list.
+
+    @param host: the name of this machine.
+    @param new_id: makes the id of this life of the gateway.
+    @ivar version: grows with every change; clients compare it.
+    """
+
+    def __init__(
+        self,
+        clock: Clock,
+        *,
+        host: str | None = None,
+        new_id: Callable[[], str] = lambda: str(uuid.uuid4()),
+    ) -> None:
+        self._clock = clock
+        self._host = host if host is not None else socket.gethostname()
+        self._instance_id = new_id()
+        self._since_ms = self._now_ms()
+        self._visitors: dict[str, _Visitor] = {}
+        self.version = 1
+
+    def _now_ms(self) -> int:
+        return int(self._clock.seconds() * 1000)
+
+    def arrive(self, connection_id: str, info: ClientInfo, scopes: tuple[str, ...], *, has_device: bool) -> bool:
+        """
+        A client has connected.
+
+        @return: whether the list has changed.
+        """
+        if not has_device and info.mode not in _LISTED_MODES:
+            return False
+        self._visitors[connection_id] = _Visitor(info, scopes, self._now_ms())
+        self.version += 1
+        return True
+
+    def leave(self, connection_id: str) -> bool:
+        """
+        A client has gone.
+
+        @return: whether the list has changed.
+        """
+        if self._visitors.pop(connection_id, None) is None:
+            return False
+        self.version += 1
+        return True
+
+    def entries(self) -> list[dict[str, Any]]:
+        """The list as clients see it, the gateway first."""
+        return [self._own_entry(), *map(self._entry, self._visitors.values())]
+
+    def _own_entry(self) -> dict[str, Any]:
+        system = platform.system()
+        return {
+            "host": self._host,
+            "version": __version__,
+            "platform": f"{system.lower()} {platform.release()}",
+            "deviceFamily": system,
+            "mode": "gateway",
+            "reason": "self",
+            "instanceId": self._instance_id,
+            "text": f"Gateway: {self._host} · app {__version__} · mode gateway · reason self",
+            "ts": self._since_ms,
+        }
+
+    def _entry(self, visitor: _Visitor) -> dict[str, Any]:
+        info = visitor.info
+        optional = {
+            "deviceFamily": info.device_family,
+            "modelIdentifier": info.model_identifier,
+            "timeZone": info.time_zone,
+            "instanceId": info.instance_id,
+        }
+        name = info.display_name or info.id
+        return {
+            "clientId": info.id,
+            "host": name,
+            "version": info.version,
+            "platform": info.platform,
+            "mode": info.mode,
+            "roles": ["operator"],
+            "scopes": list(visitor.scopes),
+            "reason": "connect",
+            "onlineSince": visitor.since_ms,
+            "text": f"Node: {name} · app {info.version} · mode {info.mode}",
+            "ts": visitor.since_ms,
+        } | {key: value for key, value in optional.items() if value}

@@ -1,0 +1,520 @@
+"""Tests of L{openclaw.methods.agent}: a turn by the WebSocket protocol."""
+
+from __future__ import annotations
+
+import traceback
+import uuid
+from collections.abc import Sequence
+
+import attrs
+from twisted.internet.defer import Deferred
+
+from openclaw.agents.store_wait import STORE_TIMEOUT_S
+from openclaw.config.agents import AgentEntry
+from openclaw.errors import (
+    Draining,
+    InvalidRequest,
+    ModelNotFound,
+    OpenClawError,
+    Overloaded,
+    ProviderRejected,
+    RunCancelled,
+    RunTimeout,
+    StoreError,
+)
+from openclaw.events import ProviderFinished, ProviderUsage, TextDelta
+from openclaw.interfaces import Caller, Entry, RunRecord, SessionQuery, SessionStore
+from openclaw.methods.agent_turns import KEEP_S
+from openclaw.methods.session_rows import session_id
+from test.fakes import OPERATOR, HeldStore, Started, config_with
+from test.methods.support import ADMINISTRATOR, USAGE, MethodTestCase
+
+MAIN = "agent:main:main"
+
+
+class AgentTests(MethodTestCase):
+    """One turn and its end."""
+
+    def test_accepted_then_final(self) -> None:
+        """The first response tells that the turn is stored, the last one the answer."""
+        called = self.ask("hi", idempotencyKey="key-1", deliver=False, timeout=600)
+        accepted = {"runId": "key-1", "sessionKey": MAIN, "agentId": "main", "status": "accepted"}
+        self.assertEqual([{**accepted, "acceptedAt": self.gateway.now_ms}], called.first)
+        self.assertEqual(["hi"], self.texts())
+        self.assertFalse(called.over)
+
+        self.gateway.clock.advance(2)
+        stream = self.gateway.provider.streams[0]
+        stream.push(TextDelta("hel"))
+        stream.push(TextDelta("lo"), ProviderUsage(USAGE), ProviderFinished("stop"))
+        stream.end()
+        (row,) = self.successResultOf(self.gateway.store.sessions(SessionQuery())).rows
+        meta = {
+            "sessionKey": MAIN,
+            "sessionId": session_id(row.session),
+            "provider": "local",
+            "model": "smollm2-135m",
+            "contextTokens": 4096,
+            "usage": {"input": 100, "output": 5, "cacheRead": 20, "cacheWrite": 0, "total": 125},
+            "promptTokens": 120,
+        }
+        self.assertEqual(
+            {
+                "runId": "key-1",
+                "status": "ok",
+                "summary": "completed",
+                "result": {
+                    "payloads": [{"text": "hello", "mediaUrl": None}],
+                    "meta": {"durationMs": 2000, "agentMeta": meta, "aborted": False, "stopReason": "stop"},
+                },
+            },
+            self.ok(called),
+        )
+        self.assertEqual(1, len(called.first))
+        self.assertEqual(["hi", "hello"], self.texts())
+
+    def test_blanks_at_the_ends_of_an_answer(self) -> None:
+        """They are not told, as in the original; the transcript keeps what the model said."""
+        self.gateway.answer("\n hel", "lo \n")
+        told = self.ok(self.ask("hi", idempotencyKey="k"))
+        self.assertEqual([{"text": "hello", "mediaUrl": None}], told["result"]["payloads"])
+        waited = self.ok(self.gateway.call("agent.wait", {"runId": "k"}))
+        self.assertEqual("hello", waited["terminalReply"]["text"])
+        self.assertEqual(["hi", "\n hello \n"], self.texts())
+        self.gateway.answer(" \n")
+        self.assertEqual([], self.ok(self.ask("hi"))["result"]["payloads"])
+
+    def test_own_run_id(self) -> None:
+        """A call without a key has a run id of its own."""
+        self.gateway.answer("a")
+        self.gateway.answer("b")
+        ids = {self.ok(self.ask(text))["runId"] for text in "xy"}
+        self.assertEqual(2, len({str(uuid.UUID(run_id)) for run_id in ids}))
+
+    def test_empty_answer(self) -> None:
+        """An answer without text has no payloads."""
+        self.gateway.answer()
+        result = self.ok(self.ask("hi"))["result"]
+        self.assertEqual([], result["payloads"])
+
+    def test_one_session_over_both_doors(self) -> None:
+        """HTTP continues what C{agent} began, and the other way round."""
+        self.gateway.answer("one")
+        self.ok(self.ask("first", sessionKey="shared"))
+        self.gateway.answer("two")
+        started = self.gateway.bench.start("second", key="shared")
+        self.assertEqual("two", started.outcome.text)
+        self.gateway.answer("three")
+        self.ok(self.ask("third", sessionKey="agent:main:shared"))
+        self.assertEqual(["first", "one", "second", "two", "third", "three"], self.texts("agent:main:shared"))
+        sent = self.gateway.provider.requests[-1].messages
+        self.assertEqual(["first", "one", "second", "two", "third"], [message.text for message in sent[1:]])
+
+    def test_what_the_model_is_asked(self) -> None:
+        """Model, thinking, system text and channel reach the model."""
+        self.gateway.answer("ok")
+        params = {
+            "message": "hi",
+            "model": "other/m",
+            "thinking": "high",
+            "extraSystemPrompt": "be brief",
+            "channel": "discord",
+            "lane": "main",
+            "bestEffortDeliver": True,
+            "attachments": [],
+            "to": "+15550100",
+        }
+        called = self.gateway.call("agent", params, ADMINISTRATOR)
+        self.assertEqual("other", self.ok(called)["result"]["meta"]["agentMeta"]["provider"])
+        request = self.gateway.provider.requests[0]
+        self.assertEqual("m", request.model)
+        self.assertEqual("high", request.sampling.reasoning_effort)
+        system = request.messages[0].text
+        self.assertIn("be brief", system + request.messages[1].text)
+        self.assertEqual(["hi", "ok"], self.texts())
+
+    def test_thinking_off(self) -> None:
+        """C{off} asks the model for nothing, and C{last} is no channel."""
+        self.gateway.answer("ok")
+        self.ok(self.ask("hi", thinking="off", channel="last"))
+        self.assertIsNone(self.gateway.provider.requests[0].sampling.reasoning_effort)
+
+    def test_agent_of_the_key(self) -> None:
+        """A full key chooses the agent; C{agentId} alone its main session."""
+        self.gateway.use(config_with({"a": AgentEntry(default=True), "b": AgentEntry()}))
+        self.gateway.answer("1")
+        self.assertEqual("b", self.ask("hi", sessionKey="agent:b:x").first[0]["agentId"])
+        self.gateway.answer("2")
+        self.assertEqual("agent:b:main", self.ask("hi", agentId="B").first[0]["sessionKey"])
+        self.gateway.answer("3")
+        self.assertEqual("agent:a:main", self.ask("hi").first[0]["sessionKey"])
+
+    def test_timeout(self) -> None:
+        """C{timeout} bounds the run; 0 does not."""
+        called = self.ask("hi", timeout=5)
+        endless = self.ask("hi", timeout=0, sessionKey="other")
+        self.gateway.clock.advance(5)
+        self.settle()
+        self.refused(called, RunTimeout)
+        self.assertFalse(endless.over)
+
+    def test_failed_run(self) -> None:
+        """The run's error is the call's, and stays so for whoever repeats the call."""
+        self.gateway.provider.enqueue(ProviderRejected("no such model", status=404))
+        called = self.ask("hi", idempotencyKey="k")
+        self.assertEqual(1, len(called.first))
+        self.assertEqual("no such model", self.refused(called, ProviderRejected).message)
+        depths = set()
+        for _ in range(3):
+            error = self.refused(self.ask("hi", idempotencyKey="k"))
+            self.assertEqual("no such model", error.message)
+            depths.add(len(traceback.extract_tb(error.__traceback__)))
+        self.assertEqual(1, len(depths), "each repetition adds to what is kept")
+        self.assertEqual(1, len(self.gateway.provider.requests))
+
+    def test_aborted(self) -> None:
+        """A run that its caller ended is a success of another kind."""
+        called = self.ask("hi", idempotencyKey="k")
+        self.gateway.provider.streams[0].push(TextDelta("par"))
+        self.assertTrue(self.gateway.runs.cancel("k"))
+        self.settle()
+        aborted = {"runId": "k", "status": "timeout", "summary": "aborted", "stopReason": "rpc"}
+        self.assertEqual(aborted, self.ok(called))
+        self.assertEqual(["hi", "par"], self.texts())
+        self.assertEqual(aborted, self.ok(self.ask("hi", idempotencyKey="k")))
+
+    def test_aborted_in_the_queue(self) -> None:
+        """A turn that was aborted before it had its place tells so at once, and has left nothing behind."""
+        self.ask("first", idempotencyKey="one")
+        called = self.ask("second", idempotencyKey="two")
+        self.assertEqual([], called.first)
+        self.assertTrue(self.gateway.runs.cancel("two"))
+        aborted = {"runId": "two", "status": "timeout", "summary": "aborted", "stopReason": "rpc"}
+        self.assertEqual(aborted, self.ok(called))
+        self.assertEqual([], called.first)
+        self.assertEqual(["first"], self.texts())
+        waited = self.ok(self.gateway.call("agent.wait", {"runId": "two"}))
+        self.assertEqual(("error", "rpc"), (waited["status"], waited["stopReason"]))
+
+    def test_draining(self) -> None:
+        """A gateway that stops refuses, and a run that it ends says why."""
+        called = self.ask("hi")
+        stopped = Deferred.fromCoroutine(self.gateway.runs.stop(0))
+        self.refused(self.ask("more"), Draining)
+        self.gateway.clock.advance(1)
+        self.settle()
+        self.refused(called, Draining)
+        self.successResultOf(stopped)
+
+    def test_full(self) -> None:
+        """A refused turn is not kept: the same call may succeed later."""
+        self.gateway.use(config_with(max_concurrent=1, max_queued=0))
+        self.ask("long", sessionKey="a", idempotencyKey="a")
+        self.refused(self.ask("hi", sessionKey="b", idempotencyKey="b"), Overloaded)
+        self.gateway.runs.cancel("a")
+        self.settle()
+        self.gateway.answer("now")
+        self.assertEqual("ok", self.ok(self.ask("hi", sessionKey="b", idempotencyKey="b"))["status"])
+
+    def test_unknown_model(self) -> None:
+        """A model that nobody serves is refused before anything is stored."""
+        self.gateway.bench.catalog.unknown.add("nobody")
+        called = self.gateway.call("agent", {"message": "hi", "model": "nobody/m"}, ADMINISTRATOR)
+        self.refused(called, ModelNotFound)
+        self.assertEqual([], self.texts())
+
+    def test_bug(self) -> None:
+        """A bug in the door ends the turn with an error and is logged."""
+
+        def broken(*arguments: object) -> None:
+            raise ZeroDivisionError
+
+        self.patch(self.gateway.runs, "start", broken)
+        self.assertEqual("internal error", self.refused(self.ask("hi")).message)
+        self.assertEqual(1, len(self.flushLoggedErrors(ZeroDivisionError)))
+
+
+class DetachedTests(MethodTestCase):
+    """A turn belongs to no connection."""
+
+    def test_survives_its_call(self) -> None:
+        """The run goes on when its call is cancelled, and a repeated call has its answer."""
+        called = self.ask("hi", idempotencyKey="k")
+        assert called.running is not None
+        called.running.cancel()
+        self.assertTrue(called.over)
+        self.assertEqual(1, len(self.gateway.runs.live))
+        stream = self.gateway.provider.streams[0]
+        stream.push(TextDelta("hello"), ProviderFinished("stop"))
+        stream.end()
+        self.assertEqual(["hi", "hello"], self.texts())
+        again = self.ok(self.ask("hi", idempotencyKey="k"))
+        self.assertEqual("hello", again["result"]["payloads"][0]["text"])
+        self.assertEqual(1, len(self.gateway.provider.requests))
+
+    def test_survives_in_the_queue(self) -> None:
+        """A turn that waits for its session goes on, too."""
+        self.ask("first", idempotencyKey="one")
+        called = self.ask("second", idempotencyKey="two")
+        assert called.running is not None
+        called.running.cancel()
+        for text in ("a", "b"):
+            stream = self.gateway.provider.streams[-1]
+            stream.push(TextDelta(text), ProviderFinished("stop"))
+            stream.end()
+        self.assertEqual(["first", "a", "second", "b"], self.texts())
+
+    def test_flood_without_reader(self) -> None:
+        """Nobody reads the run's events, so it waits for nobody."""
+        self.gateway.answer(*"abcdefgh")
+        self.assertEqual("abcdefgh", self.ok(self.ask("hi"))["result"]["payloads"][0]["text"])
+
+    def test_in_flight(self) -> None:
+        """A repeated call of a turn under way is told so, and starts nothing."""
+        self.ask("hi", idempotencyKey="k")
+        again = self.ok(self.ask("hi", idempotencyKey="k"))
+        self.assertEqual({"runId": "k", "sessionKey": MAIN, "agentId": "main", "status": "in_flight"}, again)
+        self.ask("next", idempotencyKey="waiting")
+        self.assertEqual("in_flight", self.ok(self.ask("next", idempotencyKey="waiting"))["status"])
+        self.assertEqual(1, len(self.gateway.provider.requests))
+
+    def test_forgotten_after_a_while(self) -> None:
+        """After five minutes the key is a new one."""
+        self.gateway.answer("one")
+        self.ask("hi", idempotencyKey="k")
+        self.gateway.clock.advance(KEEP_S - 1)
+        self.assertEqual("one", self.ok(self.ask("hi", idempotencyKey="k"))["result"]["payloads"][0]["text"])
+        self.gateway.clock.advance(1)
+        self.gateway.answer("two")
+        self.assertEqual("two", self.ok(self.ask("hi", idempotencyKey="k"))["result"]["payloads"][0]["text"])
+
+    def test_keys_of_another_caller(self) -> None:
+        """Another caller's ended turns are none of mine; one under way keeps its id."""
+        other = Caller("someone", frozenset({"operator.write"}))
+        self.gateway.answer("one")
+        self.ask("hi", idempotencyKey="k")
+        self.gateway.answer("two")
+        called = self.gateway.call("agent", {"message": "hi", "idempotencyKey": "k"}, other)
+        self.assertEqual("two", self.ok(called)["result"]["payloads"][0]["text"])
+        for name in ("live", "waiting"):
+            self.ask("hi", idempotencyKey=name)
+            called = self.gateway.call("agent", {"message": "hi", "idempotencyKey": name}, other)
+            self.assertIn("idempotencyKey", self.refused(called, InvalidRequest).message)
+
+    def test_stop(self) -> None:
+        """The owner of the turns can end what is left of them."""
+        self.ask("first", idempotencyKey="one")
+        called = self.ask("second", idempotencyKey="two")
+        self.gateway.services.stop()
+        self.refused(called, Draining)
+        self.assertEqual(0, self.gateway.runs.waiting)
+
+
+class FallbackStore(HeldStore):
+    """Stores another model at a run's end than at its beginning, as after a fallback."""
+
+    def end_run(self, run: RunRecord, entries: Sequence[Entry], **settings: bool) -> Deferred[None]:
+        """See L{openclaw.interfaces.SessionStore.end_run}."""
+        return super().end_run(attrs.evolve(run, model_ref="other/fallback"), entries, **settings)
+
+
+class FallbackTests(MethodTestCase):
+    """A run that ends with another model than it began with."""
+
+    def make_store(self) -> SessionStore:
+        """One that notes it."""
+        return FallbackStore()
+
+    def test_model(self) -> None:
+        """The model that gave the answer is told."""
+        self.gateway.answer("ok")
+        meta = self.ok(self.ask("hi"))["result"]["meta"]["agentMeta"]
+        self.assertEqual(("other", "fallback", None), (meta["provider"], meta["model"], meta["contextTokens"]))
+
+
+class SlowStoreTests(MethodTestCase):
+    """A store that takes its time, or fails."""
+
+    def make_store(self) -> SessionStore:
+        """One whose calls wait for the test."""
+        self.held = HeldStore()
+        return self.held
+
+    def test_accepted_is_stored(self) -> None:
+        """Nothing is accepted before it is on disk."""
+        self.held.holds.add("begin_run")
+        called = self.ask("hi")
+        self.assertEqual([], called.first)
+        self.held.release()
+        self.assertEqual("accepted", called.first[0]["status"])
+
+    def test_no_disk(self) -> None:
+        """A turn that cannot be stored is refused, and the same call may succeed later."""
+        self.held.failures["begin_run"] = [StoreError("disk full")]
+        called = self.ask("hi", idempotencyKey="k")
+        self.refused(called, StoreError)
+        self.assertEqual([], called.first)
+        self.gateway.answer("ok")
+        self.assertEqual("ok", self.ok(self.ask("hi", idempotencyKey="k"))["status"])
+
+    def test_answer_without_session_row(self) -> None:
+        """An answer is told though the store does not say what its session is."""
+        self.gateway.answer("ok")
+        self.held.failures["sessions"] = [StoreError("broken")]
+        meta = self.ok(self.ask("hi"))["result"]["meta"]["agentMeta"]
+        self.assertNotIn("sessionId", meta)
+        self.assertEqual("smollm2-135m", meta["model"])
+
+    def test_slow_session_row(self) -> None:
+        """Nor does it wait for that for ever."""
+        self.gateway.answer("ok")
+        self.held.holds.add("sessions")
+        called = self.ask("hi")
+        self.assertFalse(called.over)
+        self.gateway.clock.advance(STORE_TIMEOUT_S)
+        self.assertEqual("ok", self.ok(called)["status"])
+
+
+class SessionIdTests(MethodTestCase):
+    """C{sessionId} in the place of a key."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.gateway.answer("one")
+        self.id = self.ok(self.ask("first", sessionKey="x"))["result"]["meta"]["agentMeta"]["sessionId"]
+
+    def test_continues(self) -> None:
+        """The session of the id goes on, with its key or without."""
+        for params in ({}, {"agentId": "main"}, {"sessionKey": "x"}):
+            self.gateway.answer("more")
+            called = self.ask("next", sessionId=self.id, **params)
+            self.assertEqual("agent:main:x", called.first[0]["sessionKey"])
+        self.assertEqual(8, len(self.branch("agent:main:x")))
+
+    def test_unknown(self) -> None:
+        """An id of no session, or of another than the key's."""
+        for params in ({"sessionId": "nope"}, {"sessionId": self.id, "sessionKey": "y"}):
+            error = self.refused(self.ask("next", **params), InvalidRequest)
+            self.assertEqual("sessionId", error.param)
+        self.assertIn("sessionId", error.message)
+
+
+class WaitTests(MethodTestCase):
+    """C{agent.wait}."""
+
+    def wait(self, run_id: str, **params: object) -> object:
+        """Call it."""
+        return self.gateway.call("agent.wait", {"runId": run_id, **params})
+
+    def finish(self, text: str = "hello") -> None:
+        """Let the model answer."""
+        stream = self.gateway.provider.streams[-1]
+        stream.push(TextDelta(text), ProviderFinished("length"))
+        stream.end()
+
+    def test_ended(self) -> None:
+        """What has ended is told at once, and again."""
+        began_ms = self.gateway.now_ms
+        self.ask("hi", idempotencyKey="k")
+        waiting = self.wait("k")
+        self.gateway.clock.advance(1)
+        self.assertFalse(waiting.over)
+        self.finish()
+        told = {
+            "runId": "k",
+            "status": "ok",
+            "startedAt": began_ms,
+            "endedAt": began_ms + 1000,
+            "stopReason": "length",
+            "livenessState": "working",
+            "terminalReply": {"disposition": "visible", "text": "hello"},
+        }
+        self.assertEqual(told, self.ok(waiting))
+        self.assertEqual(told, self.ok(self.wait("k")))
+        self.assertEqual([], self.gateway.clock.getDelayedCalls())
+
+    def test_no_text(self) -> None:
+        """An answer without text has no reply."""
+        self.gateway.answer()
+        self.ask("hi", idempotencyKey="k")
+        self.assertNotIn("terminalReply", self.ok(self.wait("k")))
+
+    def test_failed_and_aborted(self) -> None:
+        """Both are errors; the aborted one says so."""
+        self.gateway.provider.enqueue(ProviderRejected("no", status=400))
+        self.ask("hi", idempotencyKey="failed")
+        told = self.ok(self.wait("failed"))
+        self.assertEqual(("error", "no", False), (told["status"], told["error"], "stopReason" in told))
+        self.ask("hi", idempotencyKey="aborted")
+        waiting = self.wait("aborted")
+        self.gateway.runs.cancel("aborted")
+        self.settle()
+        told = self.ok(waiting)
+        self.assertEqual(("error", "rpc"), (told["status"], told["stopReason"]))
+
+    def test_too_long(self) -> None:
+        """Whoever waits for too long is told so; the run goes on."""
+        self.ask("hi", idempotencyKey="k")
+        own, unknown = self.wait("k", timeoutMs=500), self.wait("nobody", timeoutMs=500)
+        self.gateway.clock.advance(0.5)
+        self.assertEqual({"runId": "k", "status": "timeout"}, self.ok(own))
+        self.assertEqual({"runId": "nobody", "status": "timeout"}, self.ok(unknown))
+        self.assertEqual(1, len(self.gateway.runs.live))
+        self.assertFalse(self.gateway.runs.bus.has_listeners)
+        at_once = self.wait("k", timeoutMs=0)
+        self.settle()
+        self.assertEqual("timeout", self.ok(at_once)["status"])
+
+    def test_cap(self) -> None:
+        """Nobody waits for more than ten minutes; the default is half a minute."""
+        self.ask("hi", idempotencyKey="k", timeout=100_000)
+        default, longest = self.wait("k"), self.wait("k", timeoutMs=10**12)
+        self.gateway.clock.advance(30)
+        self.assertTrue(default.over)
+        self.gateway.clock.advance(569)
+        self.assertFalse(longest.over)
+        self.gateway.clock.advance(1)
+        self.assertEqual("timeout", self.ok(longest)["status"])
+
+    def test_run_of_http(self) -> None:
+        """A run that HTTP started is found by its id, even before it has begun."""
+        early = self.wait("chatcmpl_1")
+        started = self.gateway.bench.start("hi", key="x")
+        self.assertEqual("chatcmpl_1", started.run.id)
+        late = self.wait("chatcmpl_1")
+        other = self.wait("chatcmpl_2")
+        self.finish("over http")
+        for waiting in (early, late):
+            self.assertEqual("over http", self.ok(waiting)["terminalReply"]["text"])
+        self.assertFalse(other.over)
+
+    def test_other_callers_run(self) -> None:
+        """Another caller's turn is found by its id while it is under way."""
+        other = Caller("someone", frozenset({"operator.write"}))
+        self.ask("hi", idempotencyKey="k")
+        waiting = self.gateway.call("agent.wait", {"runId": "k"}, other)
+        self.finish()
+        self.assertEqual("ok", self.ok(waiting)["status"])
+
+    def test_cancelled(self) -> None:
+        """The end of a connection ends its waits and nothing else."""
+        self.ask("hi", idempotencyKey="k")
+        waits = [self.wait("k"), self.wait("nobody")]
+        for waiting in waits:
+            waiting.running.cancel()
+        self.assertEqual([True, True], [waiting.over for waiting in waits])
+        self.assertFalse(self.gateway.runs.bus.has_listeners)
+        self.finish()
+        self.assertEqual(["hi", "hello"], self.texts())
+
+
+class OtherDoorTests(MethodTestCase):
+    """Things that HTTP does to a session of C{agent}."""
+
+    def test_ids_do_not_clash(self) -> None:
+        """The id of a run under way cannot be taken."""
+        Started(self.gateway.runs.start(OPERATOR, self.gateway.bench.request("hi", key="x")), read=True)
+        error = self.refused(self.ask("hi", idempotencyKey="chatcmpl_1"), InvalidRequest)
+        self.assertEqual("idempotencyKey", error.param)
+        self.assertNotIsInstance(error, RunCancelled)
+        self.assertIsInstance(error, OpenClawError)
