@@ -11,11 +11,15 @@ from twisted.web.resource import IResource
 from werkzeug.exceptions import HTTPException
 
 from openclaw.errors import NotFound, RunCancelled
+from openclaw.http.access import trace_id
 from openclaw.http.channel import GatewayRequest
 from openclaw.http.chat import ChatCompletions
 from openclaw.http.health import Health
+from openclaw.http.metrics import MetricsPage
 from openclaw.http.models import ModelList
 from openclaw.http.respond import JSON_TYPE, as_openclaw_error, error_body, error_headers, json_body, reason_phrase
+from openclaw.log_lines import add_log_context
+from openclaw.metrics import Metrics
 
 
 class Api:
@@ -24,14 +28,19 @@ class Api:
 
     Whether a route exists, and who may use it, is the gate's business (L{openclaw.http.gate}); what arrives here
     was admitted.
+
+    @param metrics: of a gateway that counts nothing by default.
     """
 
     app = Klein()
 
-    def __init__(self, chat: ChatCompletions, models: ModelList, health: Health) -> None:
+    def __init__(
+        self, chat: ChatCompletions, models: ModelList, health: Health, metrics: MetricsPage | None = None
+    ) -> None:
         self._chat = chat
         self._models = models
         self._health = health
+        self._metrics = metrics or MetricsPage(Metrics())
 
     def resource(self) -> IResource:
         """The root of the routes."""
@@ -44,6 +53,7 @@ class Api:
         return Deferred.fromCoroutine(self._chat_completions(request))
 
     async def _chat_completions(self, request: GatewayRequest) -> bytes | None:
+        add_log_context(request_id=request.request_id, trace_id=trace_id(request.requestHeaders))
         body = await self._chat.answer(request)
         return None if body is None else _send(request, 200, body)
 
@@ -74,6 +84,13 @@ class Api:
     def startup(self, request: GatewayRequest) -> bytes:
         """Started."""
         return _send_uncached(request, *self._health.startup())
+
+    @app.route("/metrics", methods=["GET"])
+    def metrics(self, request: GatewayRequest) -> bytes:
+        """Counters for Prometheus."""
+        answer = _send(request, 200, self._metrics.text())
+        request.responseHeaders.setRawHeaders(b"Content-Type", [self._metrics.content_type])
+        return answer
 
     @app.handle_errors(Exception)  # type: ignore[arg-type]
     def failed(self, request: GatewayRequest, failure: Failure) -> bytes | None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import io
 import socket
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Any
 
@@ -22,8 +23,11 @@ from twisted.web.http_headers import Headers
 from twisted.web.resource import IResource
 from twisted.web.server import Request, Site
 
+from openclaw.auth.answer_headers import ANSWER_HEADERS
 from openclaw.auth.head import RequestHead
 from openclaw.errors import BodyTimeout, InvalidRequest, OpenClawError, Unauthorized
+from openclaw.http.access import CLIENT_LEFT, AccessLog, Served
+from openclaw.http.direct import write_now
 from openclaw.http.gate import (
     Admission,
     Gate,
@@ -34,6 +38,7 @@ from openclaw.http.gate import (
     request_id,
     too_large,
 )
+from openclaw.http.reactor_turns import ReactorTurns
 from openclaw.http.respond import as_openclaw_error, error_body, error_headers, reason_phrase
 
 HEAD_DEADLINE_S = 10.0
@@ -56,6 +61,13 @@ MAX_PIPELINED_BYTES = 0x4000
 What a client may send while its request is being handled, in bytes.
 
 Twisted would read no further beyond as much, and whoever does not read does not notice that the client has left.
+"""
+
+REQUESTS_AT_ONCE = 8
+"""
+How many requests of one connection are answered without a turn of the reactor.
+
+One read may hold a thousand that ask for little, which take longer than anybody else should wait.
 """
 
 SEND_BUFFER_BYTES = 64 * 1024
@@ -122,6 +134,23 @@ class GatewayRequest(Request):
         content, self.content = self.content, io.BytesIO()
         return content.getvalue()
 
+    def served(self, status: int) -> Served:
+        """What is told of this request at its end."""
+        run_id = self.responseHeaders.getRawHeaders(b"X-OpenClaw-Run-Id")
+        return Served(
+            self.method,
+            self.path,
+            status,
+            self.channel.site.reactor.seconds() - self.received_s,
+            self.request_id,
+            run_id[0].decode() if run_id else "",
+        )
+
+    def connectionLost(self, reason: Failure) -> None:
+        if self.received_s and not self.finished and not self.channel.is_refused:
+            self.channel.site.served(self.served(CLIENT_LEFT))
+        super().connectionLost(reason)
+
     def render(self, resrc: IResource) -> None:
         self.setHeader(b"Server", SERVER)
         super().render(resrc)
@@ -138,6 +167,7 @@ class GatewayChannel(HTTPChannel):
     def __init__(self) -> None:
         super().__init__()
         self.is_refused = False
+        self._done_at_once = 0
         self._deadline: IDelayedCall | None = None
         self._cut: IDelayedCall | None = None
         self._linger_until_s = 0.0
@@ -157,8 +187,17 @@ class GatewayChannel(HTTPChannel):
         if self.is_refused:
             self._keep_lingering()
             return
+        if self._busyReceiving:
+            # What is behind a body whose request was answered at once; the call that is under way goes on with it.
+            super().dataReceived(data)
+            return
+        if self not in self.site.turns:
+            self.paused, self._done_at_once = False, 0
         super().dataReceived(data)
-        if self._handlingRequest and self.transport is not None and self._bytes_behind() > MAX_PIPELINED_BYTES:
+        if self.paused and self._buffer and not self.transport.disconnecting:
+            self._networkProducer.pauseProducing()
+            self.site.turns.ask(self)
+        elif self._handlingRequest and self.transport is not None and self._bytes_behind() > MAX_PIPELINED_BYTES:
             log.info("cutting off {peer}: it sends on while its request is handled", peer=self.getPeer())
             self.forceAbortClient()
         elif (
@@ -169,6 +208,18 @@ class GatewayChannel(HTTPChannel):
                 self._respondToBadRequestAndDisconnect()
             elif self._deadline is None:
                 self._arm(HEAD_DEADLINE_S, self._head_is_late)
+
+    def go_on(self) -> None:
+        """Read on after L{REQUESTS_AT_ONCE}, now that it is this connection's turn."""
+        if not self._waitingForTransport:
+            self._networkProducer.resumeProducing()
+        self.dataReceived(b"")
+
+    def resumeProducing(self) -> None:
+        """The client has read what was written."""
+        super().resumeProducing()
+        if self in self.site.turns:
+            self._networkProducer.pauseProducing()
 
     def _bytes_behind(self) -> int:
         """What has come after the request that is being handled, in bytes."""
@@ -246,7 +297,13 @@ class GatewayChannel(HTTPChannel):
     def requestDone(self, request: Request) -> None:
         # They belonged to that request; the next one may be refused before it has any of its own.
         self._response_headers = Headers()
+        self._done_at_once += 1
+        self.paused = self._done_at_once >= REQUESTS_AT_ONCE
         super().requestDone(request)
+
+    def writeSequence(self, iovec: Iterable[bytes]) -> None:
+        """Write a piece of a stream; see L{write_now}."""
+        write_now(self.transport, iovec)
 
     def give_up_transport(self) -> None:
         """Another protocol is about to take the connection over: it is no longer this site's."""
@@ -263,6 +320,7 @@ class GatewayChannel(HTTPChannel):
         if self._cut is not None and self._cut.active():
             self._cut.cancel()
         self.site.open_connections.discard(self)
+        self.site.turns.leave(self)
         super().connectionLost(reason)
 
     def head_of(self, request: GatewayRequest) -> RequestHead:
@@ -311,6 +369,7 @@ class GatewayChannel(HTTPChannel):
         headers.setRawHeaders(b"Server", [SERVER])
         headers.setRawHeaders(b"Date", [datetimeToString()])
         status = error.http_status
+        self._tell_refusal(status, headers)
         self.writeHeaders(b"HTTP/1.1", b"%d" % status, reason_phrase(status), headers)
         if getattr(self, "_command", b"") != b"HEAD":
             self.write(body)
@@ -319,6 +378,12 @@ class GatewayChannel(HTTPChannel):
             self.loseConnection()
         else:
             self._arm(LINGER_IDLE_S, self._close)
+
+    def _tell_refusal(self, status: int, headers: Headers) -> None:
+        path: bytes = getattr(self, "_path", b"-")
+        request_id = headers.getRawHeaders(b"X-Request-Id", [b""])[0].decode()
+        method = getattr(self, "_command", b"-")
+        self.site.served(Served(method, fold_slashes(path.partition(b"?")[0]), status, 0.0, request_id))
 
     def _keep_lingering(self) -> None:
         if self._linger_until_s == 0.0 or self._deadline is None:
@@ -364,8 +429,8 @@ def common_headers(request_id: str) -> Headers:
     """New headers with what every answer carries."""
     headers = Headers()
     headers.setRawHeaders(b"X-Request-Id", [request_id.encode()])
-    headers.setRawHeaders(b"X-Content-Type-Options", [b"nosniff"])
-    headers.setRawHeaders(b"Referrer-Policy", [b"no-referrer"])
+    for name, value in ANSWER_HEADERS.items():
+        headers.setRawHeaders(name, [value])
     return headers
 
 
@@ -382,6 +447,8 @@ class GatewaySite(Site):
     @ivar local_tcp: whether the gateway itself bound a TCP port (and was not given a unix or systemd socket).
     @ivar loopback_bind: whether that port is bound to a loopback address.
     @ivar open_connections: the connections that are open and speak HTTP.
+    @ivar turns: whose turn it is of the connections that have more requests than are answered at once.
+    @ivar served: is told of each request when it is over; by default it only logs.
     """
 
     protocol = GatewayChannel  # type: ignore[assignment]
@@ -389,13 +456,22 @@ class GatewaySite(Site):
     displayTracebacks = False
 
     def __init__(
-        self, resource: IResource, gate: Gate, reactor: IReactorTime, *, local_tcp: bool, loopback_bind: bool
+        self,
+        resource: IResource,
+        gate: Gate,
+        reactor: IReactorTime,
+        *,
+        local_tcp: bool,
+        loopback_bind: bool,
+        served: Callable[[Served], None] | None = None,
     ) -> None:
         super().__init__(resource, timeout=IDLE_DEADLINE_S, reactor=reactor)
         self.gate = gate
         self.local_tcp = local_tcp
         self.loopback_bind = loopback_bind
         self.open_connections: set[GatewayChannel] = set()
+        self.turns = ReactorTurns(reactor)
+        self.served = served or AccessLog()
 
     def close_all(self) -> None:
         """Close every connection once what was written to it is out."""
@@ -419,4 +495,6 @@ class GatewaySite(Site):
         """See L{startFactory}."""
 
     def log(self, request: Request) -> None:  # type: ignore[override]
-        """Nothing: runs are logged by what runs them, and twistd would write a line of any level."""
+        """An answer is complete."""
+        assert isinstance(request, GatewayRequest)
+        self.served(request.served(request.code))

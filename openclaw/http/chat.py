@@ -6,17 +6,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import attrs
 import msgspec
-from twisted.internet.defer import CancelledError
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.python.failure import Failure
 
+from openclaw.agents.joins import Joins
 from openclaw.agents.resolve import MODEL_ALIAS, Selection, Target
-from openclaw.agents.run import Run
 from openclaw.agents.runs import DEFAULT_CHANNEL, RunRequest, Runs
+from openclaw.agents.shared import Claim
 from openclaw.config.schema import Config
 from openclaw.errors import InvalidRequest, OpenClawError
 from openclaw.events import (
@@ -30,8 +32,10 @@ from openclaw.events import (
     ToolCallDelta,
 )
 from openclaw.http.channel import GatewayRequest
+from openclaw.http.idempotency import body_digest, read_repeating
 from openclaw.http.openai_types import ChatRequest, decode_chat_request, read_conversation
 from openclaw.http.respond import as_openclaw_error, error_object, json_body
+from openclaw.http.source import AnswerSource, OwnRun
 from openclaw.http.sse import EventStream
 from openclaw.ids import new_run_id
 from openclaw.interfaces import Clock
@@ -53,67 +57,85 @@ class ChatCompletions:
 
     @param runs: the door to the agents.
     @param current_config: gives the configuration in force.
+    @param joins: answers requests that are sent more than once, and those whose runs go on without their clients;
+        without it the headers that ask for that are passed over.
     """
 
-    def __init__(self, runs: Runs, clock: Clock, current_config: Callable[[], Config]) -> None:
+    def __init__(
+        self, runs: Runs, clock: Clock, current_config: Callable[[], Config], joins: Joins | None = None
+    ) -> None:
         self._runs = runs
         self._clock = clock
         self._current_config = current_config
+        self._joins = joins
 
     async def answer(self, request: GatewayRequest) -> bytes | None:
         """
         Answer one request.
 
-        Being cancelled, which is what a disconnect does, ends the run.
+        Being cancelled, which is what a disconnect does, ends the run, unless others read it or it is to go on.
 
         @return: the body; C{None} if it was streamed.
         @raise OpenClawError: if nothing was sent yet.
         """
-        run_request, view = self._read(request)
-        if view.stream:
-            await self._stream(request, run_request, view)
-            return None
-        return await self._whole(request, run_request, view)
+        source, view = await self._open(request)
+        try:
+            if view.stream:
+                await self._stream(request, source, view)
+                return None
+            return await self._whole(request, source, view)
+        finally:
+            source.leave()
 
-    def _read(self, request: GatewayRequest) -> tuple[RunRequest, _View]:
+    async def _open(self, request: GatewayRequest) -> tuple[AnswerSource, _View]:
         # In a function of its own, so that no name keeps the body, or what was decoded from it, for the whole run.
-        body = decode_chat_request(request.take_body())
+        run_request, target, view, claim = self._read(request)
+        caller = request.admission.caller
+        if claim is None or self._joins is None:
+            return OwnRun(partial(self._runs.start, caller, run_request, target)), view
+        reader = await self._joins.start(caller, run_request, target, claim)
+        if reader.replayed:
+            request.responseHeaders.setRawHeaders(b"Idempotency-Replayed", [b"true"])
+        shown = attrs.evolve(view, run_id=reader.run_id, session_key=reader.session_key, created=reader.created_s)
+        return reader, shown
+
+    def _read(self, request: GatewayRequest) -> tuple[RunRequest, Target, _View, Claim | None]:
+        repeating = read_repeating(request)
+        raw = request.take_body()
+        digest = body_digest(raw) if repeating is not None and repeating.can_meet_another else b""
+        body = decode_chat_request(raw)
         run_request = to_run_request(body, request)
+        target = self._runs.resolve(run_request)
         view = _View(
             run_id=run_request.run_id,
-            target=self._runs.resolve(run_request),
+            session_key=str(target.session_key),
             model=body.model or MODEL_ALIAS,
             created=int(self._clock.seconds()),
+            received_s=run_request.received_s,
             stream=bool(body.stream),
             include_usage=body.stream_options is not None and bool(body.stream_options.include_usage),
             reasoning=self._current_config().gateway.http.endpoints.chat_completions.reasoning,
         )
-        return run_request, view
+        if repeating is None:
+            return run_request, target, view, None
+        override = run_request.selection.model_override
+        claim = repeating.claim(request.admission.caller, request.path, target, override, digest)
+        return run_request, target, view, claim
 
-    async def _whole(self, request: GatewayRequest, run_request: RunRequest, view: _View) -> bytes:
-        run = await self._runs.start(request.admission.caller, run_request, view.target)
-        # Nobody reads the events: the outcome has it all.
-        run.events.close()
-        try:
-            outcome = await run.done
-        except CancelledError:
-            run.cancel()
-            raise
-        run_headers(request, view.run_id, view.target, run.timings)
+    async def _whole(self, request: GatewayRequest, source: AnswerSource, view: _View) -> bytes:
+        timings = await source.placed()
+        outcome = await source.outcome()
+        run_headers(request, view.run_id, view.session_key, timings)
         if outcome.error is not None:
             request.produced_output = outcome.produced_output
             raise outcome.error
         return json_body(_completion(view, outcome))
 
-    async def _stream(self, request: GatewayRequest, run_request: RunRequest, view: _View) -> None:
-        stream = ChatStream(request, self._clock, view, run_request.received_s)
-        run: Run | None = None
+    async def _stream(self, request: GatewayRequest, source: AnswerSource, view: _View) -> None:
+        stream = ChatStream(request, self._clock, view)
         try:
-            run = await self._runs.start(request.admission.caller, run_request, view.target)
-            stream.timings = run.timings
-            async for batch in run.events:
-                stream.send(batch)
-                await stream.drained()
+            stream.timings = await source.placed()
+            await source.each(stream.take)
         except CancelledError:
             raise
         except Exception:
@@ -122,9 +144,6 @@ class ChatCompletions:
             # A bug, too, is told: a stream that is merely cut tells its client nothing.
             stream.fail(as_openclaw_error(Failure(), request.request_id))
         finally:
-            if run is not None:
-                run.events.close()
-                run.cancel()
             stream.close()
 
 
@@ -133,6 +152,8 @@ class _View:
     """
     How a run is shown to its client.
 
+    @ivar session_key: the run's session, in full.
+    @ivar received_s: when the request was complete, on the gateway's clock.
     @ivar model: the C{model} that the client asked for, echoed as it was.
     @ivar created: seconds since 1970.
     @ivar stream: whether the answer is a stream.
@@ -141,9 +162,10 @@ class _View:
     """
 
     run_id: str
-    target: Target
+    session_key: str
     model: str
     created: int
+    received_s: float
     stream: bool
     include_usage: bool
     reasoning: bool
@@ -155,20 +177,23 @@ class ChatStream:
 
     The head goes out with the first batch, or L{HEAD_DELAY_S} after the request was complete; so whatever is
     refused at once still has its own status.
+
+    @ivar timings: the run's milestones, once it has its place; C{None} also where an old answer is told.
     """
 
-    def __init__(self, request: GatewayRequest, clock: Clock, view: _View, received_s: float) -> None:
+    def __init__(self, request: GatewayRequest, clock: Clock, view: _View) -> None:
         self._request = request
         self._view = view
         self._events = EventStream(request, clock)
-        self.timings = Timings(received_s)
+        self.timings: Timings | None = None
         head = {"id": view.run_id, "object": "chat.completion.chunk", "created": view.created, "model": view.model}
         # A chunk is made of pieces that are the same for the whole stream; only the delta is encoded anew.
         self._opening = b"data: " + encode_line(head)[:-1]
         self._delta = self._opening + b',"choices":[{"index":0,"delta":'
         self._usage_null = b',"usage":null' if view.include_usage else b""
         self._plain_end = b',"logprobs":null,"finish_reason":null}]' + self._usage_null + b"}\n\n"
-        self._open_late: IDelayedCall | None = clock.callLater(HEAD_DELAY_S, self._open_now)
+        late_s = max(view.received_s + HEAD_DELAY_S - clock.seconds(), 0.0)
+        self._open_late: IDelayedCall | None = clock.callLater(min(late_s, HEAD_DELAY_S), self._open_now)
 
     @property
     def is_open(self) -> bool:
@@ -184,7 +209,7 @@ class ChatStream:
         last = batch[-1]
         if isinstance(last, RunFailed):
             if not self.is_open:
-                run_headers(self._request, self._view.run_id, self._view.target, self.timings)
+                run_headers(self._request, self._view.run_id, self._view.session_key, self.timings)
                 raise last.error
             self.fail(last.error)
             return
@@ -208,9 +233,10 @@ class ChatStream:
         self._events.write(b"data: " + encode_line({"error": error_object(error)}) + b"\n\n" + DONE)
         self._events.finish()
 
-    async def drained(self) -> None:
-        """Wait while the client is slow."""
-        await self._events.drained()
+    def take(self, batch: Sequence[RunEvent]) -> Deferred[None] | None:
+        """Send a batch; gives what to wait for while the client is slow.  See L{send}."""
+        self.send(batch)
+        return self._events.drained()
 
     def close(self) -> None:
         """Give up timers; harmless when the stream is finished."""
@@ -226,7 +252,7 @@ class ChatStream:
         if self._open_late is not None and self._open_late.active():
             self._open_late.cancel()
         self._open_late = None
-        run_headers(self._request, self._view.run_id, self._view.target, self.timings)
+        run_headers(self._request, self._view.run_id, self._view.session_key, self.timings)
         self._events.open()
         return self._delta + b'{"role":"assistant","content":""}' + self._plain_end
 
@@ -294,25 +320,33 @@ def _completion(view: _View, outcome: RunOutcome) -> dict[str, Any]:
     }
 
 
-def run_headers(request: GatewayRequest, run_id: str, target: Target, timings: Timings) -> None:
-    """Tell in headers which run and session this is, and where its time went, as far as that is known."""
+def run_headers(request: GatewayRequest, run_id: str, session_key: str, timings: Timings | None) -> None:
+    """
+    Tell in headers which run and session this is, and where its time went, as far as that is known.
+
+    @param session_key: the session's full key.
+    @param timings: C{None} if the run was not placed, or if it is not this request that it has worked for.
+    """
     headers = request.responseHeaders
     headers.setRawHeaders(b"X-OpenClaw-Run-Id", [run_id.encode()])
-    headers.setRawHeaders(b"X-OpenClaw-Session-Key", [str(target.session_key).encode()])
-    timing = server_timing(timings)
+    headers.setRawHeaders(b"X-OpenClaw-Session-Key", [session_key.encode()])
+    timing = "" if timings is None else server_timing(timings)
     if timing:
         headers.setRawHeaders(b"Server-Timing", [timing.encode()])
 
 
 def server_timing(timings: Timings) -> str:
-    """The value of C{Server-Timing}, in milliseconds."""
+    """The value of C{Server-Timing}: milliseconds, and how many calls of a model it took if that is more than one."""
     durations: list[tuple[str, float]] = []
     if timings.admitted is not None and timings.let_in is not None and timings.placed is not None:
         prepare_s = (timings.admitted - timings.received) + (timings.placed - timings.let_in)
         durations += (("prepare", prepare_s), ("queue", timings.let_in - timings.admitted))
         if timings.first_output is not None:
             durations.append(("provider-first-byte", timings.first_output - timings.placed))
-    return ", ".join(f"{name};dur={seconds * 1000:.1f}" for name, seconds in durations)
+    parts = [f"{name};dur={seconds * 1000:.1f}" for name, seconds in durations]
+    if timings.attempts > 1:
+        parts.append(f'attempts;desc="{timings.attempts}"')
+    return ", ".join(parts)
 
 
 def to_run_request(body: ChatRequest, request: GatewayRequest) -> RunRequest:

@@ -49,6 +49,14 @@ def _chat_on(config: Config) -> bool:
     return config.gateway.http.endpoints.chat_completions.enabled
 
 
+def _never(config: Config) -> bool:
+    return False
+
+
+def _metrics_public(config: Config) -> bool:
+    return config.gateway.metrics.public
+
+
 def _any_on(config: Config) -> bool:
     return _chat_on(config) or config.gateway.http.endpoints.responses.enabled
 
@@ -63,12 +71,14 @@ class Route:
         and credential are looked at.
     @ivar max_body_bytes: largest body.
     @ivar enabled: whether the configuration has it.
+    @ivar public: whether the configuration gives it to anybody, whose host is still looked at.
     """
 
     methods: tuple[bytes, ...]
     scope: str | None
     max_body_bytes: int = MAX_SMALL_BODY_BYTES
     enabled: Enabled = _always
+    public: Enabled = _never
 
 
 _HEALTH = Route(GET_OR_HEAD, scope=None)
@@ -81,6 +91,7 @@ ROUTES: Mapping[bytes, Route] = {
     b"/readyz": _HEALTH,
     b"/startup": _HEALTH,
     b"/startupz": _HEALTH,
+    b"/metrics": Route((b"GET",), scope="operator.read", public=_metrics_public),
     b"/v1/chat/completions": Route((b"POST",), scope="operator.write", max_body_bytes=MAX_BODY_BYTES, enabled=_chat_on),
     b"/v1/models": _MODELS,
 }
@@ -181,9 +192,11 @@ class Gate:
         preflight = self._policy.preflight(head)
         if preflight is not None:
             return Admission(ANONYMOUS, MAX_SMALL_BODY_BYTES, preflight)
-        caller = self._policy.authenticate(head)
+        is_public = route.public(config)
+        caller = ANONYMOUS if is_public else self._policy.authenticate(head)
         self._check_method(route, head)
-        require(caller, route.scope)
+        if not is_public:
+            require(caller, route.scope)
         if head.headers.hasHeader(b"x-openclaw-model") and head.method == b"POST":
             require(caller, "operator.admin")
         self._check_size(route.max_body_bytes, declared_bytes)

@@ -62,14 +62,15 @@ class EventStream:
         self._last_write_s = self._clock.seconds()
         self._request.write(data)
 
-    async def drained(self) -> None:
-        """Wait until the client has read enough to be sent more; returns at once if it has."""
-        if self._paused:
-            self._drain = Deferred()
-            try:
-                await self._drain
-            finally:
-                self._drain = None
+    def drained(self) -> Deferred[None] | None:
+        """What fires when the client has read enough to be sent more; C{None} if it has."""
+        if not self._paused:
+            return None
+        self._drain = Deferred(self._stop_waiting)
+        return self._drain
+
+    def _stop_waiting(self, _: Deferred[None]) -> None:
+        self._drain = None
 
     def finish(self) -> None:
         """The response is complete."""

@@ -6,7 +6,6 @@ import json
 from typing import Any
 
 import attrs
-from autobahn.twisted.resource import WebSocketResource
 from twisted.internet.address import IPv4Address
 from twisted.internet.error import ConnectionAborted, ConnectionDone
 from twisted.internet.testing import MemoryReactorClock, StringTransport
@@ -14,6 +13,7 @@ from twisted.logger import LogEvent, LogLevel, globalLogPublisher
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
+from openclaw.agents.joins import Joins
 from openclaw.agents.runs import Runs
 from openclaw.auth.policy import AccessPolicy
 from openclaw.config.agents import AgentDefaults, AgentsConfig, ModelChoice
@@ -37,9 +37,11 @@ from openclaw.http.health import Health
 from openclaw.http.models import ModelList
 from openclaw.http.root import Root
 from openclaw.interfaces import ResolvedModel
+from openclaw.methods.table import MethodTable
 from openclaw.providers.scripted import ScriptedProvider, ScriptedStream
 from openclaw.store.store import GatewayStore
-from openclaw.ws.connection import GatewayWebSocketFactory
+from openclaw.ws.factory import GatewayWebSocketFactory, Surface
+from openclaw.ws.presence import Presence
 
 TOKEN = "s3cret"
 AUTH = f"Authorization: Bearer {TOKEN}"
@@ -101,6 +103,29 @@ class HandSetHealth:
     def failing(self) -> list[str]:
         """As set."""
         return self.parts
+
+
+class HandSetSnapshot:
+    """A snapshot as a test sets it."""
+
+    def __init__(self) -> None:
+        self.health_payload: dict[str, Any] = {"ok": True}
+
+    def health(self) -> dict[str, Any]:
+        """As set."""
+        return self.health_payload
+
+    def session_defaults(self) -> dict[str, Any]:
+        """Fixed."""
+        return {"defaultAgentId": "main", "mainKey": "main", "mainSessionKey": "agent:main:main"}
+
+    def uptime_ms(self) -> int:
+        """Fixed."""
+        return 1234
+
+    def admin_facts(self) -> dict[str, Any]:
+        """Fixed."""
+        return {"configPath": "<config>", "stateDir": "<state>", "authMode": "token"}
 
 
 class MemoryTransport(StringTransport):
@@ -303,6 +328,14 @@ class Client:
         return answer
 
 
+def make_websockets(clock: Any, policy: AccessPolicy, runs: Runs) -> GatewayWebSocketFactory:
+    """WebSockets on which nothing can be called."""
+    snapshot, presence = HandSetSnapshot(), Presence(clock, host="vm")
+    return GatewayWebSocketFactory(
+        clock, Surface(policy, MethodTable(()), runs.bus, snapshot, presence, lambda: "started")
+    )
+
+
 class GatewayTestCase(SynchronousTestCase):
     """A gateway in memory whose configuration tests replace."""
 
@@ -315,17 +348,18 @@ class GatewayTestCase(SynchronousTestCase):
         self.store = GatewayStore.in_memory()
         self.addCleanup(self.store.close)
         self.runs = Runs(lambda: self.config, ScriptedCatalog(self.provider), self.store, self.clock, lambda: 0.5)
+        self.joins = Joins(self.runs, self.store, self.clock)
         self.addCleanup(self._check_no_run_is_left)
         self.health = HandSetHealth()
         self.policy = AccessPolicy(lambda: self.config, {}, self.clock, on_loopback_bind=True)
         self.api = Api(
-            ChatCompletions(self.runs, self.clock, lambda: self.config),
+            ChatCompletions(self.runs, self.clock, lambda: self.config, self.joins),
             ModelList(lambda: self.config, int(START_S)),
             Health(self.health),
         )
-        self.websockets = GatewayWebSocketFactory(self.clock)
+        self.websockets = make_websockets(self.clock, self.policy, self.runs)
         self.site = GatewaySite(
-            Root(WebSocketResource(self.websockets), self.api.resource()),
+            Root(self.websockets.as_resource(), self.api.resource()),
             Gate(lambda: self.config, self.policy),
             self.clock,
             local_tcp=True,

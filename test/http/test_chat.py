@@ -251,3 +251,7 @@ class EncodingTests(GatewayTestCase):
             server_timing(Timings(1.0, 1.0, 1.0, 1.0, 1.25)),
             "prepare;dur=0.0, queue;dur=0.0, provider-first-byte;dur=250.0",
         )
+        placed = {"received": 1.0, "admitted": 1.0, "let_in": 1.0, "placed": 1.0}
+        for attempts, told in ((1, ""), (3, ', attempts;desc="3"')):
+            timings = Timings(**placed, attempts=attempts)
+            self.assertEqual(server_timing(timings), f"prepare;dur=0.0, queue;dur=0.0{told}")

@@ -1,0 +1,80 @@
+"""What is told about each HTTP request when it is over: a line of the log, and a count."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import attrs
+from twisted.logger import Logger
+from twisted.web.http_headers import Headers
+
+from openclaw.http.gate import MODEL_PREFIX, ROUTES
+
+CLIENT_LEFT = 499
+"""The status of a request whose client left before its answer was complete; never on the wire."""
+
+_TRACEPARENT = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}(?:-|\Z)")
+
+log = Logger()
+
+
+@attrs.frozen
+class Served:
+    """
+    A request that is over.
+
+    @ivar path: without the query, whatever the client sent.
+    @ivar status: what it was answered with; L{CLIENT_LEFT} if it was not.
+    @ivar seconds: from the complete request, or its refusal, to the end.
+    @ivar run_id: its run; empty if there was none.
+    """
+
+    method: bytes
+    path: bytes
+    status: int
+    seconds: float
+    request_id: str
+    run_id: str = ""
+
+
+def route_label(path: bytes) -> str:
+    """The route of a path, as one of few names."""
+    if path in ROUTES:
+        return path.decode()
+    if path.startswith(MODEL_PREFIX):
+        return "/v1/models/{id}"
+    return "/" if path == b"/" else "other"
+
+
+def trace_id(headers: Headers) -> str:
+    """The W3C trace id of a request, from its C{traceparent}; empty if it has none that can be used."""
+    given = headers.getRawHeaders(b"traceparent")
+    found = _TRACEPARENT.match(given[0]) if given else None
+    return found[1].decode("ascii") if found is not None else ""
+
+
+class AccessLog:
+    """
+    Writes a line at debug, or at info where the gateway failed, and counts.
+
+    @param count: is given the route's name and the status.
+    """
+
+    def __init__(self, count: Callable[[str, int], None] | None = None) -> None:
+        self._count = count
+
+    def __call__(self, served: Served) -> None:
+        """Tell of a request that is over."""
+        if self._count is not None:
+            self._count(route_label(served.path), served.status)
+        write = log.info if served.status >= 500 else log.debug
+        write(
+            "{method} {path} {status} {milliseconds:.0f} ms",
+            method=served.method.decode("ascii", "backslashreplace"),
+            path=served.path[:1000].decode("ascii", "backslashreplace"),
+            status=served.status,
+            milliseconds=served.seconds * 1000,
+            request_id=served.request_id,
+            run_id=served.run_id,
+        )

@@ -1,0 +1,43 @@
+"""
+Bytes that go to the kernel at once, without a turn of the reactor.
+
+Twisted keeps what is written until its next turn finds the socket writable.  For a stream of small pieces that turn,
+and telling the kernel twice what is waited for, is a good part of the work, and most often there was room all the time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+
+def write_now(transport: Any, pieces: Iterable[bytes]) -> None:
+    """
+    Write to a connection; what the kernel does not take at once is left to the transport, as ever.
+
+    Nothing else happens within this call: a connection that turns out to be lost is told of by the reactor.
+
+    @param transport: any transport; one that is no plain socket, as that of TLS, gets all of it.
+    """
+    data = b"".join(pieces)
+    sent = transport.writeSomeData(data) if _has_nothing_to_send(transport) else 0
+    if not isinstance(sent, int) or sent < 0:
+        sent = 0
+    if sent < len(data):
+        transport.write(data[sent:] if sent else data)
+
+
+def _has_nothing_to_send(transport: Any) -> bool:
+    """
+    Whether a transport is a socket of Twisted's that is open and holds no bytes back.
+
+    This is the one place that reads its private list of what was written last.
+    """
+    waiting = getattr(transport, "_tempDataBuffer", None)
+    return (
+        waiting == []
+        and not transport.dataBuffer
+        and transport.connected
+        and not transport.disconnecting
+        and not getattr(transport, "TLS", False)
+    )

@@ -1,0 +1,123 @@
+"""
+What a request's headers say about being sent more than once, and about its client leaving.
+
+C{Idempotency-Key} names the request; C{x-stainless-retry-count} is what the OpenAI libraries count their retries in;
+C{x-openclaw-on-disconnect} says whether a run ends with its client.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from hashlib import sha256
+
+import attrs
+
+from openclaw.agents.resolve import Target
+from openclaw.agents.shared import Claim
+from openclaw.errors import InvalidRequest
+from openclaw.http.channel import GatewayRequest
+from openclaw.interfaces import Caller
+
+KEY_HEADER = "Idempotency-Key"
+RETRY_HEADER = "x-stainless-retry-count"
+DISCONNECT_HEADER = "x-openclaw-on-disconnect"
+
+_KEY = re.compile(rb"[\x21-\x7e]{1,255}")
+_COUNT = re.compile(rb"[0-9]{1,9}")
+
+
+@attrs.frozen
+class Repeating:
+    """
+    What the headers say.
+
+    @ivar key: the C{Idempotency-Key}.
+    @ivar retry_count: how often the client's library has sent this request before; C{None} if it does not say.
+    @ivar goes_on: whether the run is to go on when its client leaves; C{None} if the client does not say.
+    """
+
+    key: str | None = None
+    retry_count: int | None = None
+    goes_on: bool | None = None
+
+    @property
+    def can_meet_another(self) -> bool:
+        """Whether the request may be answered by the run of another one, so that its fingerprint is needed."""
+        return self.key is not None or self.retry_count is not None
+
+    def claim(self, caller: Caller, route: bytes, target: Target, model_override: str | None, body: bytes) -> Claim:
+        """
+        What the run of this request may be shared for.
+
+        @param route: the path.
+        @param body: digest of the body; empty where the request L{can_meet_another} not.
+        @raise InvalidRequest: if the run is to go on in a session that its client cannot come back to.
+        """
+        if self.goes_on and self.key is None and not target.is_stable:
+            raise InvalidRequest(
+                f"{DISCONNECT_HEADER}: continue needs a session, such as x-openclaw-session-key or user gives",
+                param=DISCONNECT_HEADER,
+            )
+        goes_on = self.goes_on if self.goes_on is not None else self.key is not None
+        digest = fingerprint(caller, route, target, model_override, body) if self.can_meet_another else None
+        return Claim(digest, self.key, bool(self.retry_count), goes_on)
+
+
+def read_repeating(request: GatewayRequest) -> Repeating | None:
+    """
+    Read the headers.
+
+    @return: C{None} if there is nothing to be done about them, as with most requests.
+    @raise InvalidRequest: for a key or a wish that cannot be used.
+    """
+    headers = request.requestHeaders
+    keys = headers.getRawHeaders(KEY_HEADER.encode())
+    counts = headers.getRawHeaders(RETRY_HEADER.encode())
+    wishes = headers.getRawHeaders(DISCONNECT_HEADER.encode())
+    if keys is None and counts is None and wishes is None:
+        return None
+    key = _only(keys, KEY_HEADER)
+    if key is not None and not _KEY.fullmatch(key):
+        raise InvalidRequest(f"{KEY_HEADER}: 1 to 255 visible ASCII characters", param=KEY_HEADER)
+    wish = _only(wishes, DISCONNECT_HEADER)
+    if wish is not None and wish.lower() not in (b"cancel", b"continue"):
+        raise InvalidRequest(f"{DISCONNECT_HEADER}: cancel or continue", param=DISCONNECT_HEADER)
+    # A library's own count is no reason to refuse anything.
+    count = int(counts[0]) if counts is not None and len(counts) == 1 and _COUNT.fullmatch(counts[0]) else None
+    goes_on = None if wish is None else wish.lower() == b"continue"
+    if key is None and count is None and not goes_on:
+        return None
+    return Repeating(None if key is None else key.decode(), count, goes_on)
+
+
+def _only(values: Sequence[bytes] | None, name: str) -> bytes | None:
+    if values is not None and len(values) > 1:
+        raise InvalidRequest(f"{name} was sent more than once", param=name)
+    return None if values is None else values[0]
+
+
+def fingerprint(caller: Caller, route: bytes, target: Target, model_override: str | None, body: bytes) -> bytes:
+    """
+    The digest of all that makes up a request: equal for a repetition, and for nothing else.
+
+    @param body: digest of the raw body.
+    """
+    session = str(target.session_key) if target.is_stable else ""
+    override = (model_override or "").strip()
+    texts = (caller.name, target.agent_id, session, override, *sorted(caller.scopes))
+    return _digest((route, body, *(text.encode() for text in texts)))
+
+
+def _digest(parts: Iterable[bytes]) -> bytes:
+    digest = sha256()
+    for part in parts:
+        # With its length, so that no two lists of parts give the same bytes.
+        digest.update(b"%d:" % len(part))
+        digest.update(part)
+    return digest.digest()
+
+
+def body_digest(body: bytes) -> bytes:
+    """The digest of a raw body; some 20 ms for the largest one."""
+    return sha256(body).digest()

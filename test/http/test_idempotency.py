@@ -1,0 +1,134 @@
+"""Tests of L{openclaw.http.idempotency}."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any, cast
+
+import attrs
+from twisted.trial.unittest import SynchronousTestCase
+from twisted.web.http_headers import Headers
+
+from openclaw.agents.resolve import Target
+from openclaw.agents.shared import Claim
+from openclaw.errors import InvalidRequest
+from openclaw.http.channel import GatewayRequest
+from openclaw.http.idempotency import Repeating, body_digest, fingerprint, read_repeating
+from openclaw.ids import SessionKey
+from openclaw.interfaces import Caller
+
+CALLER = Caller("operator", frozenset({"operator.read", "operator.write"}), "127.0.0.1")
+STABLE = Target("main", SessionKey("main", "k"), "key", "local/m")
+FRESH = Target("main", SessionKey("main", "openai:1"), "fresh", "local/m")
+ROUTE = b"/v1/chat/completions"
+
+
+def read(*headers: tuple[str, str]) -> Repeating | None:
+    made = Headers()
+    for name, value in headers:
+        made.addRawHeader(name, value)
+    return read_repeating(cast(GatewayRequest, SimpleNamespace(requestHeaders=made)))
+
+
+class ReadTests(SynchronousTestCase):
+    def test_nothing_said(self) -> None:
+        self.assertIsNone(read())
+        self.assertIsNone(read(("x-openclaw-on-disconnect", "cancel")))
+        self.assertIsNone(read(("x-stainless-retry-count", "many")))
+
+    def test_key(self) -> None:
+        for key in ("k", "!~", '"quoted"', "k" * 255):
+            self.assertEqual(read(("idempotency-key", key)), Repeating(key))
+
+    def test_bad_key(self) -> None:
+        for key in ("", "k" * 256, "a b", "é", "\x7f"):
+            error = self.assertRaises(InvalidRequest, read, ("Idempotency-Key", key))
+            self.assertEqual(error.param, "Idempotency-Key")
+            self.assertIn("Idempotency-Key", error.message)
+
+    def test_repeated_headers(self) -> None:
+        for name, value in (("Idempotency-Key", "k"), ("x-openclaw-on-disconnect", "cancel")):
+            error = self.assertRaises(InvalidRequest, read, (name, value), (name, value))
+            self.assertEqual((error.param, error.message), (name, f"{name} was sent more than once"))
+
+    def test_retry_count(self) -> None:
+        for text, count in (("0", 0), ("1", 1), ("12", 12)):
+            self.assertEqual(read(("X-Stainless-Retry-Count", text)), Repeating(retry_count=count))
+        for text in ("", "-1", "1.0", "x", "9" * 30):
+            self.assertIsNone(read(("X-Stainless-Retry-Count", text)))
+        self.assertIsNone(read(("X-Stainless-Retry-Count", "1"), ("X-Stainless-Retry-Count", "2")))
+
+    def test_on_disconnect(self) -> None:
+        self.assertEqual(read(("X-OpenClaw-On-Disconnect", "Continue")), Repeating(goes_on=True))
+        both = read(("Idempotency-Key", "k"), ("X-OpenClaw-On-Disconnect", "cancel"))
+        self.assertEqual(both, Repeating("k", goes_on=False))
+        for text in ("", "stay", "continue, cancel"):
+            error = self.assertRaises(InvalidRequest, read, ("x-openclaw-on-disconnect", text))
+            self.assertEqual(error.param, "x-openclaw-on-disconnect")
+
+
+class ClaimTests(SynchronousTestCase):
+    digest = fingerprint(CALLER, ROUTE, STABLE, None, b"body")
+
+    def claim(self, repeating: Repeating, target: Target = STABLE) -> Claim:
+        return repeating.claim(CALLER, ROUTE, target, None, b"body")
+
+    def test_claims(self) -> None:
+        for repeating, claim in (
+            (Repeating("k"), Claim(self.digest, "k", goes_on=True)),
+            (Repeating("k", 2), Claim(self.digest, "k", is_retry=True, goes_on=True)),
+            (Repeating("k", goes_on=False), Claim(self.digest, "k")),
+            (Repeating(retry_count=0), Claim(self.digest)),
+            (Repeating(retry_count=1), Claim(self.digest, is_retry=True)),
+            (Repeating(retry_count=1, goes_on=True), Claim(self.digest, is_retry=True, goes_on=True)),
+            (Repeating(goes_on=True), Claim(goes_on=True)),
+        ):
+            self.assertEqual(self.claim(repeating), claim)
+
+    def test_going_on_needs_a_session(self) -> None:
+        for repeating in (Repeating(goes_on=True), Repeating(retry_count=1, goes_on=True)):
+            error = self.assertRaises(InvalidRequest, self.claim, repeating, FRESH)
+            self.assertEqual(error.param, "x-openclaw-on-disconnect")
+        # With a key it can be come back to.
+        self.assertTrue(self.claim(Repeating("k", goes_on=True), FRESH).goes_on)
+
+
+class FingerprintTests(SynchronousTestCase):
+    def print(self, **changes: Any) -> bytes:
+        parts = {"caller": CALLER, "route": ROUTE, "target": STABLE, "model_override": None, "body": b"x"} | changes
+        return fingerprint(**parts)
+
+    def test_what_counts(self) -> None:
+        prints = {
+            self.print(),
+            self.print(caller=attrs.evolve(CALLER, name="key:phone")),
+            self.print(caller=attrs.evolve(CALLER, scopes=frozenset({"operator.write"}))),
+            self.print(route=b"/v1/responses"),
+            self.print(target=attrs.evolve(STABLE, agent_id="other")),
+            self.print(target=attrs.evolve(STABLE, session_key=SessionKey("main", "K"))),
+            self.print(target=FRESH),
+            self.print(model_override="a/b"),
+            self.print(body=b"y"),
+        }
+        self.assertEqual(len(prints), 9)
+        self.assertEqual({len(digest) for digest in prints}, {32})
+
+    def test_what_does_not(self) -> None:
+        for changes in (
+            {"caller": attrs.evolve(CALLER, address="10.0.0.1")},
+            {"caller": attrs.evolve(CALLER, scopes=frozenset({"operator.write", "operator.read"}))},
+            # The configuration may have changed meanwhile.
+            {"target": attrs.evolve(STABLE, model_ref="other/m")},
+            {"model_override": ""},
+        ):
+            self.assertEqual(self.print(**changes), self.print())
+        # Each fresh session has a name of its own.
+        other = attrs.evolve(FRESH, session_key=SessionKey("main", "openai:2"))
+        self.assertEqual(self.print(target=FRESH), self.print(target=other))
+
+    def test_parts_do_not_run_into_one_another(self) -> None:
+        self.assertNotEqual(self.print(route=b"ab", body=b"c"), self.print(route=b"a", body=b"bc"))
+
+    def test_body(self) -> None:
+        self.assertEqual(len(body_digest(b"")), 32)
+        self.assertNotEqual(body_digest(b'{"a":1}'), body_digest(b'{"a": 1}'))
