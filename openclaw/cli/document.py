@@ -1,4 +1,4 @@
-"""A configuration file as a document: values by path, and what of it may be shown."""
+"""A configuration file as a document: values by path."""
 
 from __future__ import annotations
 
@@ -8,19 +8,12 @@ from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 import attrs
 
-from openclaw.cli.output import REDACTED
 from openclaw.errors import OpenClawError
 
 Path = tuple[str, ...]
 """A place in a document: keys, and positions in lists as digits."""
 
 _STEP = re.compile(r"""\.([^.\[\]"]+)|\[(\d+)\]|\["([^"\n]*)"\]""")
-_SECRET_KEY = re.compile(r"(token|passw(or)?d|secret|api_?key|private_?key|credentials?|authorization|cookie)$", re.I)
-_ALL_SECRET = frozenset({"env", "vars", "headers"})
-"""The objects of which every string counts as a secret."""
-
-_PLACEHOLDER = re.compile(r"\$\{[A-Z_][A-Z0-9_]*\}")
-_USER_IN_URL = re.compile(r"(?<=://)[^/@\s]+(?=@)")
 
 
 def parse_path(text: str) -> Path:
@@ -39,19 +32,6 @@ def parse_path(text: str) -> Path:
         steps.append(next(group for group in found.groups() if group is not None))
         at = found.end()
     return tuple(steps)
-
-
-def find(document: Any, path: Path) -> tuple[bool, Any]:
-    """Whether there is something at a path, and what."""
-    value = document
-    for step in path:
-        if isinstance(value, list) and step.isdecimal() and int(step) < len(value):
-            value = value[int(step)]
-        elif isinstance(value, dict) and step in value:
-            value = value[step]
-        else:
-            return False, None
-    return True, value
 
 
 def is_setting(path: Path, root: type) -> bool:
@@ -93,26 +73,3 @@ def _fields_below(cls: type, step: str) -> list[Any]:
         return [fields[step]]
     # a field without a name of its own stands for what is in its parent itself
     return _below(fields[""], step) if "" in fields else []
-
-
-def redacted(value: Any, *, below: str = "", hide: bool = False) -> Any:
-    """
-    A copy of a document without its secrets.
-
-    A document may have settings of which the configuration knows nothing, so a key's name decides: what is called a
-    token, password, secret or key is hidden, and so is every header and variable.  What only names an environment
-    variable stays.
-
-    @param below: the key of C{value}.
-    @param hide: whether C{value} is a secret if it is a string.
-    """
-    if isinstance(value, dict):
-        return {
-            key: redacted(item, below=key, hide=below in _ALL_SECRET or _SECRET_KEY.search(key) is not None)
-            for key, item in value.items()
-        }
-    if isinstance(value, list):
-        return [redacted(item, below=below, hide=hide) for item in value]
-    if not isinstance(value, str) or _PLACEHOLDER.fullmatch(value):
-        return value
-    return REDACTED if hide else _USER_IN_URL.sub(REDACTED, value)

@@ -1,4 +1,4 @@
-"""C{openclaw gateway}: run it, and show its credential."""
+"""C{openclaw gateway}: run it, show its credential; what asks or installs one is imported when it is used."""
 
 from __future__ import annotations
 
@@ -8,13 +8,30 @@ from pathlib import Path
 
 import click
 
+from openclaw.cli.collector import resume
+from openclaw.cli.lazy import LazyGroup
 from openclaw.cli.output import State, announce
 from openclaw.errors import StartError
 
+_REMOTE, _UNIT = "openclaw.cli.gateway_remote", "openclaw.cli.service_unit"
 
-@click.group()
+COMMANDS = {
+    "call": (_REMOTE, "call", "Call a method of a running gateway."),
+    "health": (_REMOTE, "health", "Show the health of a running gateway."),
+    "probe": (_REMOTE, "probe", "Try whether a gateway can be reached."),
+    "status": (_REMOTE, "status", "Show where the gateway is, and whether it answers."),
+    "install": (_UNIT, "install", "Install the gateway as a service of systemd."),
+    "uninstall": (_UNIT, "uninstall", "Remove the service."),
+    "start": (_UNIT, "start", "Start the service."),
+    "stop": (_UNIT, "stop", "Stop the service."),
+    "restart": (_UNIT, "restart", "Restart the service."),
+}
+"""The commands besides those below."""
+
+
+@click.group(cls=LazyGroup, commands_at=COMMANDS)
 def gateway() -> None:
-    """Run the gateway; show its credential."""
+    """Run the gateway; ask, call and install it."""
 
 
 @gateway.command()
@@ -31,13 +48,15 @@ def run(state: State, config: Path | None, port: int | None, bind: str | None, e
 
     if endpoint is not None and (port is not None or bind is not None):
         raise click.UsageError("--endpoint takes the place of --port and --bind: give one or the other")
-    planned = plan(state.paths, os.environ, Options(config, port, bind, endpoint))
+    planned = plan(state.paths, os.environ, Options(config, port, bind, endpoint, state.log_level))
 
     # Only now, as this is what takes the time: a configuration that cannot be used is told before.
     from openclaw.log import begin_logging
     from openclaw.service import run_foreground
 
-    begin_logging(sys.stderr, state.level())
+    resume()
+    logging = planned.config.logging
+    begin_logging(sys.stderr, state.level(logging.level_on_console), style=logging.console_style)
     return run_foreground(planned, lambda url: announce(f"openclaw gateway listening at {url}"))
 
 

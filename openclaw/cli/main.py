@@ -6,46 +6,41 @@ A command's module is imported when the command is used, so that C{--help} costs
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sys
 from collections.abc import Sequence
-from importlib import import_module
 
 import click
 
 from openclaw._version import __version__
+from openclaw.cli.collector import leave, rest
+from openclaw.cli.lazy import LazyGroup
 from openclaw.cli.output import State, fail_json
 from openclaw.errors import OpenClawError
 
 COMMANDS = {
-    "config": ("openclaw.cli.config", "config", "Show and check the configuration."),
-    "gateway": ("openclaw.cli.gateway", "gateway", "Run the gateway; show its credential."),
+    "agent": ("openclaw.cli.agent", "agent", "Give an agent a message and print its answer."),
+    "agents": ("openclaw.cli.agents", "agents", "List, add and delete agents."),
+    "backup": ("openclaw.cli.backup", "backup", "Copy configuration and store; verify and restore a copy."),
+    "chat": ("openclaw.cli.chat", "chat", "Chat with an agent in the terminal."),
+    "completion": ("openclaw.cli.completion", "completion", "Print the completion script of a shell."),
+    "config": ("openclaw.cli.config", "config", "Show, change and check the configuration."),
+    "doctor": ("openclaw.cli.doctor", "doctor", "Look for what is wrong, and say what to do."),
+    "gateway": ("openclaw.cli.gateway", "gateway", "Run the gateway; ask, call and install it."),
     "health": ("openclaw.cli.health", "health", "Ask a running gateway how it is."),
-    "models": ("openclaw.cli.models", "models", "List models; fetch the embedded one."),
+    "logs": ("openclaw.cli.logs", "logs", "Show the gateway's log."),
+    "models": ("openclaw.cli.models", "models", "List and choose models; fetch the embedded one."),
+    "onboard": ("openclaw.cli.onboard", "onboard", "Set up models and the gateway step by step."),
     "quickstart": ("openclaw.cli.quickstart", "quickstart", "Set up what is missing and run the gateway."),
+    "sessions": ("openclaw.cli.sessions", "sessions", "List the sessions of a running gateway."),
+    "status": ("openclaw.cli.status", "status", "Show a running gateway, its agents and sessions."),
     "version": ("openclaw.cli.version", "version", "Show the version."),
 }
 """Name of each command: its module, its object there, its help in one line."""
 
 
-class _LazyGroup(click.Group):
-    """A group whose commands are imported when they are used."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in COMMANDS:
-            return None
-        module, name, _ = COMMANDS[cmd_name]
-        command: click.Command = getattr(import_module(module), name)
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, COMMANDS[name][2]) for name in self.list_commands(ctx)])
-
-
-@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=LazyGroup, commands_at=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--profile", metavar="NAME", help="Use the separate state folder ~/.openclaw-NAME.")
 @click.option("--log-level", metavar="LEVEL", help="debug, info, warn, error or critical.")
 @click.version_option(__version__, prog_name="openclaw", message="%(prog)s %(version)s")
@@ -61,28 +56,70 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Run a command and end the process with its exit status.
 
     An error that is raised on purpose is one line on standard error (a line for each problem of a configuration);
-    a command with C{--json} prints the envelope of L{fail_json} besides and ends with 1.
+    a command with C{--json} prints the envelope of L{fail_json} besides and ends with 1.  A command line that is wrong
+    gives 2 with or without it, and Ctrl-C 130.
 
     @param arguments: the command line without the program; the process's own by default.
     """
     state = State()
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if arguments is None:
+        # the process is this command and nothing else
+        rest()
+        open_missing_streams()
     try:
-        status = cli.main(args=arguments, prog_name="openclaw", standalone_mode=False, obj=state)
+        status = cli.main(args=given, prog_name="openclaw", standalone_mode=False, obj=state)
     except click.exceptions.Abort:
         status = 130
     except click.ClickException as error:
+        # what is wrong may stand before --json, which then was not read
+        if state.as_json or "--json" in given:
+            fail_json(error.format_message())
         error.show()
         status = error.exit_code
     except OpenClawError as error:
         status = _told(error, state)
+    except OSError as error:
+        status = _told_system_error(error, state)
+    if arguments is None:
+        leave()
     sys.exit(status if isinstance(status, int) else 0)
+
+
+def open_missing_streams() -> None:
+    """
+    Give the process the standard streams that whoever started it closed: they are empty, and swallow what is written.
+
+    Without this C{sys.stdout} is C{None}, and a socket might get the number of the standard output.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: PTH123, SIM115 -- for the whole life
+
+
+def _told_system_error(error: OSError, state: State) -> int:
+    """Tell what the system refused where no command foresaw it: a folder that is closed to us, a full disk."""
+    place = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, str | bytes) else ""
+    message = f"{place}{error.strerror or error}"
+    with contextlib.suppress(OSError):  # it may be standard output itself that is full
+        if state.as_json:
+            fail_json(message)
+    click.echo(f"openclaw: {message}", err=True)
+    return 1
 
 
 def _told(error: OpenClawError, state: State) -> int:
     """Tell an error; give the exit status."""
+    from openclaw.cli.remote import RemoteError, tell_failure
     from openclaw.config.describe import describe, exit_status
 
+    if isinstance(error, RemoteError):
+        return tell_failure(error, as_json=state.as_json)
     if state.as_json:
         fail_json(error.message)
-    click.echo(describe(error), err=True)
+    text = describe(error)
+    if len(lines := text.splitlines()) == 2:
+        # the one problem of a configuration fits behind what it is about
+        text = f"{lines[0]} {lines[1].strip()}"
+    click.echo(text, err=True)
     return 1 if state.as_json else exit_status(error)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
+from openclaw.cli.lazy import LazyGroup
 from openclaw.cli.output import State, json_option, print_json
 from openclaw.errors import StartError
 
@@ -20,9 +21,16 @@ BAR_WIDTH = 30
 """Length of a progress bar, characters."""
 
 
-@click.group()
+COMMANDS = {
+    "set": ("openclaw.cli.models_set", "set_model", "Choose the default model."),
+    "status": ("openclaw.cli.models_status", "status", "Show which models agents use, and what they lack."),
+}
+"""The commands besides those below."""
+
+
+@click.group(cls=LazyGroup, commands_at=COMMANDS)
 def models() -> None:
-    """List models; fetch the embedded one."""
+    """List and choose models; fetch the embedded one."""
 
 
 @models.command("list")

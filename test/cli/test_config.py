@@ -143,4 +143,4 @@ class GetTests(CommandTestCase):
     def test_invalid(self) -> None:
         self.write({"gateway": {"port": "x"}})
         self.assertEqual(self.run_command("config", "get", "gateway.port"), 78)
-        self.assertIn("  gateway.port: ", self.err)
+        self.assertIn("cannot be used: gateway.port: ", self.err)

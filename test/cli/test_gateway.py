@@ -45,7 +45,7 @@ class RunTests(CommandTestCase):
             return self.status
 
         self.patch(service, "run_foreground", run_foreground)
-        self.patch(log, "begin_logging", lambda stream, level: self.levels.append(level))
+        self.patch(log, "begin_logging", lambda stream, level, **_: self.levels.append(level))
 
     def test_one_line_when_ready(self) -> None:
         self.write({"gateway": {"auth": {"token": "t"}}})

@@ -9,6 +9,9 @@ import urllib.request
 from email.message import Message
 from typing import Any
 
+from twisted.internet.error import ConnectionRefusedError
+
+from test.cli.gateway_fake import GatewayError, RemoteTestCase
 from test.cli.support import CommandTestCase
 
 STARTED = {"ok": True, "status": "started", "version": "1", "uptimeMs": 5}
@@ -56,6 +59,18 @@ class HealthTests(CommandTestCase):
         self.assertEqual(self.asked, [("http://h:1/startupz", 2.5), ("http://h:1/readyz", 2.5)])
         self.assertEqual(self.json_out(), {**STARTED, **READY, "ok": True, "url": "http://h:1"})
 
+    def test_spellings(self) -> None:
+        for url, asked in (
+            ("ws://h:1", "http://h:1/"),
+            ("wss://h/gw/", "https://h:443/gw/"),
+            ("https://[::1]:5", "https://[::1]:5/"),
+        ):
+            self.assertEqual(self.run_command("health", "--url", url), 0)
+            self.assertEqual(self.asked[-1][0], f"{asked}readyz")
+        os.environ["OPENCLAW_GATEWAY_URL"] = "ws://127.0.0.1:7"
+        self.run_command("health")
+        self.assertEqual(self.asked[-1][0], "http://127.0.0.1:7/readyz")
+
     def test_not_ready(self) -> None:
         self.answers["/readyz"] = self.status_503({"ready": False, "failing": ["store"], "uptimeMs": 5})
         self.assertEqual(self.run_command("health"), 1)
@@ -88,6 +103,8 @@ class HealthTests(CommandTestCase):
             self.assertTrue(self.err.startswith("openclaw: no gateway answers at http://127.0.0.1:18789: "))
             self.assertIn(reason, self.err)
             self.assertIn("start it with: openclaw gateway run", self.err)
+            self.assertEqual(self.run_command("health", "--url", "http://127.0.0.1:18789"), 1)
+            self.assertTrue(self.err.endswith("; check --url\n"), self.err)
 
     def test_failure_as_json(self) -> None:
         self.answers["/startupz"] = TimeoutError("timed out")
@@ -97,7 +114,7 @@ class HealthTests(CommandTestCase):
 
     def test_no_url(self) -> None:
         self.assertEqual(self.run_command("health", "--url", "h:1"), 1)
-        self.assertEqual(self.err, "openclaw: --url: expected http://host:port, got 'h:1'\n")
+        self.assertEqual(self.err, "openclaw: --url: expected ws://host:port or wss://host:port\n")
         self.assertEqual(self.run_command("health", "--url", "ftp://h", "--json"), 1)
         self.assertFalse(self.json_out()["ok"])
 
@@ -108,3 +125,51 @@ class HealthTests(CommandTestCase):
         self.write({"nope": 1})
         self.assertEqual(self.run_command("health"), 78)
         self.assertEqual(self.asked, [])
+
+
+class MethodTests(RemoteTestCase):
+    """C{--json} tells of agents and sessions, too, where the gateway lets us ask."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.ready = dict(READY)
+        answers = {"/startupz": STARTED, "/readyz": self.ready}
+
+        class Opener:
+            def open(self, url: str, timeout: float) -> Any:
+                return io.BytesIO(json.dumps(answers["/" + url.rpartition("/")[2]]).encode())
+
+        self.patch(urllib.request, "build_opener", lambda _: Opener())
+        self.health = {"ok": True, "ts": 7, "agents": [{"agentId": "main"}], "sessions": {"count": 3}, "uptimeMs": 1}
+        self.gateway.methods["health"] = self.health
+        self.http = {**STARTED, **READY, "url": "http://127.0.0.1:18789"}
+
+    def test_both(self) -> None:
+        self.assertEqual(self.run_command("health", "--json"), 0)
+        self.assertEqual(self.json_out(), {**self.health, **self.http})
+        self.ready["ready"] = False
+        self.assertEqual(self.run_command("health", "--json"), 1)
+        self.assertEqual((self.json_out()["ok"], self.json_out()["ts"]), (False, 7))
+
+    def test_what_cannot_be_asked_changes_nothing(self) -> None:
+        for answer in (GatewayError("UNAVAILABLE", "no"), None, [], 5):
+            self.gateway.methods["health"] = lambda socket, frame, answer=answer: answer
+            self.assertEqual(self.run_command("health", "--json"), 0)
+            self.assertEqual((self.json_out(), self.err), (self.http, ""))
+        self.serve = ConnectionRefusedError()
+        self.assertEqual(self.run_command("health", "--json"), 0)
+        self.assertEqual((self.json_out(), self.err), (self.http, ""))
+
+    def test_only_with_a_credential_for_that_gateway(self) -> None:
+        self.assertEqual(self.run_command("health", "--json", "--url", "ws://other:18789"), 0)
+        self.assertNotIn("ts", self.json_out())
+        self.assertEqual(self.run_command("health", "--json", "--url", "ws://localhost:18789"), 0)
+        self.assertEqual(self.json_out()["ts"], 7)
+        self.write({"gateway": {"auth": {"mode": "none"}}})
+        self.assertEqual(self.run_command("health", "--json"), 0)
+        self.assertEqual(self.json_out()["ts"], 7)
+
+    def test_text_for_a_terminal(self) -> None:
+        self.ready.update(ready=False, failing=["\x1b]0;evil\x07"])
+        self.assertEqual(self.run_command("health", terminal=True), 1)
+        self.assertEqual(self.out, "http://127.0.0.1:18789: started, not ready (]0;evil)\n")

@@ -9,7 +9,7 @@ from twisted.trial.unittest import TestCase
 
 from openclaw._version import __version__
 from openclaw.cli import main as main_module
-from openclaw.cli.main import COMMANDS, main
+from openclaw.cli.main import COMMANDS, cli, main, open_missing_streams
 from openclaw.cli.output import State
 from openclaw.errors import ConfigError, OpenClawError, StartError
 from test.cli.support import CommandTestCase
@@ -41,6 +41,20 @@ class HelpTests(CommandTestCase):
         for arguments in (
             ("gateway", "run"),
             ("gateway", "auth-token"),
+            ("gateway", "call"),
+            ("gateway", "health"),
+            ("gateway", "probe"),
+            ("gateway", "status"),
+            ("agent",),
+            ("agents", "list"),
+            ("chat",),
+            ("completion",),
+            ("health",),
+            ("logs",),
+            ("models", "status"),
+            ("sessions",),
+            ("sessions", "list"),
+            ("status",),
             ("models", "list"),
             ("models", "pull"),
             ("config", "get"),
@@ -77,7 +91,7 @@ class ErrorTests(CommandTestCase):
             state.as_json = as_json
             raise error
 
-        self.patch(main_module._LazyGroup, "get_command", lambda *_: failing)
+        self.patch(main_module.LazyGroup, "get_command", lambda *_: failing)
         return self.run_command("failing", *arguments)
 
     def test_statuses(self) -> None:
@@ -95,6 +109,55 @@ class ErrorTests(CommandTestCase):
     def test_config_error_names_all(self) -> None:
         self.assertEqual(self.fail_with(ConfigError(["a: bad", "b: bad"], "/x/openclaw.json")), 78)
         self.assertEqual(self.err, "openclaw: the configuration /x/openclaw.json cannot be used:\n  a: bad\n  b: bad\n")
+
+    def test_what_no_command_foresaw_of_the_system(self) -> None:
+        """A folder that is closed to us is told, and no traceback."""
+        refused = PermissionError(13, "Permission denied", "/root/x")
+        self.assertEqual(self.fail_with(refused), 1)
+        self.assertEqual(self.err, "openclaw: /root/x: Permission denied\n")
+        self.assertEqual(self.fail_with(refused, "--json"), 1)
+        self.assertEqual(self.json_out()["error"]["message"], "/root/x: Permission denied")
+        self.assertEqual(self.fail_with(OSError(28, "No space left on device")), 1)
+        self.assertEqual(self.err, "openclaw: No space left on device\n")
+        with mock.patch.object(main_module, "fail_json", side_effect=OSError(28, "No space left on device")):
+            self.assertEqual(self.fail_with(refused, "--json"), 1)
+        self.assertEqual(self.err, "openclaw: /root/x: Permission denied\n")
+
+    def test_streams_that_were_closed(self) -> None:
+        with (
+            mock.patch.object(sys, "stdin", None),
+            mock.patch.object(sys, "stdout", None),
+            mock.patch.object(sys, "stderr", sys.stderr),
+        ):
+            before = sys.stderr
+            open_missing_streams()
+            self.assertIs(sys.stderr, before)
+            with sys.stdin as stdin, sys.stdout as stdout:
+                self.assertEqual(stdin.read(), "")
+                print("é")
+                self.assertFalse(stdout.isatty())
+
+    def test_closed_standard_input(self) -> None:
+        code = "from openclaw.cli.main import main; main()"
+        shell = 'exec "$0" -c "$1" agent --message - <&-'
+        done = subprocess.run(["/bin/sh", "-c", shell, sys.executable, code], capture_output=True, check=False)
+        self.assertIn(b"the message is empty", done.stderr)
+        self.assertEqual(done.returncode, 2)
+
+    def test_wrong_command_lines_in_json(self) -> None:
+        """Also where what is wrong stands before C{--json}, or a command itself finds it wrong."""
+        for arguments, reason in (
+            (("status", "--nope", "--json"), "--nope"),
+            (("status", "--json", "--nope"), "--nope"),
+            (("config", "nope", "--json"), "No such command 'nope'."),
+            (("config", "get", "--json", "a", "b"), "unexpected extra argument (b)"),
+            (("sessions", "--json", "--agent", "a", "--all-agents"), "exclude each other"),
+        ):
+            self.assertEqual(self.run_command(*arguments), 2)
+            error = self.json_out()["error"]
+            self.assertEqual(error["type"], "cli_error")
+            self.assertIn(reason, error["message"])
+            self.assertIn("Usage: ", self.err)
 
     def test_interrupted(self) -> None:
         self.assertEqual(self.fail_with(KeyboardInterrupt()), 130)
@@ -117,8 +180,32 @@ class LazyTests(TestCase):
         return done.stderr.strip()
 
     def test_help_and_version_import_nothing_heavy(self) -> None:
-        for arguments in (("--help",), ("version",), ("gateway", "run", "--help"), ("config", "file")):
+        for arguments in (
+            ("--help",),
+            ("version",),
+            ("gateway", "--help"),
+            ("gateway", "run", "--help"),
+            ("gateway", "call", "--help"),
+            ("agent", "--help"),
+            ("chat", "--help"),
+            ("completion", "bash"),
+            ("config", "file"),
+        ):
             self.assertEqual(self.loaded_by(*arguments), "0 []")
+
+
+class TableTests(TestCase):
+    def test_all_commands_exist(self) -> None:
+        """What a table names is there, and its help says more than the table does not."""
+        context = click.Context(cli)
+        groups = [(cli, COMMANDS)]
+        while groups:
+            group, table = groups.pop()
+            for name in table:
+                command = group.get_command(context, name)
+                self.assertIsInstance(command, click.Command, name)
+                if isinstance(command, main_module.LazyGroup):
+                    groups.append((command, command.commands_at))
 
 
 class ArgumentsTests(TestCase):

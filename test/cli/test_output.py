@@ -5,7 +5,7 @@ import os
 import sys
 from unittest import mock
 
-from openclaw.cli.output import State, announce
+from openclaw.cli.output import State, announce, json_text
 from test.cli.support import CommandTestCase
 
 
@@ -22,6 +22,24 @@ class StateTests(CommandTestCase):
         self.assertEqual(State(profile="x").paths.state_dir, self.home / ".openclaw-x")
         os.environ["OPENCLAW_STATE_DIR"] = "/elsewhere"
         self.assertEqual(str(State().paths.config_path), "/elsewhere/openclaw.json")
+
+
+class JsonTests(CommandTestCase):
+    def test_text(self) -> None:
+        for value, text in (
+            ({"a": [1, "é😀\n"]}, '{"a": [1, "é😀\\n"]}'),
+            ("\x1b[0m \x7f \x9b31m \u202e", '"\\u001b[0m \\u007f \\u009b31m \\u202e"'),
+            ("\ud800", '"\\ud800"'),
+            ([float("nan"), (float("-inf"), 1.5), {"a": float("inf")}], '[null, [null, 1.5], {"a": null}]'),
+        ):
+            self.assertEqual(json_text(value), text)
+            json_text(value).encode()
+
+    def test_of_the_configuration(self) -> None:
+        self.write('{skills: {x: NaN, y: "\u009b31m"}}')
+        self.assertEqual(self.run_command("config", "get", "skills", "--json", terminal=True), 0)
+        self.assertEqual(self.json_out(), {"x": None, "y": "\x9b31m"})
+        self.assertNotIn("\x9b", self.out)
 
 
 class AnnounceTests(CommandTestCase):

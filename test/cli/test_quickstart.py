@@ -13,6 +13,7 @@ from openclaw.cli.output import State
 from openclaw.cli.quickstart import invitation, own_command, prepare_model, write_config
 from openclaw.config.load import load_config, parse_config
 from openclaw.config.plan import Plan
+from openclaw.config.reload_rules import needs_local_model
 from openclaw.config.schema import Config
 from openclaw.errors import StartError
 from openclaw.providers import local_spawn, weights
@@ -46,7 +47,7 @@ class WriteConfigTests(CommandTestCase):
         self.assertGreaterEqual(len(gateway.auth.token.reveal()), 40)
         self.assertTrue(gateway.http.endpoints.chat_completions.enabled)
         self.assertEqual(loaded.config.agents.agent_ids, ("main",))
-        self.assertTrue(service.uses_local_model(loaded.config))
+        self.assertTrue(needs_local_model(loaded.config))
 
     def test_token_is_random(self) -> None:
         other = self.home / "other.json"

@@ -1,0 +1,71 @@
+"""
+A reactor in a thread of its own, for the one command that reads a terminal meanwhile.
+
+The main thread keeps what a terminal wants: line editing, and Ctrl-C where it stands.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Awaitable, Callable
+from concurrent.futures import Future
+from typing import Any, TypeVar
+
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+
+from openclaw.cli.collector import resume
+
+JOIN_DEADLINE_S = 2.0
+"""How long the reactor may take to end, in seconds."""
+
+T = TypeVar("T")
+
+
+class Background:
+    """
+    Runs a reactor in a thread, from entering it as a context to leaving it.
+
+    @param reactor: one that nobody runs.
+    """
+
+    def __init__(self, reactor: Any) -> None:
+        self.reactor = reactor
+        self._thread = threading.Thread(
+            target=reactor.run, kwargs={"installSignalHandlers": False}, name="reactor", daemon=True
+        )
+
+    def __enter__(self) -> Background:
+        resume()
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.reactor.callFromThread(self.reactor.stop)
+        self._thread.join(JOIN_DEADLINE_S)
+
+    def submit(self, work: Callable[[], Awaitable[T]]) -> Future[T]:
+        """
+        Start a coroutine on the reactor.
+
+        @return: its outcome; waiting for it does not keep signals away.
+        """
+        future: Future[T] = Future()
+
+        async def guarded() -> T:
+            return await work()
+
+        def failed(failure: Failure) -> None:
+            future.set_exception(failure.value)
+
+        self.reactor.callFromThread(lambda: Deferred.fromCoroutine(guarded()).addCallbacks(future.set_result, failed))
+        return future
+
+    def call(self, work: Callable[[], Awaitable[T]], timeout_s: float | None = None) -> T:
+        """
+        Run a coroutine on the reactor and wait for it.
+
+        @param timeout_s: how long to wait, in seconds; C{None} where the coroutine has a deadline of its own.
+        @raise TimeoutError: if it takes longer; it goes on.
+        """
+        return self.submit(work).result(timeout_s)

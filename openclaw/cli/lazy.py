@@ -1,0 +1,44 @@
+"""Groups of commands whose modules are imported when a command is used."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any
+
+import click
+
+CommandTable = Mapping[str, tuple[str, str, str]]
+"""Name of each command: its module, its object there, its help in one line."""
+
+
+class LazyGroup(click.Group):
+    """
+    A group whose commands are imported when they are used, so that its help costs next to nothing and one command
+    does not import what another needs.
+
+    @param commands_at: the commands that are imported; those that are added to the group itself are there besides.
+    """
+
+    def __init__(self, *arguments: Any, commands_at: CommandTable, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.commands_at = commands_at
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted({*self.commands, *self.commands_at})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in self.commands_at:
+            return super().get_command(ctx, cmd_name)
+        module, name, _ = self.commands_at[cmd_name]
+        command: click.Command = getattr(import_module(module), name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, self._summary(name)) for name in self.list_commands(ctx)])
+
+    def _summary(self, name: str) -> str:
+        if name in self.commands_at:
+            return self.commands_at[name][2]
+        return self.commands[name].get_short_help_str(limit=100)

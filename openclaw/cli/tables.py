@@ -1,0 +1,113 @@
+"""How commands show rows and foreign text: plain where a program reads, with some form where a person does."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import sys
+import unicodedata
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from openclaw.cli.output import UNSHOWN
+
+_BREAKS = re.compile(r"[\n\t]+")
+
+
+def is_terminal() -> bool:
+    """Whether standard output is a terminal."""
+    return bool(sys.stdout.isatty())
+
+
+def has_colour() -> bool:
+    """Whether colour may be used: on a terminal that has some, and nobody asked for none (C{NO_COLOR})."""
+    return is_terminal() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def clean(text: str) -> str:
+    """Foreign text without what a terminal would obey; lines stay lines."""
+    return UNSHOWN.sub("", text)
+
+
+def cell(value: Any) -> str:
+    """A value as one line."""
+    return "" if value is None else _BREAKS.sub(" ", clean(str(value)))
+
+
+def say(text: str = "", *, end: str = "\n") -> None:
+    """Print foreign text at once; on a terminal without what it would obey."""
+    # color=True has click leave the text as it is: what a program reads is not ours to change
+    click.echo((clean(text) if is_terminal() else text) + end, nl=False, color=True)
+    sys.stdout.flush()
+
+
+def print_table(headers: Sequence[str], rows: Sequence[Sequence[Any]], *, right: Sequence[int] = ()) -> None:
+    """
+    Print rows in columns: drawn by rich on a terminal that has colour, else aligned by blanks.
+
+    @param right: the columns that are aligned to the right, counted from 0.
+    """
+    cells = [[cell(value) for value in row] for row in rows]
+    if has_colour() and _print_rich(headers, cells, right):
+        return
+    widths = [max(map(_width, column)) for column in zip(headers, *cells, strict=True)]
+    for line in (headers, *cells):
+        padded = [
+            " " * (width - _width(text)) + text if index in right else text + " " * (width - _width(text))
+            for index, (text, width) in enumerate(zip(line, widths, strict=True))
+        ]
+        click.echo("  ".join(padded).rstrip())
+
+
+def _width(text: str) -> int:
+    """How many columns of a terminal a text takes."""
+    if text.isascii():
+        return len(text)
+    wide = sum(unicodedata.east_asian_width(character) in "WF" for character in text)
+    return len(text) + wide - sum(unicodedata.combining(character) != 0 for character in text)
+
+
+def _print_rich(headers: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int]) -> bool:
+    """Print a table with rich; false if it is not installed."""
+    try:
+        from rich.console import Console
+        from rich.table import Table
+        from rich.text import Text
+    except ImportError:
+        return False
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for index, header in enumerate(headers):
+        table.add_column(header, justify="right" if index in right else "left", overflow="fold")
+    for row in rows:
+        # as Text, so that brackets in it are not taken for markup
+        table.add_row(*map(Text, row))
+    Console(file=sys.stdout, width=shutil.get_terminal_size().columns).print(table)
+    return True
+
+
+def age(elapsed_ms: float | None) -> str:
+    """A span of time as a person says it: C{just now}, C{5m ago}, C{3d ago}."""
+    if elapsed_ms is None:
+        return "never"
+    seconds = max(elapsed_ms, 0) / 1000
+    for unit_s, unit in ((86400, "d"), (3600, "h"), (60, "m")):
+        if seconds >= unit_s:
+            return f"{int(seconds // unit_s)}{unit} ago"
+    return "just now"
+
+
+def span(elapsed_ms: float) -> str:
+    """A length of time: C{850 ms}, C{12 s}, C{3 h 5 m}, C{2 d 4 h}."""
+    if elapsed_ms < 1000:
+        return f"{elapsed_ms:.0f} ms"
+    minutes, seconds = divmod(int(elapsed_ms // 1000), 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    if days:
+        return f"{days} d {hours} h"
+    if hours:
+        return f"{hours} h {minutes} m"
+    return f"{minutes} m {seconds} s" if minutes else f"{seconds} s"

@@ -1,0 +1,154 @@
+"""
+The text of the gateway's systemd units.
+
+Nothing here opens a configuration or runs a program; secrets never come into a unit, which everybody may read.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Mapping
+from importlib.resources import files
+from pathlib import Path
+from string import Template
+
+import attrs
+
+from openclaw.errors import StartError
+
+STOP_MARGIN_S = 40
+"""What systemd waits after the runs' time to finish, in seconds."""
+
+PASSED_SOCKET = "systemd:domain=INET:index=0"
+"""The endpoint of the socket that systemd passes; C{INET6} in place of C{INET} where its address is one."""
+
+_PLAIN = re.compile(r"[A-Za-z0-9_@+=:,./-]+")
+_UNWRITABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+
+
+@attrs.frozen
+class Unit:
+    """
+    What a unit is made of.
+
+    @ivar name: without C{.service}.
+    @ivar system: for the whole machine, and not for one user's session.
+    @ivar user: who a system unit runs as.
+    @ivar python: the interpreter that can import this package.
+    @ivar arguments: those of C{openclaw}.
+    @ivar environ: what the gateway is to have in its environment.
+    @ivar drain_s: how long runs may take to finish, seconds.
+    @ivar listen: C{host:port} of the socket that systemd is to open; C{None} if the gateway opens its own.
+    """
+
+    name: str
+    system: bool
+    user: str
+    python: str
+    arguments: tuple[str, ...]
+    environ: Mapping[str, str]
+    state_dir: Path
+    profile: str
+    drain_s: float
+    listen: str | None = None
+
+    def service_text(self) -> str:
+        """The C{.service} file."""
+        unit_lines, install_lines = [], []
+        if self.system:
+            unit_lines += ["Wants=network-online.target", "After=network-online.target"]
+        if self.listen is not None:
+            unit_lines += [f"Requires={self.name}.socket", f"After={self.name}.socket"]
+            install_lines.append(f"Also={self.name}.socket")
+        install_lines.append(f"WantedBy={'multi-user' if self.system else 'default'}.target")
+        environment = [f"Environment={quoted(f'{name}={value}')}" for name, value in sorted(self.environ.items())]
+        if self.system:
+            environment.insert(0, f"User={self.user}")
+        words = (self.python, "-P", "-m", "openclaw", *self.arguments)
+        hardening = Template(_template(f"hardening-{'system' if self.system else 'user'}.conf"))
+        return Template(_template("gateway.service")).substitute(
+            user_option="" if self.system else "--user ",
+            name=self.name,
+            profile_note=self._profile_note(),
+            unit_lines="".join(f"{line}\n" for line in unit_lines),
+            command=" ".join(quoted(word, is_command=True) for word in words),
+            # systemd takes this one as it stands, blanks included.
+            folder=_to_the_end(str(self.state_dir)).replace("%", "%%"),
+            environment="\n".join(environment),
+            stop_s=round(self.drain_s + STOP_MARGIN_S),
+            hardening=hardening.substitute(state_dir=quoted(str(self.state_dir))),
+            install_lines="\n".join(install_lines),
+        )
+
+    def socket_text(self) -> str:
+        """The C{.socket} file."""
+        return Template(_template("gateway.socket")).substitute(
+            name=self.name, profile_note=self._profile_note(), address=self.listen
+        )
+
+    def _profile_note(self) -> str:
+        return f" ({self.profile})" if self.profile else ""
+
+
+def unit_name(profile: str) -> str:
+    """The name of the unit of a profile, as the original has it."""
+    return f"openclaw-gateway-{profile}" if profile else "openclaw-gateway"
+
+
+def named_profile(profile: str | None, environ: Mapping[str, str]) -> str:
+    """
+    The profile that is meant; empty for the usual one.
+
+    @param profile: the command line's C{--profile}; without it C{OPENCLAW_PROFILE}.
+    """
+    named = profile if profile is not None else environ.get("OPENCLAW_PROFILE", "").strip()
+    return "" if named.lower() == "default" else named
+
+
+def program_of(text: str) -> str:
+    """The program that the text of a C{.service} file starts, as L{quoted} wrote it; empty if it starts none."""
+    commands = [line.partition("=")[2] for line in text.splitlines() if line.startswith("ExecStart=")]
+    try:
+        words = shlex.split(commands[0]) if commands else []
+    except ValueError:
+        words = []
+    return words[0].replace("%%", "%").replace("$$", "$") if words else ""
+
+
+def passed_endpoint(host: str) -> str:
+    """The endpoint description of a passed socket that is bound to C{host}."""
+    return PASSED_SOCKET.replace("INET", "INET6") if ":" in host else PASSED_SOCKET
+
+
+def quoted(word: str, *, is_command: bool = False) -> str:
+    """
+    A word as systemd reads it back.
+
+    @param is_command: it stands in a command line, where C{$} means a variable.
+    @raise StartError: if it holds control characters or is not UTF-8, which no unit can have.
+    """
+    text = _one_line(word).replace("%", "%%")
+    if is_command:
+        text = text.replace("$", "$$")
+    if _PLAIN.fullmatch(text):
+        return text
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
+def _one_line(text: str) -> str:
+    if _UNWRITABLE.search(text):
+        raise StartError(f"{text!r} holds control characters or is not UTF-8: a unit cannot name it")
+    return text
+
+
+def _to_the_end(text: str) -> str:
+    """A value that systemd takes as it stands, up to the end of its line."""
+    if text != text.strip() or text.endswith("\\"):
+        raise StartError(f"{text!r} ends with a blank or a backslash: a unit cannot name it")
+    return _one_line(text)
+
+
+def _template(name: str) -> str:
+    return files("openclaw.ops").joinpath(name).read_text("utf-8")
