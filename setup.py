@@ -18,7 +18,11 @@ setup(
     python_requires=">=3.11",
     # twisted/plugins has no __init__.py on purpose: it adds a plugin to Twisted's own package.
     packages=[*find_packages(include=["openclaw", "openclaw.*"]), "twisted.plugins"],
-    package_data={"openclaw": ["py.typed"], "openclaw.store": ["schema/*.sql"]},
+    package_data={
+        "openclaw": ["py.typed"],
+        "openclaw.store": ["schema/*.sql"],
+        "openclaw.ops": ["*.service", "*.socket", "*.conf"],
+    },
     zip_safe=False,
     install_requires=[
         "twisted[tls]>=26.4",
@@ -31,8 +35,12 @@ setup(
         "pyjson5>=2.0",
         "cryptography>=44",
         "click>=8.2",
+        "json-five>=1.1",
+        "prometheus-client>=0.22",
+        "rich>=14",
     ],
     extras_require={
+        "docs": ["sphinx>=8", "myst-parser>=4", "furo>=2025"],
         "local": ["xllamacpp>=2026.10"],
         "test": ["coverage>=7.6", "hypothesis>=6.100", "openai>=3", "build>=1.2", "setuptools>=65", "wheel>=0.43"],
         "dev": ["mypy>=2.4", "mypy-zope>=1.0.17", "ruff>=0.17", "pydoctor>=25.10", "tox>=4"],

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import errno
 import os
+import secrets
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from autobahn.twisted.resource import WebSocketResource
 from twisted.application.service import Service
 from twisted.internet import reactor as global_reactor
 from twisted.internet.defer import Deferred, maybeDeferred
@@ -26,7 +26,8 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from openclaw._version import __version__
-from openclaw.agents.resolve import agent_model_ref
+from openclaw.agents.joins import Joins
+from openclaw.agents.retention import Retention
 from openclaw.agents.runs import Runs
 from openclaw.auth.policy import AccessPolicy
 from openclaw.config.describe import exit_status
@@ -34,23 +35,36 @@ from openclaw.config.lock import StateLock
 from openclaw.config.paths import ensure_state_dir
 from openclaw.config.plan import Plan
 from openclaw.config.reload import ConfigWatcher, LiveConfig
+from openclaw.config.reload_rules import needs_local_model
 from openclaw.config.schema import Config
 from openclaw.errors import OpenClawError, StartError
+from openclaw.gateway_log import GatewayLog
+from openclaw.http.access import AccessLog
 from openclaw.http.app import Api
 from openclaw.http.channel import GatewaySite
 from openclaw.http.chat import ChatCompletions
 from openclaw.http.gate import Gate
 from openclaw.http.health import Health
+from openclaw.http.metrics import MetricsPage, make_metrics
 from openclaw.http.models import ModelList
 from openclaw.http.root import Root
-from openclaw.process import Foreground, exit_with, log_bug, raise_descriptor_limit, settle_memory
+from openclaw.methods.all import Services, make_methods
+from openclaw.process import (
+    Foreground,
+    IdleCollector,
+    exit_with,
+    log_bug,
+    raise_descriptor_limit,
+    settle_memory,
+)
 from openclaw.providers.http import ProviderAgent, make_agent, make_http_client
 from openclaw.providers.local import LocalProvider, make_local_model
 from openclaw.providers.local_process import LocalModel
 from openclaw.providers.local_spawn import LocalSettings
 from openclaw.providers.registry import Catalog
 from openclaw.store.store import GatewayStore
-from openclaw.ws.connection import GatewayWebSocketFactory
+from openclaw.ws.factory import GatewayWebSocketFactory, Surface
+from openclaw.ws.presence import Presence
 
 FLUSH_DEADLINE_S = 2.0
 """How long the last bytes of all connections may take when the gateway stops, in seconds."""
@@ -59,7 +73,12 @@ FLUSH_POLL_S = 0.01
 """How often to see meanwhile which connections are done, in seconds."""
 
 STEP_DEADLINE_S = 10.0
-"""How long any one part may take to stop before the others go on without it, in seconds."""
+"""
+How long any one part may take to stop before the others go on without it, in seconds.
+
+Twice what a run then waits for the store (L{openclaw.agents.store_wait.SHORT_STORE_TIMEOUT_S}), so that each client
+is told how its run ended although the disk hangs.
+"""
 
 _LISTEN_HINTS = {
     errno.EADDRINUSE: "another program uses it; stop that, or choose another port",
@@ -69,12 +88,6 @@ _LISTEN_HINTS = {
 """What to do about the common reasons for not being able to listen."""
 
 log = Logger()
-
-
-def uses_local_model(config: Config) -> bool:
-    """Whether an agent of a configuration is served by the embedded model."""
-    refs = [agent_model_ref(config, agent_id) for agent_id in config.agents.agent_ids]
-    return config.models.local_ref in refs
 
 
 class Gateway(Service):
@@ -90,7 +103,7 @@ class Gateway(Service):
     def __init__(self, reactor: Any, planned: Plan) -> None:
         self._reactor = reactor
         self._plan = planned
-        self._live = LiveConfig(planned.config)
+        self._live = LiveConfig(planned.config, planned.loaded.environ)
         self._lock = StateLock(planned.paths.lock_path)
         self._started_s = reactor.seconds()
         self._phase: Literal["starting", "started", "draining"] = "starting"
@@ -98,9 +111,14 @@ class Gateway(Service):
         self._site: GatewaySite | None = None
         self._port: IListeningPort | None = None
         self._watcher: ConfigWatcher | None = None
+        self._retention: Retention | None = None
+        self._services: Services | None = None
+        self._collector = IdleCollector(reactor, lambda: self.runs is not None and not self.runs.live)
         self._local: LocalModel | None = None
         self._websockets: GatewayWebSocketFactory | None = None
         self._agents: list[ProviderAgent] = []
+        self._log: GatewayLog | None = None
+        self._joins: Joins | None = None
         self._opening = False
         self._open_waiters: list[Deferred[None]] = []
         self._stopping = False
@@ -120,7 +138,7 @@ class Gateway(Service):
 
     def failing(self) -> Sequence[str]:
         """The parts without which no request can be served."""
-        return [] if self._store is None or self._store.alive else ["store"]
+        return [] if self._store is None or self._store.is_well else ["store"]
 
     # ------------------------------------------------------------------------------------ start
 
@@ -154,12 +172,20 @@ class Gateway(Service):
         raise_descriptor_limit()
         ensure_state_dir(self._plan.paths)
         self._lock.acquire()
+        self._log = GatewayLog(self._plan, self._live)
+        self._log.start()
         self._store = await GatewayStore.open(self._plan.paths.store_path, self._reactor.callFromThread)
         if not self._is_wanted():
             return
-        catalog = Catalog(self._current, self._client(persistent=True), self._reactor, self._make_local())
+        catalog = Catalog(
+            self._current,
+            self._client(persistent=True),
+            self._reactor,
+            self._make_local(),
+            lambda: self._live.environ,
+        )
         self.runs = Runs(self._current, catalog, self._store, self._reactor)
-        self._site = self._make_site(self.runs)
+        self._site = self._make_site(self.runs, self._store)
         self._port = await self._listen(self._site)
         if not self._is_wanted():
             return
@@ -173,6 +199,15 @@ class Gateway(Service):
             as_run=self._plan.options.applied_to,
         )
         self._watcher.startService()
+        self._retention = Retention(
+            self._store,
+            lambda: self._current().session.maintenance,
+            self._reactor,
+            self.runs.busy_sessions,
+            self.runs.forget_session,
+        )
+        self._retention.startService()
+        self._collector.start()
         if self._local is not None:
             self._local.start()
 
@@ -190,7 +225,7 @@ class Gateway(Service):
     def _make_local(self) -> LocalProvider | None:
         """The embedded model, if an agent uses it."""
         config = self._plan.config
-        if not uses_local_model(config):
+        if not needs_local_model(config):
             return None
         local = config.models.local
         settings = LocalSettings(local.model, local.context_tokens, local.parallel, local.threads)
@@ -198,22 +233,45 @@ class Gateway(Service):
         self._local = make_local_model(self._reactor, settings, self._plan.paths.models_dir, local.model, custom_path)
         return LocalProvider(self._local, self._client(persistent=False), self._reactor)
 
-    def _make_site(self, runs: Runs) -> GatewaySite:
+    def _make_site(self, runs: Runs, store: GatewayStore) -> GatewaySite:
         on_loopback = self._plan.listening.on_loopback_bind
         policy = AccessPolicy(self._current, self._plan.loaded.environ, self._reactor, on_loopback_bind=on_loopback)
+        presence = Presence(self._reactor)
+        self._services = services = Services(
+            runs=runs,
+            store=store,
+            live=self._live,
+            clock=self._reactor,
+            health=self,
+            in_thread=self._in_thread,
+            paths=self._plan.paths,
+            config_path=self._plan.loaded.path,
+            environ=self._plan.environ,
+            hash_key=secrets.token_bytes(32),
+            presence=presence.entries,
+        )
+        services.begin()
+        methods = make_methods(services)
+        metrics = make_metrics(self._current, methods.names)
+        metrics.watch(runs.bus, runs)
+        self._joins = Joins(runs, store, self._reactor)
         api = Api(
-            ChatCompletions(runs, self._reactor, self._current),
+            ChatCompletions(runs, self._reactor, self._current, self._joins),
             ModelList(self._current, int(self._started_s)),
             Health(self),
+            MetricsPage(metrics),
         )
-        self._websockets = GatewayWebSocketFactory(self._reactor)
+        surface = Surface(policy, methods, runs.bus, services.snapshot, presence, self.phase, metrics.rpc)
+        self._websockets = GatewayWebSocketFactory(self._reactor, surface)
         self._websockets.startFactory()
+        self._live.subscribe(self._websockets.check_credentials)
         site = GatewaySite(
-            Root(WebSocketResource(self._websockets), api.resource()),
+            Root(self._websockets.as_resource(), api.resource()),
             Gate(self._current, policy),
             self._reactor,
             local_tcp=self._plan.listening.host is not None,
             loopback_bind=on_loopback,
+            served=AccessLog(metrics.http),
         )
         site.noisy = False
         return site
@@ -270,20 +328,31 @@ class Gateway(Service):
             if waiting:
                 log.warn("stopping; {count} runs have {grace_s:g} s to finish", count=waiting, grace_s=grace_s)
             await self._step("the runs", lambda runs: runs.stop(grace_s), self.runs, grace_s + STEP_DEADLINE_S)
+        if self._joins is not None:
+            await self._step("the results of runs", lambda joins: joins.stop(), self._joins)
+        if self._services is not None:
+            # While the connections are open: who waits for a run is told how it ended.
+            await self._step("the methods", lambda services: services.stop(), self._services)
         if self._site is not None:
             await self._step("the connections", self._flush, self._site)
         if self._port is not None:
             await self._step("the port", lambda port: port.stopListening(), self._port)
         if self._watcher is not None:
             await self._step("the configuration watcher", lambda watcher: watcher.stopService(), self._watcher)
+        self._collector.stop()
+        if self._retention is not None:
+            await self._step("the tidying of the store", lambda retention: retention.stopService(), self._retention)
         if self._local is not None:
             await self._step("the embedded model", lambda local: local.stop(), self._local)
         for agent in self._agents:
             await self._step("provider connections", lambda agent: agent.close(), agent)
         if self._store is not None:
             await self._step("the store", lambda store: store.close(), self._store)
+        if self._log is not None:
+            await self._step("the log", lambda files: self._in_thread(files.stop), self._log)
         self._lock.release()
         self.runs = self._site = self._port = self._watcher = self._local = self._store = None
+        self._retention = self._services = self._joins = self._log = None
         self._agents.clear()
 
     async def _step(

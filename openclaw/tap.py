@@ -49,6 +49,10 @@ class Options(usage.Options):
         """
         if self["endpoint"] is not None and (self["port"] is not None or self["bind"] is not None):
             raise usage.UsageError("--endpoint takes the place of --port and --bind: give one or the other")
+        parent = getattr(self, "parent", None)
+        if parent is not None and parent.get("nodaemon") and not any(map(parent.get, ("logger", "logfile", "syslog"))):
+            # twistd's own lines are not without secrets.
+            parent["logger"] = "openclaw.log.twistd_log"
         if self["bind"] not in (None, *BINDS):
             raise usage.UsageError(f"--bind is one of {', '.join(BINDS)}")
 

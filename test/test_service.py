@@ -13,10 +13,10 @@ from twisted.logger import LogLevel
 from twisted.trial.unittest import TestCase
 
 from openclaw import service as service_module
+from openclaw.config.reload_rules import needs_local_model
 from openclaw.errors import StartError
 from openclaw.process import raise_descriptor_limit
 from openclaw.providers.local_process import LocalModel
-from openclaw.service import uses_local_model
 from openclaw.store.store import GatewayStore
 from test.service_support import DOCUMENT, PROVIDER, GatewayTestCase
 
@@ -84,7 +84,7 @@ class ReloadTests(GatewayTestCase):
         protocol.dataReceived(
             f"GET /v1/models HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n\r\n".encode()
         )
-        self.reactor.advance(1)
+        self.reactor.pump([0.5, 0.5])
         protocol.connectionLost(None)
         return int(transport.value().split()[1])
 
@@ -95,17 +95,17 @@ class ReloadTests(GatewayTestCase):
         gateway = self.started(self.with_token("first"))
         self.assertEqual([self.status_with("first"), self.status_with("second")], [200, 401])
         (self.state_dir / "openclaw.json").write_text(json.dumps(self.with_token("second")))
-        self.reactor.advance(1)
+        self.reactor.pump([0.5, 0.5])
         self.assertEqual([self.status_with("first"), self.status_with("second")], [401, 200])
         self.successResultOf(self.stop(gateway))
 
     def test_options_are_no_change(self) -> None:
         gateway = self.started(self.with_token("t"), endpoint="tcp:18001", port=None)
-        self.reactor.advance(1)
+        self.reactor.pump([0.5, 0.5])
         self.assertEqual(self.texts(), [])
         self.successResultOf(self.stop(gateway))
         gateway = self.started(self.with_token("t"), bind="lan")
-        self.reactor.advance(1)
+        self.reactor.pump([0.5, 0.5])
         self.assertEqual(self.texts(), [])
         self.successResultOf(self.stop(gateway))
 
@@ -114,10 +114,10 @@ class ReloadTests(GatewayTestCase):
         document = {**DOCUMENT, "gateway": {**DOCUMENT["gateway"], "bind": "lan", "auth": {"mode": "none"}}}
         for options in ({"bind": "loopback"}, {"endpoint": "unix:/x/socket"}):
             gateway = self.started(document, **options)
-            self.reactor.advance(1)
+            self.reactor.pump([0.5, 0.5])
             edited = {**document, "gateway": {**document["gateway"], "port": 5}}
             (self.state_dir / "openclaw.json").write_text(json.dumps(edited))
-            self.reactor.advance(1)
+            self.reactor.pump([0.5, 0.5])
             self.assertEqual(self.texts(), ["config change: applied: nothing; needs a restart: gateway.port"])
             self.successResultOf(self.stop(gateway))
             self.logged.clear()
@@ -128,7 +128,7 @@ class ReloadTests(GatewayTestCase):
         self.assertEqual(self.status_with("first"), 200)
         document["env"] = {"MY_TOKEN": "second"}
         (self.state_dir / "openclaw.json").write_text(json.dumps(document))
-        self.reactor.advance(1)
+        self.reactor.pump([0.5, 0.5])
         self.assertEqual([self.status_with("first"), self.status_with("second")], [401, 200])
         self.successResultOf(self.stop(gateway))
 
@@ -226,10 +226,10 @@ class DescriptorLimitTests(TestCase):
 
 class UsesLocalModelTests(GatewayTestCase):
     def test_by_the_agents(self) -> None:
-        self.assertFalse(uses_local_model(self.gateway()._plan.config))
-        self.assertTrue(uses_local_model(self.gateway({})._plan.config))
+        self.assertFalse(needs_local_model(self.gateway()._plan.config))
+        self.assertTrue(needs_local_model(self.gateway({})._plan.config))
         entries = {"a": {}, "b": {"model": "local/smollm2-135m"}}
         document = {**PROVIDER, "agents": {"defaults": {"model": "p/m"}, "entries": entries}}
-        self.assertTrue(uses_local_model(self.gateway(document)._plan.config))
+        self.assertTrue(needs_local_model(self.gateway(document)._plan.config))
         document = {"agents": {"defaults": {"model": "local/other"}}}
-        self.assertFalse(uses_local_model(self.gateway(document)._plan.config))
+        self.assertFalse(needs_local_model(self.gateway(document)._plan.config))

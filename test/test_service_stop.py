@@ -3,6 +3,7 @@
 import atexit
 import gc
 import io
+import json
 import os
 import signal
 import sys
@@ -10,14 +11,18 @@ from collections.abc import Callable
 from typing import Any
 from unittest import mock
 
+import attrs
 from twisted.internet.defer import CancelledError, Deferred, fail
 from twisted.internet.error import ConnectionDone, ReactorNotRunning
+from twisted.internet.task import Clock
 from twisted.logger import LogLevel
 from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
 
 from openclaw import service as service_module
+from openclaw.config.secret import Secret
 from openclaw.errors import ConfigError, StartError, StoreError
-from openclaw.process import Foreground, exit_with
+from openclaw.process import COLLECTION_INTERVAL_S, Foreground, IdleCollector, exit_with
 from openclaw.service import (
     FLUSH_DEADLINE_S,
     FLUSH_POLL_S,
@@ -27,6 +32,7 @@ from openclaw.service import (
 )
 from openclaw.store.store import GatewayStore
 from test.service_support import FakePort, FakeRuns, GatewayTestCase
+from test.ws.support import connect_params, frame
 
 
 class StopTests(GatewayTestCase):
@@ -186,6 +192,23 @@ class FlushTests(GatewayTestCase):
         self.reactor.advance(FLUSH_POLL_S)
         self.successResultOf(stopping)
 
+    def test_websockets_of_a_replaced_credential_are_closed(self) -> None:
+        gateway = self.started()
+        protocol, transport = self.connection()
+        transport.protocol = protocol
+        protocol.dataReceived(UPGRADE)
+        connect = {"type": "req", "id": "1", "method": "connect", "params": connect_params(auth={"token": "t"})}
+        transport.protocol.dataReceived(frame(json.dumps(connect).encode()))
+        self.assertIn(b"hello-ok", transport.value())
+        live = gateway._live
+        auth = attrs.evolve(live.current.gateway.auth, token=Secret("another"))
+        live.replace(attrs.evolve(live.current, gateway=attrs.evolve(live.current.gateway, auth=auth)))
+        self.assertIn((4001).to_bytes(2, "big") + b"gateway auth changed", transport.value())
+        transport.protocol.connectionLost(Failure(ConnectionDone()))
+        stopping = self.stop(gateway)
+        self.reactor.advance(FLUSH_POLL_S)
+        self.successResultOf(stopping)
+
     def test_idle_connections_are_closed_at_once(self) -> None:
         gateway = self.started()
         protocol, transport = self.connection()
@@ -288,12 +311,31 @@ class TwistdTests(GatewayTestCase):
             call(*arguments, **keywords)
 
 
+class IdleCollectorTests(SynchronousTestCase):
+    def test_only_while_idle(self) -> None:
+        collected: list[None] = []
+        self.patch(gc, "collect", lambda: collected.append(None))
+        clock, idle = Clock(), [False]
+        collector = IdleCollector(clock, lambda: idle[0])
+        collector.stop()
+        collector.start()
+        clock.advance(COLLECTION_INTERVAL_S)
+        self.assertEqual([], collected)
+        idle[0] = True
+        clock.advance(COLLECTION_INTERVAL_S)
+        self.assertEqual([None], collected)
+        collector.stop()
+        self.assertEqual([], clock.getDelayedCalls())
+
+
 class ForegroundTests(GatewayTestCase):
     def setUp(self) -> None:
         super().setUp()
         self.ready: list[str] = []
         self.signals: dict[int, Callable[..., None]] = {}
         self.patch(signal, "signal", self.signals.__setitem__)
+        self.patch(signal, "getsignal", lambda number: self.before.get(number, signal.SIG_DFL))
+        self.before: dict[int, signal.Handlers] = {}
 
     def begun(self, gateway: Gateway | None = None) -> Foreground:
         foreground = Foreground(self.reactor, gateway or self.gateway(), self.ready.append)
@@ -303,7 +345,7 @@ class ForegroundTests(GatewayTestCase):
     def test_one_signal_stops_in_order(self) -> None:
         foreground = self.begun()
         self.assertEqual(self.ready, ["http://127.0.0.1:18789"])
-        self.assertEqual(set(self.signals), {signal.SIGTERM, signal.SIGINT})
+        self.assertEqual(set(self.signals), {signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
         self.assertFalse(self.reactor.is_stopped)
         self.signals[signal.SIGTERM](signal.SIGTERM, None)
         self.assertFalse(self.reactor.is_stopped)
@@ -325,6 +367,23 @@ class ForegroundTests(GatewayTestCase):
         leave.assert_called_once_with(143)
         runs.over.callback(None)
         self.assertTrue(self.reactor.is_stopped)
+
+    def test_closed_terminal(self) -> None:
+        gateway = self.gateway()
+        self.begun(gateway)
+        runs = FakeRuns([])
+        gateway.runs = runs  # type: ignore[assignment]
+        for _ in range(2):
+            self.signals[signal.SIGHUP](signal.SIGHUP, None)
+        self.reactor.advance(0)
+        self.assertFalse(self.reactor.is_stopped)
+        runs.over.callback(None)
+        self.assertTrue(self.reactor.is_stopped)
+
+    def test_nohup(self) -> None:
+        self.before[signal.SIGHUP] = signal.SIG_IGN
+        self.begun()
+        self.assertNotIn(signal.SIGHUP, self.signals)
 
     def test_cannot_start(self) -> None:
         self.patch(GatewayStore, "open", lambda *_: fail(StartError("no room", 78)))
@@ -372,6 +431,7 @@ class ForegroundTests(GatewayTestCase):
         self.patch(service_module, "global_reactor", self.reactor)
         frozen: list[None] = []
         self.patch(gc, "freeze", lambda: frozen.append(None))
+        self.patch(gc, "set_threshold", lambda *_: None)
         self.assertEqual(run_foreground(gateway._plan, self.ready.append), 0)
         self.assertTrue(self.reactor.hasRun)
         self.assertEqual(len(frozen), 1)

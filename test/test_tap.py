@@ -44,6 +44,7 @@ class TapTests(TestCase):
     def test_service(self) -> None:
         frozen: list[None] = []
         self.patch(gc, "freeze", lambda: frozen.append(None))
+        self.patch(gc, "set_threshold", lambda *_: None)
         service = makeService(self.options("--port", "18123"))
         self.assertIsInstance(service, Gateway)
         self.assertEqual(len(frozen), 1)
