@@ -9,7 +9,6 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from autobahn.twisted.resource import WebSocketResource
 from twisted.internet import reactor as global_reactor
 from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
@@ -28,8 +27,7 @@ from openclaw.http.models import ModelList
 from openclaw.http.root import Root
 from openclaw.providers.scripted import ScriptedProvider
 from openclaw.store.store import GatewayStore
-from openclaw.ws.connection import GatewayWebSocketFactory
-from test.http.support import AUTH, CHAT, HandSetHealth, ScriptedCatalog, make_config, parse_answers
+from test.http.support import AUTH, CHAT, HandSetHealth, ScriptedCatalog, make_config, make_websockets, parse_answers
 
 reactor: Any = global_reactor
 
@@ -74,10 +72,10 @@ class PortTestCase(TestCase):
 
         self.runs = Runs(current, ScriptedCatalog(self.provider), self.store, reactor, lambda: 0.5)
         api = Api(ChatCompletions(self.runs, reactor, current), ModelList(current, 0), Health(HandSetHealth()))
-        self.websockets = GatewayWebSocketFactory(reactor)
         policy = AccessPolicy(current, {}, reactor, on_loopback_bind=True)
+        self.websockets = make_websockets(reactor, policy, self.runs)
         self.site = GatewaySite(
-            Root(WebSocketResource(self.websockets), api.resource()),
+            Root(self.websockets.as_resource(), api.resource()),
             Gate(current, policy),
             reactor,
             local_tcp=True,
@@ -268,14 +266,14 @@ class WebSocketTests(PortTestCase):
             )
             data = DisconnectTests.read_until(client, b"connect.challenge")
             client.sendall(bytes([0x81, 0x80 | len(connect)]) + bytes(4) + connect)
-            data += DisconnectTests.read_until(client, struct.pack("!H", 1008) + b"not available yet")
+            data += DisconnectTests.read_until(client, struct.pack("!H", 1008) + b"invalid connect params: ")
             client.sendall(bytes([0x88, 0x82]) + bytes(4) + struct.pack("!H", 1008))
             client.close()
             return data
 
         data = await deferToThread(talk)
         self.assertTrue(data.startswith(b"HTTP/1.1 101 "))
-        self.assertIn(b'"UNAVAILABLE"', data)
+        self.assertIn(b'"INVALID_REQUEST"', data)
 
     async def test_client_leaves_before_it_connects(self) -> None:
         client = self.connect()
