@@ -36,7 +36,7 @@ QUICK_COMMANDS = {
     "openclaw models list": "local/smollm2-135m",
     "openclaw models status": "local/smollm2-135m",
     "openclaw models pull NAME": "is there",
-    "openclaw models set REF": "local/smollm2-135m",
+    "openclaw models set REF": "",
     "openclaw config get": "__OPENCLAW_REDACTED__",
     "openclaw config set PATH VALUE": "gateway.shutdownDrainMs",
     "openclaw config unset PATH": "gateway.shutdownDrainMs",
