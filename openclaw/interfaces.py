@@ -345,6 +345,9 @@ class RetentionStore(Protocol):
     def prune_detached(self, before_ms: int, limit: int) -> Deferred[int]:
         """Delete parts of transcripts that were detached before C{before_ms} and never extended; how many."""
 
+    def prune_keys(self, now_ms: int) -> Deferred[int]:
+        """Forget keys of requests, and their results, that are too old or too many; how many."""
+
     def delete_runs(self, after: tuple[int, int], before_ms: int, limit: int) -> Deferred[tuple[int, int] | None]:
         """Forget runs that ended before C{before_ms}; where to go on, or C{None}."""
 

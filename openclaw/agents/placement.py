@@ -84,7 +84,7 @@ def place(tree: SessionTree, sent: Sequence[Message], source: KeySource, retry_o
     if retry_of is not None:
         parent_id = tree.turn_of(retry_of) or _unanswered_twin(tree, sent)
         if parent_id is not None:
-            return Append(parent_id, (), tree.is_detached(parent_id))
+            return Append(parent_id, (), _is_passed(tree, parent_id))
     if not tree.nodes:
         return Append(tree.tip_id, tuple(sent))
     if all(message.role == "tool" for message in sent):
@@ -96,6 +96,19 @@ def place(tree: SessionTree, sent: Sequence[Message], source: KeySource, retry_o
     elif len(sent) == 1 and source in _APPENDING_SOURCES:
         return Append(tree.tip_id, tuple(sent))
     return _place_conversation(tree, sent)
+
+
+def _is_passed(tree: SessionTree, turn_id: str) -> bool:
+    """
+    Whether the conversation has gone on without an answer to this turn, or elsewhere.
+
+    Then a late answer is stored beside it, and the current branch stays what it is: turns that were answered
+    meanwhile must not fall out of the history.
+    """
+    turn = tree.node(turn_id)
+    if tree.is_detached(turn_id) or not tree.is_current(turn):
+        return True
+    return any(not node.is_answer for node in tree.path[turn.depth :])
 
 
 def _place_conversation(tree: SessionTree, sent: Sequence[Message]) -> Placement:

@@ -103,6 +103,8 @@ class Retention(Service):
         await self._make_room(settings)
         while await self._store.prune_detached(_ms(now_s - DETACHED_KEPT_S), SLICE_ROWS):
             await self._pause()
+        while await self._store.prune_keys(_ms(now_s)):
+            await self._pause()
         after: tuple[int, int] | None = (0, 0)
         while after is not None:
             after = await self._store.delete_runs(after, _ms(now_s - RUNS_KEPT_S), SLICE_ROWS)
@@ -117,7 +119,7 @@ class Retention(Service):
             count = await self._store.archive_sessions(before_ms, max(excess, 0), _ms(now_s), SLICE_ROWS)
             archived += count
             excess -= count
-            if count < SLICE_ROWS and excess <= 0:
+            if not count or (count < SLICE_ROWS and excess <= 0):
                 break
             await self._pause()
         if archived:

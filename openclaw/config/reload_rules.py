@@ -36,6 +36,10 @@ RULES: Mapping[str, Effect] = {
     "tools": "hot",
     "messages": "hot",
     "logging": "hot",
+    # What is written to a terminal, and how large a file may be, is settled when they are opened.
+    "logging.consoleLevel": "restart",
+    "logging.consoleStyle": "restart",
+    "logging.maxFileBytes": "restart",
     "gateway.auth.token": "hot",
     "gateway.auth.password": "hot",
     "gateway.auth.rateLimit": "hot",

@@ -32,7 +32,7 @@ from openclaw.events import (
     ToolCallDelta,
 )
 from openclaw.http.channel import GatewayRequest
-from openclaw.http.idempotency import body_digest, read_repeating
+from openclaw.http.idempotency import Repeating, body_digest, read_repeating
 from openclaw.http.openai_types import ChatRequest, decode_chat_request, read_conversation
 from openclaw.http.respond import as_openclaw_error, error_object, json_body
 from openclaw.http.source import AnswerSource, OwnRun
@@ -46,6 +46,7 @@ HEAD_DELAY_S = 1.0
 
 DONE = b"data: [DONE]\n\n"
 
+_TIMING_UNSAFE = re.compile(r'[^!-~]|["\\\\]')
 _CHANNEL = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _NOT_IN_LINES = tuple((chr(code).encode(), b"\\u%04x" % code) for code in (0x2028, 0x2029, 0x85))
 _encode = msgspec.json.Encoder().encode
@@ -102,7 +103,6 @@ class ChatCompletions:
     def _read(self, request: GatewayRequest) -> tuple[RunRequest, Target, _View, Claim | None]:
         repeating = read_repeating(request)
         raw = request.take_body()
-        digest = body_digest(raw) if repeating is not None and repeating.can_meet_another else b""
         body = decode_chat_request(raw)
         run_request = to_run_request(body, request)
         target = self._runs.resolve(run_request)
@@ -116,8 +116,12 @@ class ChatCompletions:
             include_usage=body.stream_options is not None and bool(body.stream_options.include_usage),
             reasoning=self._current_config().gateway.http.endpoints.chat_completions.reasoning,
         )
+        if repeating is None and target.is_stable:
+            # Its client may send it again, and say only then that it is a retry.
+            repeating = Repeating(retry_count=0)
         if repeating is None:
             return run_request, target, view, None
+        digest = body_digest(raw) if repeating.can_meet_another else b""
         override = run_request.selection.model_override
         claim = repeating.claim(request.admission.caller, request.path, target, override, digest)
         return run_request, target, view, claim
@@ -336,7 +340,10 @@ def run_headers(request: GatewayRequest, run_id: str, session_key: str, timings:
 
 
 def server_timing(timings: Timings) -> str:
-    """The value of C{Server-Timing}: milliseconds, and how many calls of a model it took if that is more than one."""
+    """
+    The value of C{Server-Timing}: milliseconds; and if it took more than one call of a model, how many, and which
+    model answered.
+    """
     durations: list[tuple[str, float]] = []
     if timings.admitted is not None and timings.let_in is not None and timings.placed is not None:
         prepare_s = (timings.admitted - timings.received) + (timings.placed - timings.let_in)
@@ -346,6 +353,8 @@ def server_timing(timings: Timings) -> str:
     parts = [f"{name};dur={seconds * 1000:.1f}" for name, seconds in durations]
     if timings.attempts > 1:
         parts.append(f'attempts;desc="{timings.attempts}"')
+        if timings.model_ref is not None:
+            parts.append(f'model;desc="{_TIMING_UNSAFE.sub("_", timings.model_ref)}"')
     return ", ".join(parts)
 
 

@@ -44,7 +44,7 @@ class Repeating:
     @property
     def can_meet_another(self) -> bool:
         """Whether the request may be answered by the run of another one, so that its fingerprint is needed."""
-        return self.key is not None or self.retry_count is not None
+        return self.key is not None or self.retry_count is not None or bool(self.goes_on)
 
     def claim(self, caller: Caller, route: bytes, target: Target, model_override: str | None, body: bytes) -> Claim:
         """

@@ -41,10 +41,14 @@ def interrupt_running(connection: sqlite3.Connection) -> int:
     """
     Mark the runs that a dead process left behind as interrupted; to be called before any run begins.
 
+    When they ended nobody knows; for what is old enough to be forgotten they count from their start.
+
     @return: how many there were.
     """
     # The literal lets SQLite use the partial index of running runs.
-    return connection.execute("UPDATE runs SET status = 'interrupted' WHERE status = 'running'").rowcount
+    return connection.execute(
+        "UPDATE runs SET status = 'interrupted', ended_at_ms = started_at_ms WHERE status = 'running'"
+    ).rowcount
 
 
 def list_runs(connection: sqlite3.Connection, limit: int) -> tuple[RunRecord, ...]:

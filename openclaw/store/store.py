@@ -13,7 +13,7 @@ from twisted.logger import Logger
 
 from openclaw.errors import StartError, StoreError
 from openclaw.interfaces import Entry, KeptResult, KeyClaim, KeyRecord, RunRecord, SessionPage, SessionQuery, Transcript
-from openclaw.store.idempotency import claim_key, find_turn, finish_key, free_key
+from openclaw.store.idempotency import claim_key, find_turn, finish_key, free_key, prune_keys
 from openclaw.store.inline import InlineStoreThread
 from openclaw.store.retention import (
     archive_sessions,
@@ -235,6 +235,10 @@ class GatewayStore:
     def purge_dropped(self, limit: int) -> Deferred[bool]:
         """See L{openclaw.interfaces.RetentionStore.purge_dropped}."""
         return self._jobs.run_write(partial(purge_dropped, limit=limit))
+
+    def prune_keys(self, now_ms: int) -> Deferred[int]:
+        """See L{openclaw.interfaces.RetentionStore.prune_keys}."""
+        return self._jobs.run_write(partial(prune_keys, now_ms=now_ms))
 
     def delete_runs(self, after: tuple[int, int], before_ms: int, limit: int) -> Deferred[tuple[int, int] | None]:
         """See L{openclaw.interfaces.RetentionStore.delete_runs}."""

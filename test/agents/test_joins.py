@@ -369,7 +369,9 @@ class KeyTests(JoinsTestCase):
         self.ask(Claim(), "another", key=SESSION)
         self.provider.enqueue_text("answer")
         self.assertEqual(self.ask(KEY, key=SESSION).text, "answer")
-        self.assertEqual(self.branch(), ["question", "answer"])
+        self.assertEqual([message.text for message in self.provider.requests[-1].messages[1:]], ["question"])
+        # What was said meanwhile stays the history.
+        self.assertEqual(self.branch(), ["question", "another", "other"])
 
     def test_too_large_to_be_kept(self) -> None:
         self.patch(joins_module, "MAX_KEPT_CHARACTERS", 10)

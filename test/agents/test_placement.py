@@ -390,8 +390,14 @@ class RetryTests(SynchronousTestCase):
             self.assertEqual(Append("e2", ()), session.place(U2, source=source, retry_of="failed"))
         session.add((assistant(""), "again", "error"), after="e2")
         self.assertEqual(Append("e2", ()), session.place(U2, source="key", retry_of="again"))
-        session.add((U3, "later", None), (A3, "later", "stop"))
-        self.assertEqual(Append("e2", ()), session.place(U2, source="key", retry_of="again"))
+
+    def test_the_conversation_has_gone_on(self) -> None:
+        """The late answer is stored beside what was said meanwhile, which stays the history."""
+        session = Session(U1, A1, (U2, "failed", None), (U3, "later", None), (A3, "later", "stop"))
+        self.assertEqual(Append("e2", (), detached=True), session.place(U2, source="key", retry_of="failed"))
+        session = Session(U1, A1, (U2, "failed", None))
+        session.add((U3, "edited", None), after="e1")
+        self.assertEqual(Append("e2", (), detached=True), session.place(U2, source="key", retry_of="failed"))
 
     def test_of_several_messages_and_own_tools(self) -> None:
         session = Session((U1, "failed", None), (A1, "failed", None), (U2, "failed", None))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from twisted.internet.defer import Deferred, fail
+import attrs
+from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -10,7 +11,7 @@ from openclaw.agents.retention import PAUSE_S, SLICE_ROWS, SWEEP_INTERVAL_S, Ret
 from openclaw.config.amounts import Duration, Size
 from openclaw.config.session import MaintenanceConfig
 from openclaw.errors import StoreError
-from openclaw.interfaces import Entry, RunRecord, SessionQuery
+from openclaw.interfaces import Entry, KeyClaim, RunRecord, SessionQuery
 from openclaw.messages import Message
 from openclaw.store.store import GatewayStore
 
@@ -124,6 +125,24 @@ class RetentionTests(SynchronousTestCase):
         self.write("shown", 100)
         self.sweep()
         self.assertEqual([run.run_id for run in self.successResultOf(self.store.runs(1000))], ["run-shown"])
+
+    def test_old_keys_are_forgotten(self) -> None:
+        """Also where nobody uses a key any more."""
+        at_ms = int((self.clock.seconds() - 2 * DAY_S) * 1000)
+        claim = KeyClaim("operator", "k", b"f", "run", at_ms)
+        self.successResultOf(self.store.claim_key(claim))
+        self.sweep()
+        self.assertEqual(self.successResultOf(self.store.prune_keys(at_ms)), 0)
+        young = attrs.evolve(claim, claimed_at_ms=at_ms)
+        self.assertIsNone(self.successResultOf(self.store.claim_key(young)))
+
+    def test_sessions_that_vanish_meanwhile(self) -> None:
+        """What was counted as too many and is not there any more is not looked for."""
+        self.settings = MaintenanceConfig(max_entries=1)
+        self.patch(self.store, "count_sessions", lambda: succeed(500))
+        self.write("a", 1)
+        self.sweep()
+        self.assertEqual(self.keys(), [])
 
     def test_every_ten_minutes(self) -> None:
         self.write("old", 31)

@@ -255,3 +255,5 @@ class EncodingTests(GatewayTestCase):
         for attempts, told in ((1, ""), (3, ', attempts;desc="3"')):
             timings = Timings(**placed, attempts=attempts)
             self.assertEqual(server_timing(timings), f"prepare;dur=0.0, queue;dur=0.0{told}")
+        timings = Timings(**placed, attempts=2, model_ref='p/m "x"\\')
+        self.assertTrue(server_timing(timings).endswith(', attempts;desc="2", model;desc="p/m__x__"'))

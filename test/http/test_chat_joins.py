@@ -279,6 +279,15 @@ class StainlessTests(JoinTestCase):
         self.assertEqual(second.headers["idempotency-replayed"], "true")
         self.assertEqual(len(self.provider.requests), 1)
 
+    def test_first_one_that_did_not_count(self) -> None:
+        """In a session, a request is known again although only its retry says what it is."""
+        self.provider.enqueue([TextDelta("hello"), STOP])
+        session = "x-openclaw-session-key: s"
+        first, second = self.ask_chat(session), self.ask_chat(session, RETRY)
+        self.assertEqual(first.json["id"], second.json["id"])
+        self.assertEqual(len(self.provider.requests), 1)
+        self.assertEqual(len(self.stored("agent:main:s")), 2)
+
     def test_retry_of_a_cancelled_one(self) -> None:
         client = self.begin(FIRST, user="u", messages=[{"role": "user", "content": "once"}])
         self.push(TextDelta("hal"))

@@ -81,7 +81,7 @@ class ClaimTests(SynchronousTestCase):
             (Repeating(retry_count=0), Claim(self.digest)),
             (Repeating(retry_count=1), Claim(self.digest, is_retry=True)),
             (Repeating(retry_count=1, goes_on=True), Claim(self.digest, is_retry=True, goes_on=True)),
-            (Repeating(goes_on=True), Claim(goes_on=True)),
+            (Repeating(goes_on=True), Claim(self.digest, goes_on=True)),
         ):
             self.assertEqual(self.claim(repeating), claim)
 

@@ -67,6 +67,8 @@ class RunTests(SynchronousTestCase):
         finish_run(self.connection, attrs.evolve(ENDED, run_id="r2"))
         self.assertEqual(interrupt_running(self.connection), 1)
         self.assertEqual({run.run_id: run.status for run in self.listed()}, {"r1": "interrupted", "r2": "failed"})
+        (ended_at_ms,) = (run.ended_at_ms for run in self.listed() if run.run_id == "r1")
+        self.assertEqual(ended_at_ms, BEGUN.started_at_ms)
         self.assertEqual(interrupt_running(self.connection), 0)
 
     def test_interrupted_are_found_by_their_index(self) -> None:

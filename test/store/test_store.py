@@ -181,7 +181,9 @@ class OpenTests(TestCase):
         self.addCleanup(globalLogPublisher.removeObserver, events.append)
         again = await self.open()
         self.assertEqual([event["count"] for event in events if "count" in event], [1])
-        self.assertEqual(await again.runs(1), (attrs.evolve(BEGUN, status="interrupted"),))
+        self.assertEqual(
+            await again.runs(1), (attrs.evolve(BEGUN, status="interrupted", ended_at_ms=BEGUN.started_at_ms),)
+        )
         self.assertEqual(await again.branch(KEY), (QUESTION,))
         await again.begin_run(run_record("r2"), [entry("3", "1")])
         self.assertEqual(len(await again.branch(KEY)), 2)
