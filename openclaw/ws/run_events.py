@@ -33,7 +33,7 @@ STEP_CHARS = 16 * 1024
 """For every so many characters of text the pause grows by L{MIN_INTERVAL_S}."""
 
 MAX_TEXT_CHARS = 1024 * 1024
-"""Longest text that is shown while it grows; of a longer one only the end is told."""
+"""Longest text that is shown; of a longer one the beginning, and C{chat.history} or its own client has the rest."""
 
 _ERROR_KINDS: tuple[tuple[type[OpenClawError], str], ...] = (
     (ContextTooLong, "context_length"),
@@ -165,7 +165,8 @@ class RunEvents:
         if shown.started_at_ms is not None:
             life["startedAt"] = shown.started_at_ms
         # An outcome has no text where nobody asked for it to be kept.
-        text = (event.outcome.text or shown.text).strip()
+        # A frame for everybody must fit into what every client takes.
+        text = (event.outcome.text or shown.text).strip()[:MAX_TEXT_CHARS]
         chat: dict[str, Any]
         if error is None:
             reason = event.outcome.reason

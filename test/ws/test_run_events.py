@@ -215,7 +215,7 @@ class TextTests(RunEventsTestCase):
             self.clock.advance(1)
         self.assertEqual(self.deltas, ["abc", "ab"])
         self.end(text="abc" * 4)
-        self.assertEqual(self.told[-1][1]["message"]["content"][0]["text"], "abc" * 4)
+        self.assertEqual(self.told[-1][1]["message"]["content"][0]["text"], "abcab")
 
     def test_clock_set_back(self) -> None:
         self.begin()
