@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Awaitable, Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from openclaw.cli.collector import resume
+
+LOOK_INTERVAL_S = 0.2
+"""How often the main thread looks for a signal while it waits, in seconds."""
 
 JOIN_DEADLINE_S = 2.0
 """How long the reactor may take to end, in seconds."""
@@ -48,7 +51,7 @@ class Background:
         """
         Start a coroutine on the reactor.
 
-        @return: its outcome; waiting for it does not keep signals away.
+        @return: its outcome; wait for it by L{outcome}, which does not keep signals away.
         """
         future: Future[T] = Future()
 
@@ -68,4 +71,19 @@ class Background:
         @param timeout_s: how long to wait, in seconds; C{None} where the coroutine has a deadline of its own.
         @raise TimeoutError: if it takes longer; it goes on.
         """
-        return self.submit(work).result(timeout_s)
+        return self.outcome(self.submit(work), timeout_s)
+
+    def outcome(self, future: Future[T], timeout_s: float | None = None) -> T:
+        """
+        Wait for an outcome in the main thread.
+
+        The system may give a signal to the reactor's thread; Python then acts on it when the main thread does
+        something, and one that waits for a lock does nothing.
+
+        @param timeout_s: how long to wait, in seconds; C{None} without end.
+        @raise TimeoutError: if it takes longer.
+        """
+        left_s = timeout_s
+        while (left_s is None or left_s > LOOK_INTERVAL_S) and not wait((future,), LOOK_INTERVAL_S).done:
+            left_s = None if left_s is None else left_s - LOOK_INTERVAL_S
+        return future.result(left_s)

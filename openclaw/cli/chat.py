@@ -186,7 +186,7 @@ def answer(background: Background, conversation: Conversation, text: str) -> boo
     """Send a message and show the answer as it comes; Ctrl-C stops it.  True if there was one."""
     turn = background.submit(lambda: conversation.send(text, lambda more: say(more, end="")))
     try:
-        trouble = turn.result()
+        trouble = background.outcome(turn)
     except KeyboardInterrupt:
         trouble = _stopped(background, conversation, turn)
     except SystemExit:
@@ -202,7 +202,7 @@ def _stopped(background: Background, conversation: Conversation, turn: Future[st
     click.echo()
     try:
         background.call(conversation.abort, STOP_DEADLINE_S)
-        return turn.result(STOP_DEADLINE_S) or "the answer was complete already"
+        return background.outcome(turn, STOP_DEADLINE_S) or "the answer was complete already"
     except TimeoutError:
         return "the gateway does not confirm that it stopped the answer"
 

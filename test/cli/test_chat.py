@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 from typing import Any
@@ -17,7 +18,7 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import TestCase
 
 from openclaw.cli import background as background_module
-from openclaw.cli.background import Background
+from openclaw.cli.background import LOOK_INTERVAL_S, Background
 from openclaw.cli.chat import MAX_LINE_CHARS, stdin_lines, terminal_lines
 from openclaw.cli.conversation import Conversation
 from openclaw.errors import OpenClawError
@@ -64,6 +65,10 @@ class FakeBackground(Background):
         task = Deferred.fromCoroutine(guarded())
         task.addCallbacks(outcome.set_result, lambda failure: outcome.set_exception(failure.value))
         return outcome
+
+    def outcome(self, future: Future[Any], timeout_s: float | None = None) -> Any:
+        """The reactor goes on in here."""
+        return future.result(timeout_s)
 
 
 class ChatTests(RemoteTestCase):
@@ -327,4 +332,24 @@ class BackgroundTests(TestCase):
             self.assertEqual(background.call(where), "reactor")
             self.assertRaises(ZeroDivisionError, background.call, broken)
             self.assertRaises(TimeoutError, background.call, never, 0.001)
+            self.assertRaises(TimeoutError, background.call, never, 2.5 * LOOK_INTERVAL_S)
+
+    def test_signal_that_the_other_thread_has_taken(self) -> None:
+        """The one that waits acts on it."""
+
+        async def never() -> None:
+            await Deferred()
+
+        def take_it() -> None:
+            time.sleep(LOOK_INTERVAL_S)
+            signal.pthread_kill(threading.get_ident(), signal.SIGUSR1)
+
+        def told(number: int, frame: object) -> None:
+            raise KeyboardInterrupt
+
+        before = signal.signal(signal.SIGUSR1, told)
+        self.addCleanup(signal.signal, signal.SIGUSR1, before)
+        with Background(QueueReactor()) as background:
+            background.reactor.callFromThread(take_it)
+            self.assertRaises(KeyboardInterrupt, background.call, never, 20 * LOOK_INTERVAL_S)
         self.assertFalse(background._thread.is_alive())
