@@ -136,6 +136,9 @@ class Terminal:
         self.shown = ""
         self.pid, self._descriptor = pty.fork()
         if not self.pid:
+            # A shell has its background jobs ignore these, and a program inherits that; a person's terminal does not.
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+            signal.signal(signal.SIGQUIT, signal.SIG_DFL)
             os.chdir(home)
             os.execve(OPENCLAW[0], [*OPENCLAW, *arguments], {**environ, "TERM": "xterm"})
 
