@@ -28,12 +28,7 @@ class Duration:
 
         @raise ValueError: with a phrase that says what is expected.
         """
-        if value is False:
-            return cls(None)
-        amount = _amount(value, _SECONDS)
-        if amount is None:
-            raise ValueError('expected a duration like "30d", "12h" or "90m", or false')
-        return cls(amount or None)
+        return cls(_amount(value, _SECONDS, 'a duration like "30d", "12h" or "90m"'))
 
 
 @attrs.frozen
@@ -53,19 +48,15 @@ class Size:
 
         @raise ValueError: with a phrase that says what is expected.
         """
-        if value is False:
-            return cls(None)
-        amount = _amount(value, _BYTES)
-        if amount is None:
-            raise ValueError('expected a size like "10gb" or "500mb", or false')
-        return cls(int(amount) or None)
+        amount = _amount(value, _BYTES, 'a size like "10gb" or "500mb"')
+        return cls(None if amount is None else int(amount) or None)
 
 
-def _amount(value: object, units: dict[str, float] | dict[str, int]) -> float | None:
-    """What a number with a unit comes to; C{None} if it is none."""
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
+def _amount(value: object, units: dict[str, float] | dict[str, int], expected: str) -> float | None:
+    """What a number with a unit comes to; C{None} for no limit."""
+    if value is False:
         return None
-    found = _FORM.fullmatch(str(value))
+    found = None if value is True or not isinstance(value, str | int | float) else _FORM.fullmatch(str(value))
     if found is None or found[2].lower() not in units:
-        return None
-    return float(found[1]) * units[found[2].lower()]
+        raise ValueError(f"expected {expected}, or false")
+    return float(found[1]) * units[found[2].lower()] or None
