@@ -32,7 +32,8 @@ class Clock(Protocol):
         """
         Seconds since 1970, as Twisted's reactors have it; stored times are made of it.
 
-        It is the system's clock and jumps when somebody sets that.
+        It jumps when somebody sets the system's clock, though not while a run is under way; see
+        L{openclaw.process.SteadyClock}.
         """
 
     def callLater(self, delay: float, callable: Any, *args: Any, **kw: Any) -> IDelayedCall:  # noqa: A002

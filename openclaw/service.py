@@ -52,6 +52,7 @@ from openclaw.methods.all import Services, make_methods
 from openclaw.process import (
     Foreground,
     IdleCollector,
+    SteadyClock,
     exit_with,
     log_bug,
     raise_descriptor_limit,
@@ -100,8 +101,12 @@ class Gateway(Service):
 
     name = "openclaw"
 
-    def __init__(self, reactor: Any, planned: Plan) -> None:
+    def __init__(self, reactor: Any, planned: Plan, steady_clock: SteadyClock | None = None) -> None:
+        """
+        @param steady_clock: the one that C{reactor} was given, if it was.
+        """
         self._reactor = reactor
+        self._steady_clock = steady_clock
         self._plan = planned
         self._live = LiveConfig(planned.config, planned.loaded.environ)
         self._lock = StateLock(planned.paths.lock_path)
@@ -113,7 +118,11 @@ class Gateway(Service):
         self._watcher: ConfigWatcher | None = None
         self._retention: Retention | None = None
         self._services: Services | None = None
-        self._collector = IdleCollector(reactor, lambda: self.runs is not None and not self.runs.live)
+        self._collector = IdleCollector(
+            reactor,
+            lambda: self.runs is not None and not self.runs.live,
+            steady_clock.follow if steady_clock is not None else lambda: None,
+        )
         self._local: LocalModel | None = None
         self._websockets: GatewayWebSocketFactory | None = None
         self._agents: list[ProviderAgent] = []
@@ -134,7 +143,8 @@ class Gateway(Service):
 
     def uptime_ms(self) -> int:
         """Milliseconds since this object was made."""
-        return int((self._reactor.seconds() - self._started_s) * 1000)
+        moved_s = self._steady_clock.moved_s if self._steady_clock is not None else 0.0
+        return int((self._reactor.seconds() - self._started_s - moved_s) * 1000)
 
     def failing(self) -> Sequence[str]:
         """The parts without which no request can be served."""
@@ -417,7 +427,8 @@ def run_foreground(planned: Plan, on_ready: Callable[[str], None]) -> int:
     @return: the exit status.
     """
     settle_memory()
-    return Foreground(global_reactor, Gateway(global_reactor, planned), on_ready).run()
+    gateway = Gateway(global_reactor, planned, SteadyClock(global_reactor))
+    return Foreground(global_reactor, gateway, on_ready).run()
 
 
 def _fire(waiters: list[Deferred[None]]) -> None:

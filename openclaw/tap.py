@@ -16,7 +16,7 @@ from openclaw.config.paths import resolve_paths
 from openclaw.config.plan import Options as GatewayOptions
 from openclaw.config.plan import Plan, plan
 from openclaw.errors import OpenClawError
-from openclaw.process import settle_memory
+from openclaw.process import SteadyClock, settle_memory
 from openclaw.service import Gateway
 
 BINDS = ("loopback", "lan", "auto", "custom")
@@ -81,4 +81,4 @@ def makeService(options: Options) -> IService:
     """
     planned = options.plan()
     settle_memory()
-    return Gateway(reactor, planned)
+    return Gateway(reactor, planned, SteadyClock(reactor))

@@ -13,6 +13,7 @@ from twisted.logger import LogLevel, globalLogPublisher
 from twisted.trial.unittest import TestCase
 
 from openclaw import service as service_module
+from openclaw.config import lock
 from openclaw.config.paths import resolve_paths
 from openclaw.config.plan import Options, plan
 from openclaw.errors import StartError
@@ -89,6 +90,7 @@ class GatewayTestCase(TestCase):
         self.logged: list[dict[str, Any]] = []
         self.patch(service_module, "deferToThreadPool", lambda _r, _p, call, *args: maybeDeferred(call, *args))
         self.patch(service_module, "raise_descriptor_limit", lambda: None)
+        self.patch(lock, "LOCK_PAUSE_S", 0.0)
         self.patch(GatewayStore, "open", self.open_store)
         globalLogPublisher.addObserver(self.logged.append)
         self.addCleanup(globalLogPublisher.removeObserver, self.logged.append)

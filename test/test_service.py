@@ -17,6 +17,7 @@ from openclaw.config.reload_rules import needs_local_model
 from openclaw.errors import StartError
 from openclaw.process import raise_descriptor_limit
 from openclaw.providers.local_process import LocalModel
+from openclaw.service import Gateway
 from openclaw.store.store import GatewayStore
 from test.service_support import DOCUMENT, PROVIDER, GatewayTestCase
 
@@ -40,6 +41,13 @@ class StartTests(GatewayTestCase):
         self.assertEqual(gateway.uptime_ms(), 1500)
         self.successResultOf(self.stop(gateway))
         self.assert_closed()
+
+    def test_uptime_of_a_clock_that_was_set(self) -> None:
+        clock = mock.Mock(moved_s=0.0)
+        gateway = Gateway(self.reactor, self.gateway()._plan, clock)
+        clock.moved_s = -5.0
+        self.reactor.rightNow += 8.0 - 5.0
+        self.assertEqual(gateway.uptime_ms(), 8000)
 
     def test_says_nothing_of_itself(self) -> None:
         gateway = self.started()

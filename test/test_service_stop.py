@@ -22,7 +22,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from openclaw import service as service_module
 from openclaw.config.secret import Secret
 from openclaw.errors import ConfigError, StartError, StoreError
-from openclaw.process import COLLECTION_INTERVAL_S, Foreground, IdleCollector, exit_with
+from openclaw.process import COLLECTION_INTERVAL_S, Foreground, IdleCollector, SteadyClock, exit_with
 from openclaw.service import (
     FLUSH_DEADLINE_S,
     FLUSH_POLL_S,
@@ -316,14 +316,14 @@ class IdleCollectorTests(SynchronousTestCase):
         collected: list[None] = []
         self.patch(gc, "collect", lambda: collected.append(None))
         clock, idle = Clock(), [False]
-        collector = IdleCollector(clock, lambda: idle[0])
+        collector = IdleCollector(clock, lambda: idle[0], lambda: collected.append(None))
         collector.stop()
         collector.start()
         clock.advance(COLLECTION_INTERVAL_S)
         self.assertEqual([], collected)
         idle[0] = True
         clock.advance(COLLECTION_INTERVAL_S)
-        self.assertEqual([None], collected)
+        self.assertEqual([None] * 2, collected)
         collector.stop()
         self.assertEqual([], clock.getDelayedCalls())
 
@@ -428,6 +428,10 @@ class ForegroundTests(GatewayTestCase):
 
     def test_runs_the_reactor(self) -> None:
         gateway = self.gateway()
+        clocks: list[SteadyClock] = []
+        followed: list[None] = []
+        self.patch(SteadyClock, "__init__", lambda clock, reactor: clocks.append(clock))
+        self.patch(SteadyClock, "follow", lambda clock: followed.append(None))
         self.patch(service_module, "global_reactor", self.reactor)
         frozen: list[None] = []
         self.patch(gc, "freeze", lambda: frozen.append(None))
@@ -436,5 +440,7 @@ class ForegroundTests(GatewayTestCase):
         self.assertTrue(self.reactor.hasRun)
         self.assertEqual(len(frozen), 1)
         self.assertEqual(self.ready, ["http://127.0.0.1:18789"])
+        self.reactor.advance(COLLECTION_INTERVAL_S)
+        self.assertEqual((len(clocks), followed), (1, [None]))
         self.signals[signal.SIGTERM](signal.SIGTERM, None)
         self.reactor.advance(0)

@@ -12,6 +12,7 @@ from twisted.plugin import IPlugin
 from twisted.python.usage import UsageError
 from twisted.trial.unittest import TestCase
 
+from openclaw import tap
 from openclaw._version import __version__
 from openclaw.service import Gateway
 from openclaw.tap import Options, makeService
@@ -45,7 +46,10 @@ class TapTests(TestCase):
         frozen: list[None] = []
         self.patch(gc, "freeze", lambda: frozen.append(None))
         self.patch(gc, "set_threshold", lambda *_: None)
+        clocks = mock.Mock()
+        self.patch(tap, "SteadyClock", clocks)
         service = makeService(self.options("--port", "18123"))
+        clocks.assert_called_once_with(tap.reactor)
         self.assertIsInstance(service, Gateway)
         self.assertEqual(len(frozen), 1)
         self.assertEqual(list(self.home.iterdir()), [])

@@ -110,12 +110,7 @@ def read_config_file(path: Path) -> ConfigFile:
     Read the file for a change of it.  Blocks.
 
     @raise ConfigError: if it cannot be read, or is broken; with line and column.
-    @raise OpenClawError: if it is a symbolic link, which a change would replace.
     """
-    if path.is_symlink():
-        raise OpenClawError(
-            f"{path} is a symbolic link to {os.readlink(path)}; edit that file, or name it in OPENCLAW_CONFIG_PATH"  # noqa: PTH115
-        )
     try:
         found = read_regular(path, MAX_CONFIG_BYTES)
         if found is None:
@@ -141,7 +136,8 @@ def edit_config(
     """
     Read the file, change what it says, check the whole and write it.  Blocks; other editors are waited for.
 
-    Comments and layout stay.  Without a change of the document nothing is written.
+    Comments and layout stay.  Without a change of the document nothing is written.  Where the file is a symbolic
+    link, that stays, and all this is done to the file that it leads to, beside which the copies are.
 
     @param change: from the document to the changed document; its errors pass through.
     @param environ: the process's environment; C{OPENCLAW_CONFIG_READONLY} forbids to write.
@@ -153,6 +149,7 @@ def edit_config(
     @raise InvalidResult: if the result could not be used; it names every problem.
     @raise OpenClawError: if the file must not or cannot be written; it then is as it was.
     """
+    path = _real_file(path)
     if dry_run:
         edit = _planned(read_config_file(path), change, environ, state_dir)
         _check_clobber(edit, may_shrink=may_shrink, keep=False)
@@ -166,6 +163,25 @@ def edit_config(
         _check_clobber(edit, may_shrink=may_shrink, keep=True)
         _write(edit)
     return attrs.evolve(edit, written=True)
+
+
+def _real_file(path: Path) -> Path:
+    """
+    The file that a symbolic link leads to; any other path as it is.
+
+    @raise ConfigError: if it leads nowhere.
+    @raise OpenClawError: if it would lead root to a file that is not the link's owner's.
+    """
+    if not path.is_symlink():
+        return path
+    real = Path(os.path.realpath(path))
+    try:
+        owner, link_owner = real.stat().st_uid, path.lstat().st_uid
+    except OSError as error:
+        raise ConfigError([f"{path} is a symbolic link to {real}: {error.strerror}"], str(path)) from None
+    if os.geteuid() == 0 and link_owner not in (0, owner):
+        raise OpenClawError(f"{path} is a symbolic link to {real}, a file of another user; edit that file itself")
+    return real
 
 
 def _planned(before: ConfigFile, change: Callable[[Any], Any], environ: Mapping[str, str], state_dir: Path) -> Edit:

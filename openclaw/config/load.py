@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import re
 import stat
@@ -102,18 +101,19 @@ def read_document(path: Path) -> Any:
 
 def read_regular(path: Path, max_bytes: int) -> tuple[bytes, int] | None:
     """
-    The content and mode of a regular file; C{None} if there is nothing.
+    The content and mode of a regular file, or of the one that a link leads to; C{None} if there is nothing.
 
-    @raise ConfigError: if it cannot be read, is larger than that, or is a symbolic link or no file.
+    @raise ConfigError: if it cannot be read, is larger than that, no file, or a symbolic link to nothing.
     """
     try:
         # NONBLOCK: opening a named pipe must not wait for its writer
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except (FileNotFoundError, NotADirectoryError):
+        # Whoever made the link wants other settings than the defaults.
+        if path.is_symlink():
+            raise ConfigError([f"{path} is a symbolic link to {os.path.realpath(path)}, which is not there"]) from None
         return None
     except OSError as error:
-        if error.errno == errno.ELOOP:
-            raise ConfigError([f"{path} is a symbolic link; a regular file is needed"]) from None
         raise ConfigError([f"{path} cannot be read: {error.strerror}"]) from None
     with contextlib.ExitStack() as cleanup:
         cleanup.callback(os.close, descriptor)

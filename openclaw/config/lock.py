@@ -9,9 +9,17 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 from openclaw.errors import EXIT_CONFIG, StartError
+
+LOCK_ATTEMPTS = 10
+"""How often the lock is tried for: somebody may just be looking who holds it, or a killed gateway be about to end."""
+
+LOCK_PAUSE_S = 0.02
+"""Time between two attempts, in seconds."""
 
 
 def running_pid(path: Path) -> int | None:
@@ -41,15 +49,17 @@ class StateLock:
     The lock of a state folder.
 
     @param path: the lock file; it stays when the lock is given back.
+    @param sleep: how to wait between two attempts.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, sleep: Callable[[float], object] = time.sleep) -> None:
         self._path = path
+        self._sleep = sleep
         self._descriptor: int | None = None
 
     def acquire(self) -> None:
         """
-        Take the lock and note this process's id in it.
+        Take the lock and note this process's id in it.  Blocks for a fifth of a second if somebody else has it.
 
         @raise StartError: with exit code 78 and the holder's process id, if somebody else has it; if the file
             cannot be written.
@@ -59,7 +69,7 @@ class StateLock:
         except OSError as error:
             raise StartError(f"the lock file {self._path} cannot be opened: {error.strerror}") from None
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._lock(descriptor)
         except BlockingIOError:
             holder = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip() or "unknown"
             os.close(descriptor)
@@ -78,6 +88,16 @@ class StateLock:
             os.close(descriptor)
             raise StartError(f"the lock file {self._path} cannot be written: {error.strerror}") from None
         self._descriptor = descriptor
+
+    def _lock(self, descriptor: int) -> None:
+        for _ in range(LOCK_ATTEMPTS - 1):
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                self._sleep(LOCK_PAUSE_S)
+            else:
+                return
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
     def release(self) -> None:
         """Give the lock back; harmless without it."""

@@ -9,7 +9,6 @@ A run keeps the configuration that it began with.
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -153,8 +152,9 @@ class _Look:
 
 
 def _state(path: Path) -> FileState | None:
+    """That of the file a link leads to; of the link, where it leads nowhere."""
     try:
-        status = os.lstat(path)
+        status = path.stat() if path.exists() else path.lstat()
     except OSError:
         return None
     return status.st_mtime_ns, status.st_size, status.st_ino

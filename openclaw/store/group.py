@@ -66,10 +66,12 @@ class Job:
 
     @ivar work: called once with the connection; a read is called again if it saw writes that were undone.
     @ivar writes: whether it needs a transaction.
+    @ivar is_probe: whether it writes although no row is changed by it.
     """
 
     work: Callable[[sqlite3.Connection], Any]
     writes: bool
+    is_probe: bool = False
 
 
 @attrs.frozen
@@ -120,6 +122,7 @@ class Group:
         self._jobs = jobs
         self._outcomes: list[Outcome] = []
         self._first: int | None = None
+        self._changes_before = 0
         self._refusal: Exception | None = None
         self.incidents: list[Incident] = []
         self.is_well: bool | None = None
@@ -139,8 +142,13 @@ class Group:
             except sqlite3.Error as error:
                 self._undo("commit", error)
             else:
-                self.is_well = self.is_well is None
+                self._committed()
         return self._outcomes
+
+    def _committed(self) -> None:
+        # Without a change nothing went to the disk, and a full one takes that, too.
+        if self._connection.total_changes != self._changes_before or any(job.is_probe for job in self._jobs):
+            self.is_well = self.is_well is None
 
     def _read(self, job: Job) -> Outcome:
         try:
@@ -173,6 +181,7 @@ class Group:
                 self._tell("begin", error)
             else:
                 self._first = len(self._outcomes)
+                self._changes_before = self._connection.total_changes
         return self._refusal is None
 
     def _undo_job(self, error: Exception) -> None:

@@ -16,11 +16,14 @@ SELECT id FROM sessions WHERE archived_at_ms IS NULL AND updated_at_ms < ? ORDER
 """
 _OLDEST = "SELECT id FROM sessions WHERE archived_at_ms IS NULL ORDER BY updated_at_ms, id LIMIT ?"
 _DROPPED = f"SELECT id FROM sessions WHERE archived_at_ms = {DROPPED_AT_MS} LIMIT 1"  # noqa: S608 - a constant
-_SLICE = "SELECT seq FROM entries WHERE session_id = ? ORDER BY id LIMIT ?"
+_SLICE = "SELECT seq, length(payload) FROM entries WHERE session_id = ? ORDER BY id LIMIT ?"
 _ENDED = """
 SELECT ended_at_ms, seq, EXISTS (SELECT 1 FROM sessions AS s WHERE s.last_run_id = runs.run_id) FROM runs
 WHERE (ended_at_ms, seq) > (?, ?) AND ended_at_ms < ? ORDER BY ended_at_ms, seq LIMIT ?
 """
+
+PURGED_BYTES = 4 * 1024 * 1024
+"""What was said in the entries of one call of L{purge_dropped}, together, but for the last one; images are large."""
 
 
 def count_sessions(connection: sqlite3.Connection) -> int:
@@ -78,10 +81,17 @@ def purge_dropped(connection: sqlite3.Connection, limit: int) -> bool:
     row = connection.execute(_DROPPED).fetchone()
     if row is None:
         return False
+    seqs: list[tuple[int]] = []
+    size = 0
+    for seq, entry_size in connection.execute(_SLICE, (row[0], limit)):
+        seqs.append((seq,))
+        size += entry_size
+        if size >= PURGED_BYTES:
+            break
     # A root with its entry: the number of an entry that is gone may be that of the next one of any session.
-    connection.execute(f"DELETE FROM detached_roots WHERE root_seq IN ({_SLICE})", (row[0], limit))  # noqa: S608
-    cursor = connection.execute(f"DELETE FROM entries WHERE seq IN ({_SLICE})", (row[0], limit))  # noqa: S608
-    if cursor.rowcount < limit:
+    connection.executemany("DELETE FROM detached_roots WHERE root_seq = ?", seqs)
+    connection.executemany("DELETE FROM entries WHERE seq = ?", seqs)
+    if len(seqs) < limit and size < PURGED_BYTES:
         connection.execute("DELETE FROM sessions WHERE id = ?", row)
     return True
 

@@ -43,6 +43,15 @@ def count_entries(connection: sqlite3.Connection, key: str) -> int:
     return 0 if row is None else int(row[0])
 
 
+def count_bytes(connection: sqlite3.Connection, key: str) -> int:
+    """How large the entries of a session are together; it looks at each of them, but not at what is said there."""
+    (size,) = connection.execute(
+        "SELECT sum(length(e.payload)) FROM sessions AS s JOIN entries AS e ON e.session_id = s.id WHERE s.key = ?",
+        (key,),
+    ).fetchone()
+    return size or 0
+
+
 def set_tip(connection: sqlite3.Connection, session_id: int, tip_seq: int, added: int, last: Entry) -> None:
     """
     Move a session's tip to an entry just appended; one that was put away is so back.

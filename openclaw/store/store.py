@@ -25,7 +25,7 @@ from openclaw.store.retention import (
     used_bytes,
 )
 from openclaw.store.runs import finish_run, insert_run, interrupt_running, list_runs
-from openclaw.store.sessions import count_entries, list_sessions
+from openclaw.store.sessions import count_bytes, count_entries, list_sessions
 from openclaw.store.sqlite import DatabaseFile, open_memory, open_reader, touch
 from openclaw.store.transcripts import append_entries, prune_detached, read_branch, read_transcript
 from openclaw.store.writer import JobRunner, StoreThread
@@ -34,6 +34,9 @@ T = TypeVar("T")
 
 SHORT_ENTRIES = 200
 """Entries of a session that are read between two commits: one or two milliseconds."""
+
+SHORT_BYTES = 1024 * 1024
+"""Most bytes of such a session, as images may make it large."""
 
 
 class GatewayStore:
@@ -124,19 +127,28 @@ class GatewayStore:
     def branch(self, session_key: str, limit: int | None = None) -> Deferred[tuple[Entry, ...]]:
         """See L{openclaw.interfaces.SessionStore.branch}."""
         read = partial(read_branch, session_key=session_key, limit=limit)
-        if limit is not None and limit <= SHORT_ENTRIES:
-            return self._jobs.run_read(read)
-        return self._read_session(session_key, read)
+        return self._read_session(session_key, read, limit)
 
     def transcript(self, session_key: str) -> Deferred[Transcript]:
         """See L{openclaw.interfaces.SessionStore.transcript}."""
         return self._read_session(session_key, partial(read_transcript, session_key=session_key))
 
-    def _read_session(self, session_key: str, read: Callable[[sqlite3.Connection], T]) -> Deferred[T]:
-        """Read a session in its place among the writes; a long one is read beside those that come after it."""
+    def _read_session(
+        self, session_key: str, read: Callable[[sqlite3.Connection], T], limit: int | None = None
+    ) -> Deferred[T]:
+        """
+        Read a session in its place among the writes; a long one is read beside those that come after it.
+
+        @param limit: C{read} reads only so many of its entries.
+        """
+
+        def is_short(connection: sqlite3.Connection) -> bool:
+            if count_entries(connection, session_key) > SHORT_ENTRIES:
+                return limit is not None and limit <= SHORT_ENTRIES
+            return count_bytes(connection, session_key) <= SHORT_BYTES
 
         def read_short(connection: sqlite3.Connection) -> tuple[T, ...]:
-            return (read(connection),) if count_entries(connection, session_key) <= SHORT_ENTRIES else ()
+            return (read(connection),) if is_short(connection) else ()
 
         def read_long(found: tuple[T, ...]) -> T | Deferred[T]:
             # All that was asked for before is committed by now, so that the other connection sees it.
@@ -212,7 +224,7 @@ class GatewayStore:
 
     def find_turn(self, session_key: str, run_ids: Sequence[str]) -> Deferred[str | None]:
         """See L{openclaw.interfaces.IdempotencyStore.find_turn}."""
-        return self._jobs.run_read(partial(find_turn, session_key=session_key, run_ids=tuple(run_ids)))
+        return self._read_session(session_key, partial(find_turn, session_key=session_key, run_ids=tuple(run_ids)))
 
     # ------------------------------------------------------------------------------ retention
 

@@ -19,6 +19,9 @@ from openclaw.store.sessions import ensure_session, set_tip
 _encode_message = msgspec.json.Encoder().encode
 _decode_message = msgspec.json.Decoder(Message).decode
 
+MAX_LOOKED_AT = 2000
+"""Entries after which one call of L{prune_detached} looks at no further session."""
+
 # From the tip upwards.  UNION ALL, as a parent is always older than its child and the chain cannot be a circle;
 # only numbers pass through the recursion, which is what makes it quick.
 _BRANCH = """
@@ -188,22 +191,27 @@ def prune_detached(connection: sqlite3.Connection, before_ms: int, limit: int) -
 
     Sessions with a run under way are left for a later call.
 
-    @param limit: most roots of one call.
-    @return: how many there were.
+    @param limit: most roots of one call, which are fewer where they are in long sessions.
+    @return: how many there were; 0 only if none is left.
     """
     by_session: dict[int, set[int]] = {}
-    count = 0
     for session_id, root_seq in connection.execute(_PRUNABLE, (before_ms, limit)):
         by_session.setdefault(session_id, set()).add(root_seq)
-        count += 1
+    count = looked_at = 0
     for session_id, doomed in by_session.items():
+        if looked_at >= MAX_LOOKED_AT:
+            break
         roots = tuple(doomed)
+        count += len(roots)
         # A parent is older than its children, so one look from the oldest root on finds all of them.
         rows = connection.execute(
             "SELECT seq, parent_seq FROM entries WHERE session_id = ? AND seq > ? ORDER BY seq",
             (session_id, min(doomed)),
         )
-        doomed.update(seq for seq, parent_seq in rows if parent_seq in doomed)
+        for seq, parent_seq in rows:
+            looked_at += 1
+            if parent_seq in doomed:
+                doomed.add(seq)
         connection.executemany("DELETE FROM entries WHERE seq = ?", ((seq,) for seq in doomed))
         connection.executemany("DELETE FROM detached_roots WHERE root_seq = ?", ((seq,) for seq in roots))
         connection.execute("UPDATE sessions SET entry_count = entry_count - ? WHERE id = ?", (len(doomed), session_id))

@@ -8,6 +8,8 @@ for all of them.  At 64 writes in flight that is some ten times as fast as a com
 from __future__ import annotations
 
 import sqlite3
+import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from queue import Empty, SimpleQueue
 from threading import Thread
@@ -27,7 +29,10 @@ MAX_PENDING_JOBS = 10_000
 """Jobs that may wait before further ones are refused."""
 
 MAX_GROUP_JOBS = 256
-"""Jobs of one commit; bounds the time that one report holds the reactor."""
+"""Jobs of one commit; bounds how long it takes."""
+
+TELLING_S = 0.003
+"""How long one turn of the reactor tells what has become of jobs before the others wait for its next one, seconds."""
 
 PROBE_INTERVAL_S = 2.0
 """How often a store that failed, and that nobody writes to, is tried, in seconds."""
@@ -131,10 +136,13 @@ class StoreThread:
         self._max_pending = max_pending
         self._queue: SimpleQueue[_Waiting | None] = SimpleQueue()
         self._pending: dict[_Waiting, None] = {}
+        # What has become of the first ones of those; told by and by, as each may begin much work.
+        self._untold: deque[tuple[_Waiting, Outcome]] = deque()
+        self._telling = False
         # A daemon, for a process that is to exit without close(): nothing unacknowledged need be kept.
         self._thread = Thread(target=self._run, name=name, daemon=True)
         self._check = check
-        self._probe = Job(probe, writes=True) if probe is not None else None
+        self._probe = Job(probe, writes=True, is_probe=True) if probe is not None else None
         self._health = StoreHealth()
         # The thread's own, all other attributes that change are the reactor's.
         self._is_failing = False
@@ -214,13 +222,28 @@ class StoreThread:
 
     def _report(self, group: Sequence[_Waiting], outcomes: Sequence[Outcome], work: Group) -> None:
         self._health.note(work.incidents, work.is_well)
-        for waiting in group:
-            del self._pending[waiting]
-        for waiting, outcome in zip(group, outcomes, strict=True):
-            if outcome.error is None:
-                waiting.deferred.callback(outcome.value)
-            else:
-                waiting.deferred.errback(outcome.error)
+        self._untold.extend(zip(group, outcomes, strict=True))
+        if not self._telling:
+            self._telling = True
+            self._tell_some()
+
+    def _tell_some(self) -> None:
+        """Tell the outcomes in their order; after a while the rest, once the reactor has looked at its sockets."""
+        until_s = time.monotonic() + TELLING_S
+        while self._untold:
+            self._tell_next()
+            if self._untold and time.monotonic() >= until_s:
+                self._call_from_thread(self._tell_some)
+                return
+        self._telling = False
+
+    def _tell_next(self) -> None:
+        waiting, outcome = self._untold.popleft()
+        del self._pending[waiting]
+        if outcome.error is None:
+            waiting.deferred.callback(outcome.value)
+        else:
+            waiting.deferred.errback(outcome.error)
 
     def _end(self, bug: Failure | None, incidents: Sequence[Incident]) -> None:
         if bug is not None:
@@ -229,6 +252,8 @@ class StoreThread:
         self._ended = True
         # This call was the last thing that the thread did.
         self._thread.join()
+        while self._untold:
+            self._tell_next()
         pending, self._pending = self._pending, {}
         for waiting in pending:
             waiting.deferred.errback(StoreError("the gateway's store has stopped"))

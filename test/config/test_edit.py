@@ -180,12 +180,54 @@ class RefusedTests(EditTestCase):
             self.edit(port(5))
 
     def test_link(self) -> None:
-        real = self.path.rename(self.folder / "real.json")
-        self.path.symlink_to(real)
-        with self.assertRaisesRegex(OpenClawError, f"symbolic link to {real}"):
-            self.edit(port(5))
+        """It stays; what is written is the file that it leads to, with the copies beside that."""
+        dotfiles = self.folder / "dotfiles"
+        dotfiles.mkdir()
+        real = self.path.rename(dotfiles / "real.json")
+        self.path.symlink_to("dotfiles/real.json")
+        self.assertEqual(self.edit(port(5), dry_run=True).config.gateway.port, 5)
+        self.assertTrue(self.edit(port(5)).written)
         self.assertTrue(self.path.is_symlink())
+        self.assertFalse(real.is_symlink())
+        self.assertEqual(real.read_text(), TEXT.replace("18789", "5"))
+        self.assertEqual((dotfiles / "real.json.bak").read_text(), TEXT)
+        self.assertEqual(self.names(), ["dotfiles", "openclaw.json"])
+
+    def test_link_and_its_file_have_one_lock(self) -> None:
+        """Whichever of the names two editors use, they wait for each other."""
+        link = self.folder / "link.json"
+        link.symlink_to(self.path)
+
+        def change(document: Any) -> Any:
+            with self.assertRaisesRegex(OpenClawError, "another program has been editing"):
+                edit_config(link, port(6), {}, self.folder, sleep=self.slept.append)
+            return port(5)(document)
+
+        self.assertTrue(self.edit(change).written)
+
+    def test_link_that_leads_nowhere(self) -> None:
+        real = self.path.rename(self.folder / "real.json")
+        for target, reason in (("elsewhere", "No such file"), ("openclaw.json", "Too many levels")):
+            self.path.symlink_to(target)
+            with self.assertRaisesRegex(ConfigError, reason):
+                self.edit(port(5))
+            self.path.unlink()
         self.assertEqual(real.read_text(), TEXT)
+        self.assertEqual(self.names(), ["real.json"])
+
+    def test_root_is_not_led_elsewhere(self) -> None:
+        """A user's link does not make root write a file that is not that user's."""
+        link = self.folder / "link.json"
+        link.symlink_to(self.path)
+        found = list(link.lstat())
+        found[stat.ST_UID] += 1
+        with (
+            mock.patch.object(Path, "lstat", return_value=os.stat_result(found)),
+            mock.patch.object(os, "geteuid", return_value=0),
+            self.assertRaisesRegex(OpenClawError, "another user"),
+        ):
+            edit_config(link, port(5), {}, self.folder)
+        self.assertEqual(self.path.read_text(), TEXT)
 
     def test_no_file(self) -> None:
         self.path.unlink()

@@ -170,9 +170,14 @@ class LoadTests(FileCase):
         self.assertEqual((f"{self.path} is larger than {MAX_CONFIG_BYTES} bytes",), self.problems())
 
     def test_kinds_of_files(self) -> None:
-        """Links, also dangling ones, folders and pipes are refused, and nothing waits for a pipe's writer."""
+        """Dangling links, folders and pipes are refused, and nothing waits for a pipe's writer."""
         for make, text in [
-            (lambda: self.path.symlink_to("elsewhere"), "is a symbolic link; a regular file is needed"),
+            (
+                lambda: self.path.symlink_to("elsewhere"),
+                f"is a symbolic link to {self.path.resolve().with_name('elsewhere')}, which is not there",
+            ),
+            (lambda: self.path.symlink_to(self.path.name), "cannot be read: Too many levels of symbolic links"),
+            (lambda: self.path.symlink_to("/dev/null"), "is not a regular file"),
             (self.path.mkdir, "is not a regular file"),
             (lambda: os.mkfifo(self.path), "is not a regular file"),
         ]:
@@ -182,6 +187,19 @@ class LoadTests(FileCase):
                 self.path.rmdir()
             else:
                 self.path.unlink()
+
+    def test_links(self) -> None:
+        """The settings, and the secrets beside them, may lie in a folder of their own."""
+        self.write("{gateway: {auth: {token: '${TOKEN}'}}}")
+        folder = self.path.parent / "dotfiles"
+        folder.mkdir()
+        (folder / "secrets").write_text("TOKEN=0123456789abcdef")
+        self.path.symlink_to(self.path.rename(folder / "settings"))
+        (self.path.parent / ".env").symlink_to("dotfiles/secrets")
+        loaded = self.load()
+        self.assertEqual((True, self.path, ()), (loaded.exists, loaded.path, loaded.warnings))
+        assert loaded.config.gateway.auth.token is not None
+        self.assertEqual("0123456789abcdef", loaded.config.gateway.auth.token.reveal())
 
     def test_unreadable(self) -> None:
         """A file that cannot be opened is named."""

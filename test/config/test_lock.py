@@ -10,7 +10,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from openclaw.config.lock import StateLock, running_pid
+from openclaw.config.lock import LOCK_ATTEMPTS, LOCK_PAUSE_S, StateLock, running_pid
 from openclaw.errors import StartError
 
 
@@ -19,7 +19,8 @@ class LockTests(SynchronousTestCase):
         self.folder = Path(self.mktemp())
         self.folder.mkdir()
         self.path = self.folder / "gateway.lock"
-        self.lock = StateLock(self.path)
+        self.slept: list[float] = []
+        self.lock = StateLock(self.path, self.slept.append)
         self.addCleanup(self.lock.release)
 
     def refusal(self, lock: StateLock) -> StartError:
@@ -41,16 +42,32 @@ class LockTests(SynchronousTestCase):
 
     def test_somebody_else_has_it(self) -> None:
         self.lock.acquire()
-        error = self.refusal(StateLock(self.path))
+        error = self.refusal(StateLock(self.path, self.slept.append))
         self.assertEqual(78, error.exit_code)
         self.assertIn(f"already running (pid {os.getpid()})", error.message)
         self.assertIn(str(self.folder), error.message)
+        self.assertEqual([LOCK_PAUSE_S] * (LOCK_ATTEMPTS - 1), self.slept)
         self.assertEqual(f"{os.getpid()}\n", self.path.read_text())
+
+    def test_somebody_looks_who_has_it(self) -> None:
+        """A command that asks whether a gateway runs keeps none from starting at this moment."""
+        with self.path.open("w") as looking:
+            fcntl.flock(looking, fcntl.LOCK_SH)
+
+            def sleep(seconds: float) -> None:
+                self.slept.append(seconds)
+                if len(self.slept) == LOCK_ATTEMPTS - 1:
+                    fcntl.flock(looking, fcntl.LOCK_UN)
+
+            lock = StateLock(self.path, sleep)
+            lock.acquire()
+            self.addCleanup(lock.release)
+        self.assertEqual(running_pid(self.path), os.getpid())
 
     def test_holder_that_has_not_said_who_it_is(self) -> None:
         self.lock.acquire()
         self.path.write_text("")
-        self.assertIn("(pid unknown)", self.refusal(StateLock(self.path)).message)
+        self.assertIn("(pid unknown)", self.refusal(StateLock(self.path, self.slept.append)).message)
 
     def test_an_older_longer_content_is_replaced(self) -> None:
         self.path.write_text("99999999999999999\nrubbish")

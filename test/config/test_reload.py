@@ -500,6 +500,25 @@ class ConfigWatcherTests(SynchronousTestCase):
         self.settle()
         self.assertEqual(1, len(self.log))
 
+    def test_link(self) -> None:
+        """An edit of the file that a link leads to is one, and so is a link that leads elsewhere."""
+        real = self.path.parent / "real.json"
+        self.write({"token": "one"})
+        self.path.rename(real)
+        self.path.symlink_to("real.json")
+        self.start()
+        real.write_text(real.read_text().replace("one", "two"))
+        self.settle()
+        assert self.live.current.gateway.auth.token is not None
+        self.assertEqual("two", self.live.current.gateway.auth.token.reveal())
+        other = self.path.parent / "other.json"
+        other.write_text(real.read_text().replace("two", "three"))
+        (self.path.parent / "new").symlink_to("other.json")
+        (self.path.parent / "new").replace(self.path)
+        self.settle()
+        assert self.live.current.gateway.auth.token is not None
+        self.assertEqual("three", self.live.current.gateway.auth.token.reveal())
+
     def test_hot_sections(self) -> None:
         """What is read when it is needed applies at once, together with what is pending in the same edit."""
         self.write({"token": "one"})

@@ -127,7 +127,10 @@ class Conversation:
             answer_head = (await reader.readuntil(b"\r\n\r\n")).decode()
             status = int(answer_head.split(" ")[1])
             if status != 200:
-                self.problems.append(f"{text}: status {status}: {(await reader.read())[:300]!r}")
+                error = await reader.read()
+                if status == 503 and b'"code":"draining"' in error:
+                    raise ConnectionError("it is about to stop")
+                self.problems.append(f"{text}: status {status}: {error[:300]!r}")
                 return
             if stream:
                 self.accepted.add(text)

@@ -1,5 +1,7 @@
 """
-C{kill -9} at random points under load, again and again: no turn is lost or doubled, and nothing has to be repaired.
+C{kill -9} at random points, again and again: no turn is lost or doubled, and nothing has to be repaired.
+
+It comes under load, amid a start, and while a gateway that was told to stop lets its runs finish.
 
 C{OPENCLAW_TEST_KILLS} says how often (C{.ci/run --full}: 200).
 """
@@ -21,6 +23,8 @@ MOST_TURNS = 40
 """Turns after which a conversation makes room for a new one, so that prompts stay short."""
 
 LONGEST_LOAD_S = 0.6
+LONGEST_START_S = 0.7
+LONGEST_DRAIN_S = 0.1
 READY_WITHIN_S = 5.0
 """Far above the second that it takes, for a machine that is busy; the figures are printed."""
 
@@ -47,12 +51,17 @@ class KillTests(GatewayTestCase):
         self.names = 0
         conversations = [self.conversation() for _ in range(CONVERSATIONS)]
         ready_s: list[float] = []
-        for _ in range(KILLS):
+        for number in range(KILLS):
+            if number % 2:
+                await self.kill_amid_a_start()
             gateway = await asyncio.to_thread(self.gateway)
             ready_s.append(gateway.age_s)
             talks = [asyncio.create_task(conversation.talk()) for conversation in conversations]
             await asyncio.sleep(self.chance.uniform(0.0, LONGEST_LOAD_S))
-            await asyncio.to_thread(gateway.end, signal.SIGKILL)
+            if number % 4 == 3:
+                gateway.process.send_signal(signal.SIGTERM)
+                await asyncio.sleep(self.chance.uniform(0.0, LONGEST_DRAIN_S))
+            await asyncio.to_thread(self.kill, gateway)
             await asyncio.gather(*talks)
             self.assertEqual([], [problem for one in conversations for problem in one.problems])
             conversations = await self.check(conversations)
@@ -62,6 +71,15 @@ class KillTests(GatewayTestCase):
         self.assertGreater(acknowledged, KILLS)
         self.assertLess(max(ready_s), READY_WITHIN_S)
         self.assertEqual(self.integrity(self.state_dir / "gateway.sqlite"), "ok")
+
+    async def kill_amid_a_start(self) -> None:
+        gateway = self.start("gateway", "run")
+        await asyncio.sleep(self.chance.uniform(0.0, LONGEST_START_S))
+        await asyncio.to_thread(self.kill, gateway)
+
+    def kill(self, gateway: Program) -> None:
+        """Kill it, if it has not just stopped in order."""
+        self.assertIn(gateway.end(signal.SIGKILL), (-signal.SIGKILL, 0), gateway.err)
 
     def conversation(self) -> Conversation:
         self.names += 1

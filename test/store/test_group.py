@@ -164,6 +164,11 @@ class GroupTests(SynchronousTestCase):
         self.connection.faults["SELECT"] = [sqlite_error(sqlite3.SQLITE_IOERR)]
         self.run_jobs(READ)
         self.assertIsNone(self.group.is_well)
+        # What changes nothing goes well on a full disk, too.
+        self.run_jobs(write(lambda connection: connection.execute("DELETE FROM t WHERE v = 'nobody'")))
+        self.assertIsNone(self.group.is_well)
+        self.run_jobs(Job(values, writes=True, is_probe=True))
+        self.assertIs(self.group.is_well, True)
 
     def test_failing_rollback_is_raised(self) -> None:
         self.connection.faults["COMMIT"] = [sqlite_error(sqlite3.SQLITE_IOERR)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from openclaw.interfaces import SessionQuery
+from openclaw.store import retention
 from openclaw.store.retention import (
     archive_sessions,
     count_sessions,
@@ -72,6 +73,20 @@ class RetentionTests(SynchronousTestCase):
         self.assertEqual(counts, [6, 5])
         self.assertEqual(self.connection.execute("SELECT count(*) FROM sessions").fetchone(), (5,))
         self.assertEqual(self.connection.execute("PRAGMA foreign_key_check").fetchall(), [])
+
+    def test_large_entries_are_deleted_a_few_at_a_time(self) -> None:
+        """Commits wait for one call, and images take long."""
+        self.patch(retention, "PURGED_BYTES", 1000)
+        for number in range(1, 6):
+            text = "x" * 600 if number < 5 else ""
+            append_entries(self.connection, "large", "main", [entry(str(number), None, text)])
+        archive_sessions(self.connection, 9**15, 0, 99, 10)
+        drop_session(self.connection, "large")
+        of_session = "FROM entries AS e JOIN sessions AS s ON s.id = e.session_id WHERE s.key LIKE 'dropped:%'"
+        counts = []
+        while purge_dropped(self.connection, 100):
+            counts.append(self.connection.execute(f"SELECT count(*) {of_session}").fetchone()[0])
+        self.assertEqual(counts, [3, 1, 0])
 
     def test_whoever_is_back_is_not_deleted(self) -> None:
         archive_sessions(self.connection, 20, 0, 99, 10)

@@ -157,6 +157,44 @@ class OpenTests(TestCase):
         reading.cancel()
         self.failureResultOf(reading, CancelledError)
 
+    async def test_large_session_is_read_beside_the_writes(self) -> None:
+        """A few images make one that is not read in a millisecond."""
+        store = await self.open()
+        self.patch(store_module, "SHORT_BYTES", 500)
+        threads: list[str] = []
+
+        def read(connection: sqlite3.Connection, *arguments: Any, **settings: Any) -> Any:
+            threads.append(threading.current_thread().name)
+            return read_branch(connection, *arguments, **settings)
+
+        read_branch = store_module.read_branch
+        self.patch(store_module, "read_branch", read)
+        self.assertEqual(await store.branch(KEY), ())
+        image = entry("3", QUESTION.id, "x" * 500)
+        for written in (QUESTION, image):
+            store.begin_run(run_record(written.id), [written])
+            self.assertEqual((await store.branch(KEY, 10))[-1], written)
+        self.assertEqual(threads, ["openclaw-store", "openclaw-store", "openclaw-reads"])
+
+    async def test_a_turn_is_looked_for_beside_the_writes(self) -> None:
+        """In a long session, too, whose rows are all read for it."""
+        store = await self.open()
+        self.patch(store_module, "SHORT_ENTRIES", 1)
+        threads: list[str] = []
+
+        def found(connection: sqlite3.Connection, *arguments: Any, **settings: Any) -> str | None:
+            threads.append(threading.current_thread().name)
+            return find_turn(connection, *arguments, **settings)
+
+        find_turn = store_module.find_turn
+        self.patch(store_module, "find_turn", found)
+        store.begin_run(BEGUN, [QUESTION])
+        finds = [store.find_turn(KEY, [QUESTION.run_id])]
+        store.begin_run(run_record("r2"), [entry("3", QUESTION.id)])
+        finds.append(store.find_turn(KEY, [QUESTION.run_id]))
+        self.assertEqual(await gatherResults(finds), [QUESTION.run_id] * 2)
+        self.assertEqual(sorted(threads), ["openclaw-reads", "openclaw-store"])
+
     async def test_is_well(self) -> None:
         store = await self.open()
         self.assertTrue(store.is_well)

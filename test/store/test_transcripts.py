@@ -11,6 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from openclaw.errors import StoreError
 from openclaw.interfaces import Entry, Transcript
 from openclaw.messages import Message, ToolCall
+from openclaw.store import transcripts
 from openclaw.store.runs import finish_run, insert_run
 from openclaw.store.sqlite import open_memory
 from openclaw.store.store import GatewayStore
@@ -225,6 +226,16 @@ class DetachedTests(SynchronousTestCase):
         self.assertEqual([], self.ids("agent:main:b"))
         self.assertEqual(1, prune_detached(self.connection, 51, 100))
         self.assertEqual([], self.connection.execute("SELECT * FROM detached_roots").fetchall())
+
+    def test_pruned_in_slices(self) -> None:
+        """Commits wait for one call, so it looks at no further session once it has looked at many entries."""
+        self.patch(transcripts, "MAX_LOOKED_AT", 2)
+        for key in (KEY, "agent:main:b", "agent:main:c"):
+            self.append(entry("r1"), entry("r2", "r1"), key=key, detached=True)
+        self.append(entry("d1"), key="agent:main:d", detached=True)
+        # In KEY one entry is below the root, in b as well: then it is enough.
+        self.assertEqual([2, 2, 0], [prune_detached(self.connection, 9**15, 100) for _ in range(3)])
+        self.assertEqual((["1", "2"], (2, 2)), (self.ids(), self.counts()))
 
     def test_what_was_adopted_is_not_pruned(self) -> None:
         self.append(entry("3"), entry("4", "3"), detached=True)

@@ -97,6 +97,32 @@ class StoreThreadTests(TestCase):
         await gatherResults(jobs)
         self.assertEqual(done, list(range(9)))
 
+    async def test_outcomes_are_told_by_and_by(self) -> None:
+        """What one commit has done may begin much work: sockets are looked at, and timers run, in between."""
+        self.patch(writer, "TELLING_S", 0.0)
+        gate, _ = await self.hold()
+        done: list[str] = []
+        jobs = [self.store.run_write(insert(n)).addCallback(lambda n: done.append(str(n))) for n in range(3)]
+        for job in jobs:
+            # A call of the next turn comes before the next outcome, which is told in a later one.
+            job.addCallback(lambda _: reactor.callLater(0, done.append, "turn"))
+        gate.let_go.set()
+        await gatherResults(jobs)
+        self.assertEqual(done, ["0", "turn", "1", "turn", "2"])
+        await deferLater(reactor, 0)
+        self.assertEqual(done[-1], "turn")
+        self.assertEqual(await self.store.run_read(values), [0, 1, 2])
+
+    async def test_untold_outcomes_at_the_end(self) -> None:
+        """The thread may end, or die, before all is told that it did."""
+        self.patch(writer, "TELLING_S", 0.0)
+        gate, _ = await self.hold()
+        jobs = [self.store.run_write(insert(n)) for n in range(50)]
+        closing = self.store.close()
+        gate.let_go.set()
+        await closing
+        self.assertEqual([self.successResultOf(job) for job in jobs], list(range(50)))
+
     async def test_failing_commit_and_going_on(self) -> None:
         gate, _ = await self.hold()
         self.connection.faults["COMMIT"] = [sqlite_error(sqlite3.SQLITE_FULL)]
@@ -213,6 +239,8 @@ class StoreThreadTests(TestCase):
         await store.run_read(values)
         self.assertFalse(store.is_well)
         self.connection.faults.clear()
+        await store.run_write(values)
+        self.assertFalse(store.is_well)
         await store.run_write(insert(2))
         self.assertTrue(store.is_well)
 
