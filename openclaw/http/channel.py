@@ -9,9 +9,7 @@ to a bounded buffer in memory as it is.
 from __future__ import annotations
 
 import io
-import socket
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from typing import Any
 
 from twisted.internet.error import ConnectionDone
@@ -27,7 +25,7 @@ from openclaw.auth.answer_headers import ANSWER_HEADERS
 from openclaw.auth.head import RequestHead
 from openclaw.errors import BodyTimeout, InvalidRequest, OpenClawError, Unauthorized
 from openclaw.http.access import CLIENT_LEFT, AccessLog, Served
-from openclaw.http.direct import write_now
+from openclaw.http.direct import bound_send_buffer, write_now
 from openclaw.http.gate import (
     Admission,
     Gate,
@@ -40,6 +38,7 @@ from openclaw.http.gate import (
 )
 from openclaw.http.reactor_turns import ReactorTurns
 from openclaw.http.respond import as_openclaw_error, error_body, error_headers, reason_phrase
+from openclaw.http.stall import StallWatch
 
 HEAD_DEADLINE_S = 10.0
 """From a request's first byte to the end of its headers, in seconds."""
@@ -69,16 +68,6 @@ How many requests of one connection are answered without a turn of the reactor.
 
 One read may hold a thousand that ask for little, which take longer than anybody else should wait.
 """
-
-SEND_BUFFER_BYTES = 64 * 1024
-"""
-What the kernel is asked to hold for a client that does not read, in bytes; Linux takes twice as much.
-
-Left alone it grows to megabytes, all of which a provider would have to be read for.
-"""
-
-CLOSE_DEADLINE_S = 60.0
-"""How long a client may take to read the last bytes before its connection is cut, in seconds."""
 
 SERVER = b"openclaw"
 
@@ -160,6 +149,8 @@ class GatewayChannel(HTTPChannel):
     """One connection of a L{GatewaySite}."""
 
     requestFactory = GatewayRequest
+    # After the idle deadline: one that still reads its answer is not cut off.
+    abortTimeout = None  # type: ignore[assignment]
     transport: Any
     site: GatewaySite
     requests: list[GatewayRequest]
@@ -169,19 +160,14 @@ class GatewayChannel(HTTPChannel):
         self.is_refused = False
         self._done_at_once = 0
         self._deadline: IDelayedCall | None = None
-        self._cut: IDelayedCall | None = None
+        self._stall: StallWatch | None = None
         self._linger_until_s = 0.0
         self._response_headers = Headers()
 
     def connectionMade(self) -> None:
         super().connectionMade()
         self.site.open_connections.add(self)
-        handle = self.transport.getHandle() if hasattr(self.transport, "getHandle") else None
-        # Neither what tests have for a transport nor what TLS has is a socket.
-        if isinstance(handle, socket.socket):
-            # macOS refuses it when the client has left already.
-            with suppress(OSError):
-                handle.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
+        bound_send_buffer(self.transport)
 
     def dataReceived(self, data: bytes) -> None:
         if self.is_refused:
@@ -215,8 +201,14 @@ class GatewayChannel(HTTPChannel):
             self._networkProducer.resumeProducing()
         self.dataReceived(b"")
 
+    def pauseProducing(self) -> None:
+        """The client is slow: Twisted's buffer for it is full."""
+        super().pauseProducing()
+        self._watch_reading()
+
     def resumeProducing(self) -> None:
         """The client has read what was written."""
+        self._stop_watching()
         super().resumeProducing()
         if self in self.site.turns:
             self._networkProducer.pauseProducing()
@@ -310,15 +302,22 @@ class GatewayChannel(HTTPChannel):
         self.site.open_connections.discard(self)
 
     def loseConnection(self) -> None:
-        """Close the connection once what was written to it is out, or after L{CLOSE_DEADLINE_S}."""
+        """Close the connection once what was written to it is out, or its client stops reading."""
         super().loseConnection()
-        if self._cut is None:
-            self._cut = self.site.reactor.callLater(CLOSE_DEADLINE_S, self.transport.abortConnection)
+        self._watch_reading()
+
+    def _watch_reading(self) -> None:
+        if self._stall is None:
+            self._stall = StallWatch(self.transport, self.site.reactor)
+
+    def _stop_watching(self) -> None:
+        if self._stall is not None:
+            self._stall.stop()
+            self._stall = None
 
     def connectionLost(self, reason: Failure = Failure(ConnectionDone())) -> None:  # noqa: B008
         self._disarm()
-        if self._cut is not None and self._cut.active():
-            self._cut.cancel()
+        self._stop_watching()
         self.site.open_connections.discard(self)
         self.site.turns.leave(self)
         super().connectionLost(reason)

@@ -58,13 +58,10 @@ class ChatCompletions:
 
     @param runs: the door to the agents.
     @param current_config: gives the configuration in force.
-    @param joins: answers requests that are sent more than once, and those whose runs go on without their clients;
-        without it the headers that ask for that are passed over.
+    @param joins: answers requests that are sent more than once, and those whose runs go on without their clients.
     """
 
-    def __init__(
-        self, runs: Runs, clock: Clock, current_config: Callable[[], Config], joins: Joins | None = None
-    ) -> None:
+    def __init__(self, runs: Runs, clock: Clock, current_config: Callable[[], Config], joins: Joins) -> None:
         self._runs = runs
         self._clock = clock
         self._current_config = current_config
@@ -92,7 +89,7 @@ class ChatCompletions:
         # In a function of its own, so that no name keeps the body, or what was decoded from it, for the whole run.
         run_request, target, view, claim = self._read(request)
         caller = request.admission.caller
-        if claim is None or self._joins is None:
+        if claim is None:
             return OwnRun(partial(self._runs.start, caller, run_request, target)), view
         reader = await self._joins.start(caller, run_request, target, claim)
         if reader.replayed:

@@ -7,8 +7,30 @@ and telling the kernel twice what is waited for, is a good part of the work, and
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
+
+SEND_BUFFER_BYTES = 64 * 1024
+"""
+What the kernel is asked to hold for a client that does not read, in bytes; Linux takes twice as much.
+
+Left alone it grows to megabytes, all of which a provider would have to be read for.
+"""
+
+
+def bound_send_buffer(transport: Any) -> None:
+    """
+    Ask the kernel to hold no more than L{SEND_BUFFER_BYTES}.
+
+    @param transport: any transport; nothing happens to one that is no plain socket, as that of TLS.
+    """
+    handle = transport.getHandle() if hasattr(transport, "getHandle") else None
+    if isinstance(handle, socket.socket):
+        # macOS refuses it when the client has left already.
+        with suppress(OSError):
+            handle.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
 
 
 def write_now(transport: Any, pieces: Iterable[bytes]) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IPushProducer
-from twisted.logger import Logger
 from zope.interface import implementer
 
 from openclaw.http.channel import GatewayRequest
@@ -18,12 +17,7 @@ from openclaw.interfaces import Clock
 KEEPALIVE_S = 15.0
 """Seconds without a byte after which a comment is sent."""
 
-STALL_S = 60.0
-"""Seconds after which a client that does not read is dropped."""
-
 KEEPALIVE = b": keepalive\n\n"
-
-log = Logger()
 
 
 @implementer(IPushProducer)
@@ -32,7 +26,7 @@ class EventStream:
     One streamed response.
 
     While the client is slow, L{drained} waits; whoever feeds the stream awaits it after each write, so that at most
-    one batch more than Twisted's own buffer is ever held for one client.
+    one batch more than Twisted's own buffer is ever held for one client.  The channel drops one that does not read.
 
     @ivar is_open: whether the response's head is out, so that its status can no longer change.
     """
@@ -42,7 +36,6 @@ class EventStream:
         self._clock = clock
         self._drain: Deferred[None] | None = None
         self._paused = False
-        self._stall: IDelayedCall | None = None
         self._tick: IDelayedCall | None = None
         self._last_write_s = 0.0
         self.is_open = False
@@ -78,11 +71,10 @@ class EventStream:
         self._request.finish()
 
     def close(self) -> None:
-        """Give up the timers and the place as producer; harmless when done before."""
-        for timer in (self._stall, self._tick):
-            if timer is not None and timer.active():
-                timer.cancel()
-        self._stall = self._tick = None
+        """Give up the timer and the place as producer; harmless when done before."""
+        if self._tick is not None and self._tick.active():
+            self._tick.cancel()
+        self._tick = None
         # A request whose connection is gone has no channel left to unregister from.
         if self._request.producer is self and self._request.channel is not None:
             self._request.unregisterProducer()
@@ -97,25 +89,13 @@ class EventStream:
     def pauseProducing(self) -> None:
         """The client is slow: Twisted's buffer for it is full."""
         self._paused = True
-        if self._stall is None:
-            self._stall = self._clock.callLater(STALL_S, self._drop)
 
     def resumeProducing(self) -> None:
         """The client has read what there was."""
         self._paused = False
-        if self._stall is not None:
-            self._stall.cancel()
-            self._stall = None
         drain, self._drain = self._drain, None
         if drain is not None:
             drain.callback(None)
 
     def stopProducing(self) -> None:
         """The connection is gone; the request tells those who have to know."""
-
-    def _drop(self) -> None:
-        self._stall = None
-        log.info(
-            "dropping {peer}: it has not read for {stall_s} s", peer=self._request.getClientAddress(), stall_s=STALL_S
-        )
-        self._request.channel.forceAbortClient()

@@ -8,17 +8,19 @@ can be aborted, where the library can only ask it to close, which over TLS a hun
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, cast
 
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.interfaces import IDelayedCall, ITransport
+from twisted.internet.error import ConnectionDone
+from twisted.internet.interfaces import IDelayedCall, IHandshakeListener, ITransport
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.protocols.policies import ProtocolWrapper
 from twisted.python.failure import Failure
 from twisted.web.client import ResponseDone
 from twisted.web.http import PotentialDataLoss
 from twisted.web.iweb import IResponse
+from zope.interface import implementer
 
 from openclaw.errors import OpenClawError, ProviderFailed, ProviderTimeout
 from openclaw.interfaces import Clock
@@ -30,15 +32,26 @@ Most that is read from a model server at once: what is held for a client that is
 Events grow on their way out, tiny ones about five times, and a stream must stay far below 256 KiB.
 """
 
+MAX_HEAD_BYTES = 256 * 1024
+"""Most that is read of the head of an answer; the library keeps all of one that does not end."""
 
+
+@implementer(IHandshakeListener)
 class Connection(ProtocolWrapper):
     """
-    A connection that tells when a read of the network is over, and reads no more than L{READ_BYTES} at once.
+    A connection that tells when a read of the network is over, and reads no more than L{READ_BYTES} at once, nor
+    more than L{MAX_HEAD_BYTES} before the body of an answer begins.
 
     @ivar at_read_end: called once, after the read that is under way.
+    @ivar head_bytes: how much came since the last request; C{None} once the body has begun.
+    @ivar was_reset: whether it was lost otherwise than by the peer's closing it.
     """
 
     at_read_end: Callable[[], None] | None = None
+    head_bytes: int | None = 0
+    was_reset = False
+    _is_secure = False
+    _securing: Deferred[Connection] | None = None
 
     def makeConnection(self, transport: Any) -> None:
         # Below TLS, whose own reads are as large as what it was given allows.
@@ -49,7 +62,53 @@ class Connection(ProtocolWrapper):
         below.bufferSize = READ_BYTES
         cast(Any, super()).makeConnection(transport)
 
+    def secured(self) -> Deferred[Connection]:
+        """
+        Wait until TLS is agreed on.  Cancelling aborts the connection.
+
+        @return: fires with this connection, or fails with the reason for which it was lost.
+        """
+        if self._is_secure:
+            return succeed(self)
+        self._securing = Deferred(self._stop_securing)
+        return self._securing
+
+    def handshakeCompleted(self) -> None:
+        """See C{IHandshakeListener}."""
+        self._is_secure = True
+        securing, self._securing = self._securing, None
+        if securing is not None:
+            securing.callback(self)
+
+    def _stop_securing(self, _: Deferred[Connection]) -> None:
+        self._securing = None
+        cast(Any, self.transport).abortConnection()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        if self.head_bytes is not None and self.head_bytes > MAX_HEAD_BYTES:
+            reason = Failure(ValueError("the head of the answer does not end"))
+        self.was_reset = reason.check(ConnectionDone) is None
+        cast(Any, super()).connectionLost(reason)
+        securing, self._securing = self._securing, None
+        if securing is not None:
+            securing.errback(reason)
+
+    def write(self, data: bytes) -> None:
+        """Send a piece of a request; the next head is that of its answer."""
+        self.head_bytes = 0
+        cast(Any, super()).write(data)
+
+    def writeSequence(self, data: Iterable[bytes]) -> None:
+        """See L{write}."""
+        self.head_bytes = 0
+        cast(Any, super()).writeSequence(data)
+
     def dataReceived(self, data: bytes) -> None:
+        if self.head_bytes is not None:
+            self.head_bytes += len(data)
+            if self.head_bytes > MAX_HEAD_BYTES:
+                cast(Any, self.transport).abortConnection()
+                return
         cast(Any, super()).dataReceived(data)
         told = self.at_read_end
         if told is not None:
@@ -112,11 +171,21 @@ class BodyReceiver(Protocol):
         self._last_s = 0.0
         self._connection: Connection | None = None
 
+    @property
+    def was_reset(self) -> bool:
+        """
+        Whether the connection was reset.
+
+        A body without a length ends with its connection, and the library takes any end of that for a good one.
+        """
+        return self._connection is not None and self._connection.was_reset
+
     def connectionMade(self) -> None:
         """The body begins."""
         connection = connection_of(self.transport)
         if isinstance(connection, Connection):
             self._connection = connection
+            connection.head_bytes = None
         self._last_s = self._clock.seconds()
         self._timer = self._clock.callLater(self._idle_timeout_s, self._look)
 

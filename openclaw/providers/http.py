@@ -43,7 +43,7 @@ from openclaw.providers.body import Connection, discard
 from openclaw.providers.failures import NETWORK_ERRORS, error_of_network
 
 CONNECT_TIMEOUT_S = 5.0
-"""Seconds for resolving the host's name and opening a connection."""
+"""Seconds for resolving the host's name and opening a connection, TLS included."""
 
 MAX_IDLE_CONNECTIONS_PER_HOST = 64
 """Idle connections that are kept for further requests to the same host."""
@@ -59,18 +59,31 @@ class _ConnectionFactory(WrappingFactory):
 
 @implementer(IStreamClientEndpoint)
 class _ClientEndpoint:
-    """An endpoint whose connections are L{Connection}s, and with one deadline for resolving and connecting."""
+    """
+    An endpoint whose connections are L{Connection}s, and with one deadline for resolving, connecting and shaking
+    hands.
 
-    def __init__(self, reactor: Any, endpoint: IStreamClientEndpoint, connect_timeout_s: float) -> None:
+    @param with_tls: whether C{endpoint} speaks TLS, which the library agrees on only after it has connected.
+    """
+
+    def __init__(
+        self, reactor: Any, endpoint: IStreamClientEndpoint, connect_timeout_s: float, *, with_tls: bool
+    ) -> None:
         self._reactor = reactor
         self._endpoint = endpoint
+        self._with_tls = with_tls
         self._connect_timeout_s = connect_timeout_s
 
     def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
         def timed_out(result: object, timeout_s: float) -> Failure:
             return Failure(TimeoutError())
 
+        def secured(connection: IProtocol) -> Deferred[IProtocol]:
+            return cast("Deferred[IProtocol]", cast(Connection, connection).secured())
+
         connecting = self._endpoint.connect(cast(Any, _ConnectionFactory)(protocolFactory))
+        if self._with_tls:
+            connecting = connecting.addCallback(secured)
         connecting.addTimeout(self._connect_timeout_s, self._reactor, timed_out)
         return connecting.addCallback(lambda connection: cast(Connection, connection).wrappedProtocol)
 
@@ -91,9 +104,11 @@ class _EndpointFactory:
         endpoint: Any = kind(self._reactor, host, uri.port, timeout=self._connect_timeout_s)
         if uri.scheme not in (b"http", b"https"):
             raise SchemeNotSupported(f"not http: {uri.scheme!r}")
-        if uri.scheme == b"https":
+        with_tls = uri.scheme == b"https"
+        if with_tls:
             endpoint = wrapClientTLS(self._tls_policy.creatorForNetloc(uri.host, uri.port), endpoint)
-        return cast(IStreamClientEndpoint, _ClientEndpoint(self._reactor, endpoint, self._connect_timeout_s))
+        bounded = _ClientEndpoint(self._reactor, endpoint, self._connect_timeout_s, with_tls=with_tls)
+        return cast(IStreamClientEndpoint, bounded)
 
 
 @implementer(IAgent)
@@ -133,7 +148,7 @@ def make_agent(
     Make the agent for one or many model servers.
 
     @param reactor: for connections and timers.
-    @param connect_timeout_s: seconds for resolving the name and connecting.
+    @param connect_timeout_s: seconds for resolving the name and connecting, TLS included.
     @param persistent: whether connections are kept for further requests.
     @param tls_policy: how certificates are checked; by default as browsers do.
     """

@@ -91,6 +91,10 @@ MAX_TOKENS = 2**53
 """A larger number of tokens is none: JSON's numbers are exact up to here, and sums of a few still fit into 64 bits."""
 
 
+MAX_CALLS = 1000
+"""Most tool calls of one answer; only a broken server asks for more."""
+
+
 class ChunkReader:
     """
     Reads the chunks of one answer.
@@ -112,8 +116,10 @@ class ChunkReader:
         self.over = False
         self.error: OpenClawError | None = None
         self.seen = False
+        self._has_choice = False
         self._usage: Usage | None = None
         self._call_ids: dict[int, str] = {}
+        self._named_calls: set[int] = set()
         self._halves: dict[tuple[str, int], str] = {}
 
     def read(self, payloads: Sequence[bytes]) -> list[ProviderEvent]:
@@ -141,6 +147,7 @@ class ChunkReader:
                     self._give_up_halves(events)
             self.seen = True
             if chunk.choices:
+                self._has_choice = True
                 choice = chunk.choices[0]
                 if not choice.index:
                     delta = choice.delta
@@ -191,7 +198,10 @@ class ChunkReader:
         """Read a whole completion that came as one JSON document, as of a server that cannot stream."""
         events = self.read([body])
         if self.error is None:
-            self.over = True
+            if self._has_choice:
+                self.over = True
+            else:
+                self.error = self._no_completion()
         return events
 
     def _add(self, delta: _Delta, events: list[ProviderEvent]) -> None:
@@ -217,15 +227,16 @@ class ChunkReader:
             arguments = msgspec.json.encode(arguments).decode()
         first = index not in self._call_ids
         if first:
+            if len(self._call_ids) >= MAX_CALLS:
+                self.error = LastingProviderFailure(f"the provider {self._name} called over {MAX_CALLS} tools at once")
+                return
             self._call_ids[index] = call.id or f"call_{uuid.uuid4().hex}"
-        events.append(
-            ToolCallDelta(
-                index,
-                self._call_ids[index] if first else None,
-                function.name or None,
-                arguments,
-            )
-        )
+        # Some servers repeat the name with each piece.
+        name = None if index in self._named_calls else function.name or None
+        if name is not None:
+            self._named_calls.add(index)
+        if first or name is not None or arguments:
+            events.append(ToolCallDelta(index, self._call_ids[index] if first else None, name, arguments))
 
     def _note(self, usage: _Usage) -> None:
         """
@@ -262,6 +273,9 @@ class ChunkReader:
         self.error = error_of_event(error, name=self._name, secrets=self._secrets)
         return True
 
+    def _no_completion(self) -> OpenClawError:
+        return LastingProviderFailure(f"the provider {self._name} sent an answer that is no chat completion")
+
     def _rescue(self, payload: bytes, cause: Exception) -> _Chunk | None:
         """
         Read what the decoder refuses because of half of a surrogate pair, or of a usage that is none.
@@ -279,7 +293,7 @@ class ChunkReader:
                 raise cause
             chunk = _converted(json.loads(payload, parse_int=_whole_number))
         except (ValueError, RecursionError, msgspec.MsgspecError):
-            failure = LastingProviderFailure(f"the provider {self._name} sent an answer that is no chat completion")
+            failure = self._no_completion()
             failure.__cause__ = cause
             self.error = failure
             return None

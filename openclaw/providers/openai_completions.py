@@ -37,6 +37,13 @@ MAX_ERROR_BYTES = 64 * 1024
 ERROR_BODY_TIMEOUT_S = 5.0
 """Seconds for reading the body of an error answer."""
 
+MAX_SILENT_BYTES = 2 * MAX_EVENT_BYTES
+"""
+Most of an answer that may come without telling anything, in bytes.
+
+Comments and empty texts are signs of life, by which a server that thinks is known; so many are of one that is broken.
+"""
+
 TRAILER_TIMEOUT_S = 5.0
 """Seconds that usage and C{[DONE]} may take after the model's last word; the answer is whole without them."""
 
@@ -119,6 +126,7 @@ class CompletionStream:
         self._document: list[bytes] | None = None
         self._document_bytes = 0
         self._form_known = False
+        self._silent_bytes = 0
         self._trailing = False
         self._over = False
         self._failure: OpenClawError | None = None
@@ -209,17 +217,20 @@ class CompletionStream:
             if reader.finish_reason is None or self._over:
                 return self._fail(error, events)
         if reader.error is not None:
-            cut_off = data is None and self._document is None
+            cut_off = data is None and (self._document is None or body.was_reset)
             return self._fail(self._cut_off() if cut_off else reader.error, events)
         if reader.over or (data is None and reader.finish_reason is not None):
             self._over = True
             events.extend(reader.end())
             body.drain(DRAIN_TIMEOUT_S)
         elif data is None:
-            return self._fail(self._cut_off() if reader.seen else self._no_completion(), events)
+            return self._fail(self._cut_off() if reader.seen or body.was_reset else self._no_completion(), events)
         elif reader.finish_reason is not None and not self._trailing:
             self._trailing = True
             body.limit(TRAILER_TIMEOUT_S)
+        self._silent_bytes = 0 if events or data is None else self._silent_bytes + len(data)
+        if self._silent_bytes > MAX_SILENT_BYTES and not self._over:
+            return self._fail(self._says_nothing(), events)
         return events
 
     def _fail(self, error: OpenClawError, events: list[ProviderEvent]) -> list[ProviderEvent]:
@@ -273,6 +284,9 @@ class CompletionStream:
 
     def _cut_off(self) -> OpenClawError:
         return ProviderFailed(f"the provider {self._endpoint.name} cut its answer off")
+
+    def _says_nothing(self) -> OpenClawError:
+        return LastingProviderFailure(f"the provider {self._endpoint.name} sends on and says nothing")
 
     def _no_completion(self) -> OpenClawError:
         return LastingProviderFailure(

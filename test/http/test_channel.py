@@ -14,6 +14,7 @@ from openclaw.config.secret import Secret
 from openclaw.http import channel as channel_module
 from openclaw.http import chat
 from openclaw.http.gate import MAX_BODY_BYTES
+from openclaw.http.stall import STALL_S
 from test.http.support import AUTH, CHAT, TOKEN, Client, GatewayTestCase, MemoryTransport, make_config
 
 CHAT_BODY = b'{"messages":[{"role":"user","content":"hi"}]}'
@@ -131,7 +132,7 @@ class RefusalTests(GatewayTestCase):
         client = self.connect()
         client.transport.reading = False
         client.request("GET", "/nothing", AUTH)
-        self.wait(channel_module.CLOSE_DEADLINE_S - 1)
+        self.wait(STALL_S - 1)
         self.assertFalse(client.closed)
         self.wait(1.5)
         self.assertTrue(client.transport.aborted)
@@ -387,7 +388,7 @@ class ConnectionTests(GatewayTestCase):
         client = self.connect()
         client.transport.reading = False
         client.request("GET", "/healthz", "Connection: close")
-        self.wait(channel_module.CLOSE_DEADLINE_S + 1)
+        self.wait(STALL_S + 1)
         self.assertTrue(client.closed)
 
     def test_headers_of_every_answer(self) -> None:

@@ -235,12 +235,6 @@ class KeyTests(JoinTestCase):
             self.ask_chat(KEY, user="u", messages=[{"role": "user", "content": "only"}])
         self.assertEqual(self.stored("agent:main:openai-user:u"), ["only", "one"])
 
-    def test_without_joins(self) -> None:
-        self.api._chat._joins = None
-        for text in ("one", "two"):
-            self.provider.enqueue_text(text)
-            self.assertEqual(self.ask_chat(KEY).json["choices"][0]["message"]["content"], text)
-
 
 class SlowReaderTests(JoinTestCase):
     def test_slow_client_pauses_the_provider(self) -> None:

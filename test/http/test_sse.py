@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from openclaw.events import ProviderFinished, TextDelta
-from openclaw.http.sse import KEEPALIVE, KEEPALIVE_S, STALL_S, EventStream
+from openclaw.http.sse import KEEPALIVE, KEEPALIVE_S, EventStream
+from openclaw.http.stall import STALL_S
 from test.http.support import Client, GatewayTestCase
 
 

@@ -38,6 +38,7 @@ from openclaw.errors import (
     TransientProviderTimeout,
 )
 from openclaw.events import RunFinished
+from openclaw.providers import openai_completions as openai_completions_module
 from openclaw.providers import sse as sse_module
 from openclaw.providers.http import make_agent, make_http_client
 from openclaw.providers.registry import Catalog
@@ -230,6 +231,22 @@ class ConnectionTests(FaultTestCase):
 
         self.failing(ProviderFailed, 502, fault, attempts=3)
 
+    def without_a_length(self, content_type: bytes, body: bytes) -> None:
+        """Such an answer ends with its connection, and a reset is no good end."""
+
+        def fault(case: FaultTestCase, peer: Peer) -> None:
+            peer.send(b"HTTP/1.1 200 X\r\nContent-Type: " + content_type + b"\r\n\r\n" + body)
+            peer.close(ConnectionLost())
+
+        error = self.failing(ProviderFailed, 502, fault, attempts=3)
+        self.assertEqual("the provider faulty cut its answer off", error.message)
+
+    def test_reset_of_a_stream_without_a_length(self) -> None:
+        self.without_a_length(b"text/event-stream", b"")
+
+    def test_reset_of_a_document_without_a_length(self) -> None:
+        self.without_a_length(b"application/json", b'{"choi')
+
     def test_reset_after_the_first_byte(self) -> None:
         def fault(case: FaultTestCase, peer: Peer) -> None:
             peer.head()
@@ -300,9 +317,30 @@ class TlsTests(FaultTestCase):
     scheme = "https"
 
     def test_hung_peer(self) -> None:
-        """A server that takes the connection and never shakes hands; the connection is aborted, not closed."""
+        """
+        A server that takes the connection and never shakes hands; the connection is aborted, not closed.
+
+        To shake hands is a part of connecting, so it is tried again.
+        """
+        self.failing(TransientProviderTimeout, 504, nothing, attempts=3)
+        self.assertEqual([True] * 3, [peer.wire.aborted for peer in self.peers])
+
+    def test_hung_peer_without_a_configured_time(self) -> None:
+        """Nor has it more time at a server that may take 300 s to answer."""
+        faulty = attrs.evolve(self.config.models.providers["faulty"], timeout_seconds=None)
+        providers = {**self.config.models.providers, "faulty": faulty}
+        self.config = attrs.evolve(self.config, models=ModelsConfig(providers=providers))
+        self.failing(TransientProviderTimeout, 504, nothing, attempts=3)
+
+    def test_hung_peer_with_less_time_than_connecting_has(self) -> None:
+        faulty = attrs.evolve(self.config.models.providers["faulty"], timeout_seconds=2.0)
+        providers = {**self.config.models.providers, "faulty": faulty}
+        self.config = attrs.evolve(self.config, models=ModelsConfig(providers=providers))
         self.failing(ProviderTimeout, 504, nothing)
         self.assertTrue(self.peers[0].wire.aborted)
+
+    def test_closed_while_shaking_hands(self) -> None:
+        self.failing(ProviderFailed, 502, lambda case, peer: peer.wire.lose(ConnectionLost()), attempts=3)
 
     def test_no_tls(self) -> None:
         self.failing(LastingProviderFailure, 502, lambda case, peer: peer.send(b"HTTP/1.1 400 Bad Request\r\n\r\n" * 2))
@@ -353,6 +391,51 @@ class GarbageTests(FaultTestCase):
         piece = b"x" * (sse_module.MAX_EVENT_BYTES // 4)
         self.failing(LastingProviderFailure, 502, sending(b"data: ", *[piece] * 4))
 
+    def test_endless_head(self) -> None:
+        """Nor is a head kept that never ends."""
+        lines = b"X-Padding: " + b"x" * 1000 + b"\r\n"
+
+        def go_on(case: FaultTestCase, peer: Peer) -> None:
+            for _ in range(16):
+                if not peer.wire.aborted:
+                    peer.send(lines)
+
+        begin = b"HTTP/1.1 200 OK\r\n"
+        error = self.failing(LastingProviderFailure, 502, lambda case, peer: peer.send(begin), each=go_on)
+        self.assertIn("does not speak HTTP", error.message)
+        self.assertTrue(self.peers[0].wire.aborted)
+
+    def endless(self, piece: bytes) -> None:
+        """What never makes an event is not read for ever; the limit is made small here."""
+        self.patch(openai_completions_module, "MAX_SILENT_BYTES", 1000)
+
+        def go_on(case: FaultTestCase, peer: Peer) -> None:
+            if not peer.wire.aborted:
+                peer.chunks(piece * 10)
+
+        error = self.failing(LastingProviderFailure, 502, sending(), each=go_on)
+        self.assertEqual("the provider faulty sends on and says nothing", error.message)
+        self.assertTrue(self.peers[0].wire.aborted)
+
+    def test_endless_comments(self) -> None:
+        self.endless(b": ping\n\n")
+
+    def test_endless_garbage(self) -> None:
+        self.endless(b"Lorem ipsum\n")
+
+    def test_endless_empty_texts(self) -> None:
+        self.endless(event(text("")))
+
+    def test_endless_empty_objects(self) -> None:
+        self.endless(event({}))
+
+    def test_signs_of_life(self) -> None:
+        """Many little ones between the words do no harm."""
+        self.patch(openai_completions_module, "MAX_SILENT_BYTES", 1000)
+        life = b": ping\n\n" * 100
+        body = [part for word in "abc" for part in (life, event(text(word)))]
+        self.answering("abc", sending(*body, life, event(chunk(finish="stop")), DONE, end=True))
+
     def test_wrong_content_type(self) -> None:
         self.failing(LastingProviderFailure, 502, sending(b"<html>", content_type="text/html"))
 
@@ -371,6 +454,9 @@ class ErrorBodyTests(FaultTestCase):
     def test_json(self) -> None:
         body = b'{"error": {"message": "slow down", "code": 429}}'
         self.failing(ProviderRateLimited, 429, answering_with(200, body), attempts=3)
+
+    def test_json_of_something_else(self) -> None:
+        self.failing(LastingProviderFailure, 502, answering_with(200, b'{"status": "ok"}'))
 
     def test_json_of_a_wrong_key(self) -> None:
         body = b'{"error": {"message": "no", "type": "authentication_error"}}'

@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from openclaw.errors import LastingProviderFailure, ProviderFailed, ProviderRateLimited
 from openclaw.events import ProviderFinished, ProviderUsage, ReasoningDelta, TextDelta, ToolCallDelta
 from openclaw.messages import Usage
-from openclaw.providers.openai_chunks import ChunkReader
+from openclaw.providers.openai_chunks import MAX_CALLS, ChunkReader
 from test.providers.http_fakes import chunk, text, usage
 
 
@@ -139,9 +139,31 @@ class ToolCallTests(SynchronousTestCase):
 
     def test_without_id(self) -> None:
         """A call without an id gets one, and keeps it."""
-        first, second = read(calls(call(0, None, "f", "{}")), calls({"index": 0}))
+        first, second = read(calls(call(0, None, "f", "{")), calls(call(0, None, None, "}")))
         self.assertRegex(first.id, r"^call_[0-9a-f]{32}$")
-        self.assertEqual(ToolCallDelta(0, None, None, ""), second)
+        self.assertEqual(ToolCallDelta(0, None, None, "}"), second)
+
+    def test_pieces_that_tell_nothing(self) -> None:
+        """What repeats the id and the name, and nothing at all, is no event: a stream of them tells nothing."""
+        events = read(
+            calls(call(0, "c")),
+            calls(call(0, "c", "f")),
+            calls(call(0, "c", "f", "")),
+            calls({"index": 0}),
+            calls(call(0, "c", "f", "{}")),
+        )
+        self.assertEqual(
+            [ToolCallDelta(0, "c", None, ""), ToolCallDelta(0, None, "f", ""), ToolCallDelta(0, None, None, "{}")],
+            events,
+        )
+
+    def test_too_many(self) -> None:
+        reader = ChunkReader("mock")
+        *good, bad = payloads(*(calls(call(index, f"c{index}", "f")) for index in range(MAX_CALLS + 1)))
+        self.assertEqual(MAX_CALLS, len(reader.read(good)))
+        self.assertIsNone(reader.error)
+        self.assertEqual([], reader.read([bad]))
+        self.assertIsInstance(reader.error, LastingProviderFailure)
 
     def test_arguments_as_object(self) -> None:
         """Arguments that are an object become JSON text."""
@@ -269,6 +291,25 @@ class EndTests(SynchronousTestCase):
         self.assertEqual([], reader.read_document(b'{"error": {"message": "m"}}'))
         self.assertIsInstance(reader.error, ProviderFailed)
         self.assertFalse(reader.over)
+
+    def test_document_of_something_else(self) -> None:
+        """A document without an answer in it is no empty answer."""
+        for body in (
+            b"{}",
+            b'{"status": "ok"}',
+            b'{"choices": null}',
+            b'{"choices": [], "usage": {"prompt_tokens": 1}}',
+        ):
+            reader = ChunkReader("mock")
+            self.assertEqual([], reader.read_document(body))
+            self.assertIsInstance(reader.error, LastingProviderFailure)
+            self.assertFalse(reader.over)
+
+    def test_empty_document(self) -> None:
+        """One whose answer is empty is."""
+        reader = ChunkReader("mock")
+        reader.read_document(b'{"choices": [{"message": {"role": "assistant", "content": ""}}]}')
+        self.assertEqual([ProviderFinished("stop")], reader.end())
 
 
 class ErrorTests(SynchronousTestCase):

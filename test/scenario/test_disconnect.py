@@ -14,6 +14,7 @@ from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
+from openclaw.agents.joins import Joins
 from openclaw.agents.runs import Runs
 from openclaw.auth.policy import AccessPolicy
 from openclaw.config.schema import Config
@@ -71,7 +72,10 @@ class PortTestCase(TestCase):
             return config
 
         self.runs = Runs(current, ScriptedCatalog(self.provider), self.store, reactor, lambda: 0.5)
-        api = Api(ChatCompletions(self.runs, reactor, current), ModelList(current, 0), Health(HandSetHealth()))
+        joins = Joins(self.runs, self.store, reactor)
+        self.addCleanup(joins.stop)
+        chat = ChatCompletions(self.runs, reactor, current, joins)
+        api = Api(chat, ModelList(current, 0), Health(HandSetHealth()))
         policy = AccessPolicy(current, {}, reactor, on_loopback_bind=True)
         self.websockets = make_websockets(reactor, policy, self.runs)
         self.site = GatewaySite(
