@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any
+
+import msgspec
 
 from openclaw.interfaces import Entry, StopReason
 from openclaw.messages import Message, ToolCall
@@ -73,10 +74,22 @@ def _text(text: str) -> dict[str, Any]:
     return {"type": "text", "text": text}
 
 
-def _arguments(call: ToolCall) -> Any:
-    """The arguments as an object; as the model wrote them where that is none."""
+class _Object(msgspec.Struct):
+    """Any JSON object; what is in it is checked, and not decoded."""
+
+
+_object_decoder = msgspec.json.Decoder(_Object)
+
+
+def _arguments(call: ToolCall) -> msgspec.Raw | str:
+    """
+    The arguments as an object; as the model wrote them where that is none.
+
+    They go to the client as they are: decoded they take long, and not everything can be encoded again.
+    """
     try:
-        value = json.loads(call.arguments)
-    except (ValueError, RecursionError):
+        data = call.arguments.encode()
+        _object_decoder.decode(data)
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
         return call.arguments
-    return value if isinstance(value, dict) else call.arguments
+    return msgspec.Raw(data)

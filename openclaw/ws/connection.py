@@ -41,6 +41,17 @@ HANDSHAKE_DEADLINE_S = 15.0
 MAX_EARLY_FRAMES = 100
 """Frames of any kind, pings too, that are looked at while nobody is let in: before C{connect} and after the close."""
 
+STEPS_AT_ONCE = 200
+"""
+How many heads and payloads of frames are looked at before others have their turn: those of 100 small frames, 1 to 5 ms.
+"""
+
+MAX_CONTROL_BYTES = 125
+"""Longest payload of a ping, a pong or a close frame (RFC 6455, 5.5)."""
+
+CUT_AFTER_S = 2.0
+"""How long a client may take to read the last of what it was sent once nothing more is to come, in seconds."""
+
 MAX_STALE_BYTES = 1024 * 1024
 """What may wait for a client that does not read, in bytes, before droppable events are left out."""
 
@@ -49,6 +60,9 @@ CLOSE_NOT_TEXT = 1007
 CLOSE_INTERNAL = 1011
 
 UPGRADE_REQUIRED = 426
+
+_FIRST_CONTROL = 8
+"""The first opcode of a control frame (RFC 6455, 5.2)."""
 
 _WHOLE_TEXT = 0x81
 """The first byte of a text frame that is not fragmented (RFC 6455, 5.2)."""
@@ -104,6 +118,8 @@ class GatewayWebSocket(WebSocketServerProtocol):
     _paused: bool = False
     _unmasked_bytes: int = 0
     _early_frames: int = 0
+    _next_look: IDelayedCall | None = None
+    _cut: IDelayedCall | None = None
 
     # ------------------------------------------------------------------------------------ the upgrade
 
@@ -111,7 +127,7 @@ class GatewayWebSocket(WebSocketServerProtocol):
         """The upgrade is sound: agree to it, without a subprotocol."""
         self._head = self._upgrade_head(request)
         bucket = self.factory.bucket_of(self._head)
-        if not self.factory.count_in(bucket):
+        if not self.factory.count_in(bucket, self):
             raise ConnectionDeny(ConnectionDeny.SERVICE_UNAVAILABLE, "too many connections that have not connected yet")
         self._bucket = bucket
         return None, self._common_headers()
@@ -174,7 +190,7 @@ class GatewayWebSocket(WebSocketServerProtocol):
         """
         End a client that floods us before it has connected or while it is closed: a small frame costs more than 10 µs.
 
-        One that was let in may send what it likes: it is the operator's.
+        One that was let in may send as many as it likes: it is the operator's, and others have their turn between.
         """
         if self._calls is None:
             self._early_frames += 1
@@ -183,15 +199,52 @@ class GatewayWebSocket(WebSocketServerProtocol):
                 # Autobahn would go on to look at what comes, until the client answers the close.
                 self.dropConnection(abort=False)
 
+    def consumeData(self) -> None:
+        """Look at the frames that have come; if they are many, at some of them, and nothing more is read meanwhile."""
+        if self.state not in (self.STATE_OPEN, self.STATE_CLOSING):
+            super().consumeData()
+            return
+        if self._next_look is not None:
+            # TLS may hand over one more piece of what it had read.
+            return
+        for _ in range(STEPS_AT_ONCE):
+            if not self.processData() or self.state == self.STATE_CLOSED:
+                return
+        self.transport.pauseProducing()
+        self._next_look = self.factory.clock.callLater(0, self._look_on)
+
+    def _look_on(self) -> None:
+        self._next_look = None
+        self.consumeData()
+        if self._next_look is None and self.state != self.STATE_CLOSED:
+            self.transport.resumeProducing()
+
     def onMessageFrameBegin(self, length: int) -> None:
         self._unmasked_bytes = 0
         self._count_early_frame()
         super().onMessageFrameBegin(length)
 
     def onMessageFrameData(self, payload: bytes) -> None:
+        """
+        Put a message together while it comes: its pieces, of which Autobahn makes a list, may be tiny and many.
+
+        What comes once the connection is closing is passed over.
+        """
+        if self.state != self.STATE_OPEN:
+            return
         plain = unmask(payload, self._mask, self._unmasked_bytes)
         self._unmasked_bytes += len(payload)
-        super().onMessageFrameData(plain)
+        if not self.message_data:
+            self.message_data.append(bytearray())  # type: ignore[arg-type]
+        self.message_data[0] += plain
+
+    def onFrameData(self, payload: bytes) -> bool | None:
+        """Pass over a control frame that is too long, for which the connection is closing: Autobahn would keep it."""
+        frame: Any = self.current_frame
+        if frame.opcode >= _FIRST_CONTROL and frame.length > MAX_CONTROL_BYTES:
+            return None
+        result: bool | None = super().onFrameData(payload)
+        return result
 
     def processControlFrame(self) -> Any:
         self._count_early_frame()
@@ -329,9 +382,22 @@ class GatewayWebSocket(WebSocketServerProtocol):
         self._retire()
         self.sendCloseFrame(code=code, reasonUtf8=close_reason(reason))
 
+    def dropConnection(self, abort: bool = False) -> None:
+        """
+        Close the connection at once, or when what was sent is out; a client that does not read must not keep it.
+        """
+        was_closed = self.state == self.STATE_CLOSED
+        super().dropConnection(abort)
+        self._retire()
+        if not abort and not was_closed:
+            self._cut = self.factory.clock.callLater(CUT_AFTER_S, self.transport.abortConnection)
+
     def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
         """The connection is gone."""
         self.factory.open_connections.discard(self)
+        for call in (self._next_look, self._cut):
+            if call is not None and call.active():
+                call.cancel()
         self._retire()
 
     def _retire(self) -> None:
@@ -349,7 +415,7 @@ class GatewayWebSocket(WebSocketServerProtocol):
     def _count_out(self) -> None:
         bucket, self._bucket = self._bucket, None
         if bucket is not None:
-            self.factory.count_out(bucket)
+            self.factory.count_out(bucket, self)
 
     def _stop_deadline(self) -> None:
         deadline, self._deadline = self._deadline, None

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections import Counter
+from collections import deque
 from collections.abc import Callable
+from typing import Any
 
 # As in openclaw.ws.connection: whichever of the two is imported first decides.
 os.environ.setdefault("AUTOBAHN_USE_NVX", "0")
@@ -29,7 +30,7 @@ from openclaw.methods.table import MethodTable
 from openclaw.ws.broadcast import Broadcaster
 from openclaw.ws.connection import GatewayWebSocket
 from openclaw.ws.dispatch import CountCall, count_nothing
-from openclaw.ws.handshake import Phase
+from openclaw.ws.handshake import CLOSE_TRY_AGAIN, Phase
 from openclaw.ws.hello import Snapshot
 from openclaw.ws.presence import Presence
 from openclaw.ws.run_events import RunEvents
@@ -39,6 +40,12 @@ MAX_PREAUTH_FRAME_BYTES = 65536
 
 MAX_PREAUTH_CONNECTIONS = 32
 """Most connections of one client address that have not connected yet (original: the same)."""
+
+PREAUTH_GRACE_S = 2.0
+"""After what time such a connection gives way to a new one if there are too many, in seconds."""
+
+SLICE_CLOSED = 32
+"""How many connections are closed before others have their turn: about 3 ms."""
 
 CLOSE_REPLY_DEADLINE_S = 2.0
 """How long a client may take to answer a close frame, in seconds."""
@@ -97,6 +104,21 @@ def _new_id() -> str:
     return str(uuid.uuid4())
 
 
+_BREAKS_LINES = bytes.maketrans(b"\x0b\x0c\x1c\x1d\x1e\x85", b" " * 6)
+"""What ends a line for C{str.splitlines}, and not for HTTP."""
+
+
+class _Upgrades(WebSocketResource):
+    """Hands upgrades to Autobahn, which reads their headers anew, and by other rules."""
+
+    def render(self, request: Any) -> Any:
+        """Take care that what was one header stays one: nobody may forge those that a proxy adds."""
+        headers = request.requestHeaders
+        for name, values in list(headers.getAllRawHeaders()):
+            headers.setRawHeaders(name, [value.translate(_BREAKS_LINES) for value in values])
+        return super().render(request)
+
+
 class GatewayWebSocketFactory(WebSocketServerFactory):
     """
     Makes the connections.
@@ -118,7 +140,8 @@ class GatewayWebSocketFactory(WebSocketServerFactory):
         self.new_id = new_id
         self.broadcaster = Broadcaster(reactor, surface.snapshot.health, self._listen_to_runs)
         self._run_events = RunEvents(surface.bus, reactor, self.broadcaster.publish)
-        self._preauth: Counter[str] = Counter()
+        # When they came, those of each client in that order.
+        self._preauth: dict[str, dict[GatewayWebSocket, float]] = {}
         self._unread_bytes = 0
         self._presence_pause: IDelayedCall | None = None
         self._presence_changed = False
@@ -145,28 +168,37 @@ class GatewayWebSocketFactory(WebSocketServerFactory):
 
     def as_resource(self) -> IResource:
         """What an HTTP server hands upgrades to."""
-        resource: IResource = WebSocketResource(self)
+        resource: IResource = _Upgrades(self)
         return resource
 
     def bucket_of(self, head: RequestHead) -> str:
         """What the limit on connections counts a client under."""
         return self.surface.policy.client_of(head).bucket
 
-    def count_in(self, bucket: str) -> bool:
+    def count_in(self, bucket: str, connection: GatewayWebSocket) -> bool:
         """
         Count a connection whose client has not connected yet.
 
-        @return: false if its client has too many of them; then it was not counted.
+        If its client has too many of them the oldest one is closed, unless that came just now: whoever only holds
+        connections, as a web page can, must not keep the programs of the same address out.
+
+        @return: false if there was no room; then it was not counted.
         """
-        if self._preauth[bucket] >= MAX_PREAUTH_CONNECTIONS:
-            return False
-        self._preauth[bucket] += 1
+        waiting = self._preauth.get(bucket, {})
+        now_s = self.clock.seconds()
+        if len(waiting) >= MAX_PREAUTH_CONNECTIONS:
+            oldest, since_s = next(iter(waiting.items()))
+            if 0 <= now_s - since_s < PREAUTH_GRACE_S:
+                return False
+            oldest.close(CLOSE_TRY_AGAIN, "too many connections that have not connected yet")
+        self._preauth.setdefault(bucket, {})[connection] = now_s
         return True
 
-    def count_out(self, bucket: str) -> None:
+    def count_out(self, bucket: str, connection: GatewayWebSocket) -> None:
         """That connection is connected, or gone."""
-        self._preauth[bucket] -= 1
-        if not self._preauth[bucket]:
+        waiting = self._preauth[bucket]
+        del waiting[connection]
+        if not waiting:
             del self._preauth[bucket]
 
     def count_unread(self, size_bytes: int) -> None:
@@ -211,9 +243,8 @@ class GatewayWebSocketFactory(WebSocketServerFactory):
     def check_credentials(self) -> None:
         """Another configuration applies: close the connections of clients that its credential would not let in."""
         good = self.surface.policy.credential
-        for connection in list(self.open_connections):
-            if connection.credential not in (None, good):
-                connection.close(CLOSE_AUTH_CHANGED, "gateway auth changed")
+        stale = [connection for connection in self.open_connections if connection.credential not in (None, good)]
+        self._close(deque(stale), CLOSE_AUTH_CHANGED, "gateway auth changed")
 
     def close_all(self) -> None:
         """Tell every client that the gateway stops; one that does not answer is dropped after a moment."""
@@ -223,5 +254,11 @@ class GatewayWebSocketFactory(WebSocketServerFactory):
             pause.cancel()
         self.broadcaster.publish("shutdown", {"reason": "gateway stopping"})
         self.broadcaster.flush()
-        for connection in list(self.open_connections):
-            connection.close(CLOSE_RESTART, "service restart")
+        self._close(deque(self.open_connections), CLOSE_RESTART, "service restart")
+
+    def _close(self, connections: deque[GatewayWebSocket], code: int, reason: str) -> None:
+        """Close connections; others have their turn while there are many."""
+        for _ in range(min(len(connections), SLICE_CLOSED)):
+            connections.popleft().close(code, reason)
+        if connections:
+            self.clock.callLater(0, self._close, connections, code, reason)

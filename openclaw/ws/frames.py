@@ -188,6 +188,15 @@ _request_decoder = msgspec.json.Decoder(RequestFrame)
 _loose_decoder = msgspec.json.Decoder()
 
 
+class _WithId(Struct, frozen=True):
+    """Any object that may have an id.  The rest is not decoded: of a large one that takes seconds."""
+
+    id: str = ""
+
+
+_id_decoder = msgspec.json.Decoder(_WithId)
+
+
 def is_json(data: bytes) -> bool:
     """Tell whether a message is JSON at all."""
     try:
@@ -209,11 +218,9 @@ def read_request(data: bytes) -> RequestFrame:
 def id_of_malformed(data: bytes) -> str:
     """The id under which a client hears that its frame was malformed; C{invalid} if it gave none."""
     try:
-        value = _loose_decoder.decode(data)
+        return _id_decoder.decode(data).id or "invalid"
     except _NOT_JSON:
         return "invalid"
-    request_id = value.get("id") if isinstance(value, dict) else None
-    return request_id if isinstance(request_id, str) and request_id else "invalid"
 
 
 def decode(decoder: msgspec.json.Decoder[_T], data: bytes) -> _T:

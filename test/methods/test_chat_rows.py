@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
+import msgspec
 from twisted.trial.unittest import SynchronousTestCase
 
 from openclaw.interfaces import Entry
@@ -28,10 +30,27 @@ class RowTests(SynchronousTestCase):
             ToolCall("3", "list", "[1]"),
             ToolCall("4", "deep", "[" * 100_000),
         )
-        shown = row(Message("assistant", "", calls), stop_reason="tool_calls")
+        shown = json.loads(msgspec.json.encode(row(Message("assistant", "", calls), stop_reason="tool_calls")))
         self.assertEqual({"type": "toolCall", "id": "1", "name": "look", "arguments": {"at": "x"}}, shown["content"][0])
         self.assertEqual(['{"at', "[1]", "[" * 100_000], [part["arguments"] for part in shown["content"][1:]])
         self.assertEqual("toolUse", shown["stopReason"])
+
+    def test_arguments_that_are_hard_to_tell(self) -> None:
+        """Whatever a model writes, its session can be shown: what is JSON as it is, the rest as text."""
+        for arguments, is_object in (
+            ('{"at": "\\ud800"}', False),
+            ('{"at": "\\ud800\\u0041"}', False),
+            ('{"at": NaN}', False),
+            ('{"at": 1} x', False),
+            ("", False),
+            (' {"at": "\\ud83d\\ude00"}\n', True),
+            ('{"at": ' + "9" * 6000 + "}", True),
+        ):
+            told = msgspec.json.encode(row(Message("assistant", "", (ToolCall("1", "look", arguments),))))
+            if is_object:
+                self.assertIn(b'"arguments":' + arguments.encode(), told)
+            else:
+                self.assertEqual(arguments, json.loads(told)["content"][0]["arguments"])
 
     def test_tool_result(self) -> None:
         """A result names its call, and its tool where the call is there."""

@@ -9,7 +9,13 @@ import attrs
 from twisted.python.failure import Failure
 
 from openclaw.ws.connection import MAX_EARLY_FRAMES, GatewayWebSocket, frame_head, unmask
-from openclaw.ws.factory import MAX_PREAUTH_CONNECTIONS, MAX_PREAUTH_FRAME_BYTES, GatewayWebSocketFactory
+from openclaw.ws.factory import (
+    MAX_PREAUTH_CONNECTIONS,
+    MAX_PREAUTH_FRAME_BYTES,
+    PREAUTH_GRACE_S,
+    SLICE_CLOSED,
+    GatewayWebSocketFactory,
+)
 from test.http.support import AUTH, parse_answers
 from test.ws.support import KEY, Peer, WebSocketTestCase, connect_params, frame
 
@@ -280,6 +286,127 @@ class FrameTests(WebSocketTestCase):
             self.assertEqual(unmask(data[:cut], mask, 0) + unmask(data[cut:], mask, cut), plain)
 
 
+class BoundTests(WebSocketTestCase):
+    """What a client sends costs the gateway little, however it is cut up."""
+
+    def protocol(self, peer: Peer) -> GatewayWebSocket:
+        protocol = peer.client.transport.protocol
+        assert isinstance(protocol, GatewayWebSocket)
+        return protocol
+
+    def test_control_frame_without_end(self) -> None:
+        for opcode in (8, 9, 10):
+            for size in (b"\xfe\xff\xff", b"\xff" + struct.pack("!Q", 2**40)):
+                peer = self.open()
+                peer.client.send(bytes([0x80 | opcode]) + size + b"\0\0\0\0")
+                self.assertEqual(peer.close_code, 1002)
+                for _ in range(10):
+                    peer.client.send(b"x" * 6000)
+                protocol = self.protocol(peer)
+                self.assertEqual(sum(map(len, protocol.control_frame_data)), 0)
+                self.assertEqual(len(protocol.data), 0)
+                self.over(peer)
+
+    def test_message_in_tiny_pieces(self) -> None:
+        text = json.dumps({"type": "req", "id": "1", "method": "echo", "params": {"text": "x" * 5000}}).encode()
+        mask = b"\x01\x82\xf3\x7f"
+        peer = self.connected()
+        peer.client.send(frame(text[:1], fin=False, mask=mask))
+        for at in range(1, len(text) - 1):
+            peer.client.send(frame(text[at : at + 1], 0, fin=False, mask=mask) + frame(b"", 0, fin=False, mask=mask))
+        self.assertEqual([len(piece) for piece in self.protocol(peer).message_data], [len(text) - 1])
+        last = frame(text[-1:], 0, mask=mask)
+        for byte in last:
+            peer.client.send(bytes([byte]))
+        self.assertEqual(peer.last["payload"], {"text": "x" * 5000})
+        # The next message does not begin with the last one's pieces.
+        self.assertTrue(peer.answer("read")["ok"])
+        self.assertIsNone(peer.close)
+
+    def test_others_have_their_turn(self) -> None:
+        for flood in (frame(b"", 9) * 1000, frame(b"", fin=False) + frame(b"", 0, fin=False) * 999):
+            peer = self.connected()
+            peer.client.send(flood)
+            transport = peer.client.transport
+            self.assertEqual(transport.producerState, "paused")
+            left = len(self.protocol(peer).data)
+            self.assertGreater(left, len(flood) // 2)
+            # TLS hands over what it has read all the same.
+            peer.client.send(flood[6:12])
+            self.assertEqual(len(self.protocol(peer).data), left + 6)
+            self.tick(20)
+            self.assertEqual((transport.producerState, len(self.protocol(peer).data)), ("producing", 0))
+            peer.client.send(frame(b"", 0) if flood[0] == 1 else b"")
+            self.over(peer)
+
+    def test_requests_in_one_go_are_answered_in_order(self) -> None:
+        peer = self.connected()
+        requests = [{"type": "req", "id": f"r{number}", "method": "read"} for number in range(500)]
+        peer.client.send(b"".join(frame(json.dumps(request).encode()) for request in requests))
+        self.assertLess(len(peer.told), 300)
+        self.tick(10)
+        answered = [told["id"] for told in peer.told if told["type"] == "res" and told["id"].startswith("r")]
+        self.assertEqual(answered, [request["id"] for request in requests])
+
+    def test_leaves_amid_its_flood(self) -> None:
+        peer = self.connected()
+        peer.client.send(frame(b"", 9) * 1000)
+        self.over(peer)
+
+    def test_closed_amid_its_flood(self) -> None:
+        peer = self.connected()
+        peer.client.send(frame(b"", 9) * 1000 + frame(struct.pack("!H", 1000), 8))
+        self.protocol(peer).close(1008, "enough")
+        self.tick(20)
+        self.assertTrue(peer.client.closed)
+        self.assertEqual(peer.close, (1008, "enough"))
+        self.over(peer)
+
+
+class DeafTests(WebSocketTestCase):
+    """A client that does not read is not waited for in the end, and keeps nothing alive."""
+
+    def deaf(self) -> Peer:
+        peer = self.connected()
+        peer.client.transport.stop_reading()
+        peer.ask("echo", {"text": "x" * 100_000})
+        peer.ask("hold")
+        return peer
+
+    def gone(self, peer: Peer) -> None:
+        self.assertEqual(self.methods.cancelled, self.methods.held)
+        self.assertFalse(peer.client.closed)
+        self.wait(2.5)
+        self.assertTrue(peer.client.transport.aborted)
+        self.over(peer)
+
+    def test_closes(self) -> None:
+        peer = self.deaf()
+        peer.client.send(frame(struct.pack("!H", 1000), 8))
+        self.gone(peer)
+
+    def test_breaks_the_protocol_twice(self) -> None:
+        peer = self.deaf()
+        peer.client.send(frame(b"{}", 3))
+        peer.client.send(frame(b"{}", 3))
+        self.gone(peer)
+
+    def test_floods_after_the_close(self) -> None:
+        peer = self.deaf()
+        peer.client.transport.protocol.close(1008)
+        peer.client.send(frame(b"", 9) * MAX_EARLY_FRAMES)
+        self.gone(peer)
+
+
+class ForgedHeaderTests(WebSocketTestCase):
+    def test_a_header_stays_one(self) -> None:
+        """Autobahn ends a line where Unicode does; a client behind a proxy could so add to what the proxy says."""
+        for cut in ("\x0b", "\x0c", "\x1c", "\x1d", "\x1e", "\x85"):
+            peer = self.open(f"X-Note: a{cut}Origin: https://evil.example{cut}X-Forwarded-For: 127.0.0.1")
+            self.assertTrue(peer.connect()["ok"], repr(cut))
+            self.over(peer)
+
+
 class PreauthTests(WebSocketTestCase):
     def test_too_many_of_one_client(self) -> None:
         peers = [self.open(address="192.0.2.1") for _ in range(MAX_PREAUTH_CONNECTIONS)]
@@ -293,6 +420,25 @@ class PreauthTests(WebSocketTestCase):
         self.open(address="192.0.2.2")
         peers[0].client.leave()
         self.assertEqual(len(self.open(address="192.0.2.1").told), 1)
+
+    def test_silent_ones_give_way(self) -> None:
+        peers = [self.open(address="192.0.2.1") for _ in range(MAX_PREAUTH_CONNECTIONS)]
+        self.wait(PREAUTH_GRACE_S)
+        newcomers = [self.open(address="192.0.2.1") for _ in range(2)]
+        self.assertEqual([len(newcomer.told) for newcomer in newcomers], [1, 1])
+        reason = "too many connections that have not connected yet"
+        self.assertEqual([peer.close for peer in peers[:3]], [(1013, reason), (1013, reason), None])
+        for _ in range(MAX_PREAUTH_CONNECTIONS - 2):
+            self.open(address="192.0.2.1")
+        refused = self.tcp("192.0.2.1")
+        Peer(refused).upgrade()
+        self.tick()
+        self.assertEqual(refused.answer().status, 503)
+        self.wait(20)
+        for peer in peers:
+            self.assertTrue(peer.client.closed)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.assertEqual(self.websockets._preauth, {})
 
     def test_connected_ones_do_not_count(self) -> None:
         for _ in range(MAX_PREAUTH_CONNECTIONS + 1):
@@ -366,6 +512,16 @@ class DeadlineTests(WebSocketTestCase):
         for peer in peers:
             self.assertTrue(peer.client.closed)
             self.over(peer)
+
+    def test_gateway_stops_with_many(self) -> None:
+        """Closing five hundred at once would hold up everything else for 50 ms and more."""
+        peers = [self.connected(scopes=[]) for _ in range(2 * SLICE_CLOSED + 1)]
+        self.websockets.close_all()
+        self.assertEqual(len([peer for peer in peers if peer.close]), SLICE_CLOSED)
+        self.tick()
+        self.assertEqual({peer.close for peer in peers}, {(1012, "service restart")})
+        for peer in peers:
+            self.assertEqual(len(peer.events("shutdown")), 1)
 
     def test_failure_is_no_secret_of_the_close(self) -> None:
         peer = self.open()

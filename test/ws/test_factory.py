@@ -34,6 +34,13 @@ class CredentialTests(WebSocketTestCase):
             peer.client.leave()
         self.over(waiting)
 
+    def test_many(self) -> None:
+        peers = [self.connected("gateway-client", "backend", scopes=[]) for _ in range(factory.SLICE_CLOSED + 1)]
+        self.use_secret("another-secret")
+        self.assertEqual([peer.close_code for peer in peers].count(4001), factory.SLICE_CLOSED)
+        self.tick()
+        self.assertEqual({peer.close for peer in peers}, {(4001, "gateway auth changed")})
+
     def test_the_same_secret(self) -> None:
         peer = self.connected()
         self.config = attrs.evolve(self.config, schema="another")

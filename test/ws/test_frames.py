@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from typing import Annotated
 
 import msgspec
@@ -88,6 +89,14 @@ class DecodeTests(SynchronousTestCase):
             (b'["a"]', "invalid"),
         ):
             self.assertEqual(id_of_malformed(data), expected)
+
+    def test_a_malformed_frame_is_not_decoded_for_its_id(self) -> None:
+        """Decoding 25 MiB of empty lists takes seconds and 800 MB."""
+        data = b'{"type":"req","x":[' + b"[]," * 100_000 + b'[]],"id":"a"}'
+        tracemalloc.start()
+        self.addCleanup(tracemalloc.stop)
+        self.assertEqual(id_of_malformed(data), "a")
+        self.assertLess(tracemalloc.get_traced_memory()[1], 100_000)
 
     def test_request(self) -> None:
         frame = read_request(b'{"type":"req","id":"1","method":"m","params":{"a": 1},"expectedProfileId":"p"}')
