@@ -25,6 +25,7 @@ from openclaw.errors import StartError
 from openclaw.log_files import CLOSE_DEADLINE_S, MAX_FILE_BYTES, LogFiles, Told
 from openclaw.log_levels import Levels
 from openclaw.log_lines import Line, level_of, line_of, subsystem_of
+from openclaw.log_stream import LineStream
 from openclaw.redact import Redactor, process_redactor
 
 Style = Literal["pretty", "compact", "json"]
@@ -53,11 +54,11 @@ class StreamLog:
     """
     Writes lines to a stream; those excepted that were logged with C{files_only}.
 
-    A stream that takes no more, such as a pipe whose reader has left, is nobody's failure.
+    A reader that is slow or has left holds nothing up; see L{LineStream}.
     """
 
     def __init__(self, stream: TextIO, levels: Levels, redactor: Redactor, style: Style, *, colour: bool) -> None:
-        self._stream = stream
+        self._stream = LineStream(stream, lambda count: self._text(_lost(count)))
         self._levels = levels
         self._redactor = redactor
         self._style = style
@@ -68,14 +69,12 @@ class StreamLog:
         if event.get("files_only") or not self._levels.admits(subsystem_of(event), level_of(event)):
             return
         line = line_of(event, self._redactor)
-        if line is None:
-            return
-        text = line.as_json() if self._style == "json" else self._pretty(line)
-        with suppress(OSError, ValueError):
-            self._stream.write(text)
-            self._stream.flush()
+        if line is not None:
+            self._stream.write(self._text(line))
 
-    def _pretty(self, line: Line) -> str:
+    def _text(self, line: Line) -> str:
+        if self._style == "json":
+            return line.as_json()
         return line.pretty(colour=self._colour, short=self._style == "compact")
 
 
@@ -133,7 +132,11 @@ class FileLog:
         self._folder = folder
         self._levels = parse_levels(level)
         self._redactor = redactor
-        self._files = LogFiles(folder, Told(self._tell_failure, _lost), max_file_bytes=max_file_bytes)
+        self._files = LogFiles(
+            folder,
+            Told(self._tell_failure, lambda count: _lost(count).as_json().encode()),
+            max_file_bytes=max_file_bytes,
+        )
 
     def start(self) -> None:
         """Begin; what is logged at the very end of the process is written too."""
@@ -179,7 +182,6 @@ class FileLog:
         )
 
 
-def _lost(count: int) -> bytes:
+def _lost(count: int) -> Line:
     """The line that stands for lines that were dropped."""
-    text = f"{count} lines are missing here: they could not be written in time"
-    return Line(time.time(), "warn", "log", text).as_json().encode()
+    return Line(time.time(), "warn", "log", f"{count} lines are missing here: they could not be written in time")

@@ -225,7 +225,7 @@ class _Output:
             os.close(descriptor)
             raise
         self._descriptor, self._day, self._size = descriptor, day, status.st_size
-        self._prune()
+        self._prune(path)
 
     def _path(self, day: str, number: int = 0) -> Path:
         return self._folder / (f"openclaw-{day}.{number}.log" if number else f"openclaw-{day}.log")
@@ -236,8 +236,10 @@ class _Output:
             with suppress(FileNotFoundError):
                 self._path(day, number - 1).rename(self._path(day, number))
 
-    def _prune(self) -> None:
-        for path in log_files(self._folder)[self._kept_files + 1 :]:
+    def _prune(self, present: Path) -> None:
+        # The present file need not be the newest by its name: the clock may have been in the future.
+        closed = [path for path in log_files(self._folder) if path != present]
+        for path in closed[self._kept_files :]:
             # Not ours to remove, or gone: neither keeps us from writing.
             with suppress(OSError):
                 path.unlink()

@@ -91,6 +91,20 @@ _HARMLESS = (
 # In quotes a value ends with them, else with what ends a word.
 _VALUE = r"(?:(?<=[\"'])([^\"'\\\n]+)|([^\s\"'&,;)}\]\\]+))"
 
+_KEY_PREFIX = _Rule(
+    (
+        *("sk-", "sk_", "rk_", "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_", "glpat-", "xox", "xapp-"),
+        *("akia", "asia", "aiza", "hf_", "gsk_", "npm_", "pypi-", "ya29.", "eyj", "pplx-", "nvapi-", "whsec_"),
+        *("shpat_", "sg.", "r8_", "xai-", "tvly-", "dop_v1_"),
+    ),
+    re.compile(
+        r"(?<![A-Za-z0-9])((?:sk-|[sr]k_(?:live|test)_|gh[pousr]_|github_pat_|glpat-|xox[a-z]-|xapp-|A[KS]IA|AIza|hf_"
+        r"|gsk_|npm_|pypi-|ya29\.|eyJ|pplx-|nvapi-|whsec_|shpat_|SG\.|r8_|xai-|tvly-|dop_v1_)[\w.=-]{10,})"
+    ),
+    _mask_last_group,
+)
+_BOT_TOKEN = _Rule((":aa",), re.compile(r"(?<!\d)(\d{8,10}:AA[\w-]{30,})"), _mask_last_group)
+
 _RULES = (
     _Rule(
         ("-----begin",),
@@ -130,20 +144,14 @@ _RULES = (
         re.compile(r"(?i)[?&](?:key|sig|signature|auth|code)=([^\s\"'&]+)"),
         _mask_last_group,
     ),
-    _Rule(
-        (
-            *("sk-", "sk_", "rk_", "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_", "glpat-", "xox", "xapp-"),
-            *("akia", "asia", "aiza", "hf_", "gsk_", "npm_", "pypi-", "ya29.", "eyj", "pplx-", "nvapi-", "whsec_"),
-            *("shpat_", "sg.", "r8_", "xai-", "tvly-", "dop_v1_"),
-        ),
-        re.compile(
-            r"(?<![A-Za-z0-9])((?:sk-|[sr]k_(?:live|test)_|gh[pousr]_|github_pat_|glpat-|xox[a-z]-|xapp-|A[KS]IA|AIza|hf_"
-            r"|gsk_|npm_|pypi-|ya29\.|eyJ|pplx-|nvapi-|whsec_|shpat_|SG\.|r8_|xai-|tvly-|dop_v1_)[\w.=-]{10,})"
-        ),
-        _mask_last_group,
-    ),
-    _Rule((":aa",), re.compile(r"\b(\d{8,10}:AA[\w-]{30,})"), _mask_last_group),
+    _KEY_PREFIX,
+    _BOT_TOKEN,
 )
+
+
+def shows_credential(text: str) -> bool:
+    """Whether a text holds what is a credential by its looks alone: a PEM key, a token with a known beginning."""
+    return any(rule.pattern.search(text) for rule in (_KEY_PREFIX, _BOT_TOKEN)) or "PRIVATE KEY-----" in text
 
 
 class Redactor:

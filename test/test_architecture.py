@@ -29,6 +29,7 @@ LAYERS = (
         "log_files",
         "log_levels",
         "log_lines",
+        "log_stream",
         "metrics",
         "redact",
     ),

@@ -241,5 +241,5 @@ class FileLogTests(SynchronousTestCase):
         self.assertEqual(messages, ["***", "logging.redactPatterns: ab takes too long and is not used any more"])
 
     def test_lost_lines(self) -> None:
-        line = json.loads(log_module._lost(7))
-        self.assertEqual((line["level"], line["message"][:7]), ("warn", "7 lines"))
+        line = log_module._lost(7)
+        self.assertEqual((line.level, line.message[:7]), ("warn", "7 lines"))

@@ -133,6 +133,20 @@ class LogFilesTests(SynchronousTestCase):
             ),
         )
 
+    def test_a_clock_that_was_in_the_future(self) -> None:
+        """Files of days to come do not have the present one removed, and its lines lost."""
+        self.folder.mkdir()
+        for number in range(3):
+            (self.folder / f"openclaw-2099-01-0{number + 1}.log").write_text("then")
+        files = self.files(kept_files=2)
+        files.start()
+        files.put(b"now\n")
+        files.close()
+        self.assertEqual(self.text(), "now\n")
+        self.assertEqual(
+            self.names(), ["openclaw-2026-11-22.log", "openclaw-2099-01-02.log", "openclaw-2099-01-03.log"]
+        )
+
     def test_order(self) -> None:
         self.folder.mkdir()
         order = ["openclaw-2026-11-22.log", "openclaw-2026-11-22.1.log", "openclaw-2026-11-22.10.log"]

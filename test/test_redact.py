@@ -41,6 +41,7 @@ SECRET_LINES = (
     ("AIzaSyA1234567890abcdefghijklmnopqrstu", "1234567890", "AIzaSy"),
     ("eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.abcdefghijk", "eyJzdWIi", "eyJhbG"),
     ("bot 123456789:AAabcdefghijklmnopqrstuvwxyz0123456 said", "abcdefghijklm", "said"),
+    ("https://api.example/bot123456789:AAabcdefghijklmnopqrstuvwxyz0123456/send", "abcdefghijklm", "/send"),
 )
 
 HARMLESS_LINES = (

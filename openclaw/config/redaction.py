@@ -11,6 +11,7 @@ import attrs
 from openclaw.config.amounts import Duration, Size
 from openclaw.config.secret import Secret
 from openclaw.config.structure import disk_name
+from openclaw.redact import shows_credential
 
 REDACTED = "__OPENCLAW_REDACTED__"
 """What stands in the place of a secret, as in the original."""
@@ -34,8 +35,8 @@ def redacted(value: Any, *, known: Set[str] = frozenset(), below: str = "", hide
     A copy of a document without its secrets.
 
     A document may have settings of which the configuration knows nothing, so a key's name decides: what is called a
-    token, password, secret or key is hidden, and so is every header and variable.  What only names an environment
-    variable stays, and so does a secret reference.
+    token, password, secret or key is hidden, and so is every header and variable, and what is a key by its looks.
+    What only names an environment variable stays, and so does a secret reference.
 
     @param known: secrets that are hidden wherever they stand: below a key that was misspelt, for example.  Those of
         less than L{LEAST_KNOWN_CHARACTERS} characters are passed over.
@@ -52,7 +53,7 @@ def redacted(value: Any, *, known: Set[str] = frozenset(), below: str = "", hide
         return [redacted(item, known=known, below=below, hide=hide) for item in value]
     if not isinstance(value, str) or _PLACEHOLDER.fullmatch(value):
         return value
-    hide = hide or (len(value) >= LEAST_KNOWN_CHARACTERS and value in known)
+    hide = hide or (len(value) >= LEAST_KNOWN_CHARACTERS and value in known) or shows_credential(value)
     return REDACTED if hide else _open_text(value)
 
 

@@ -76,6 +76,17 @@ class RedactionTests(SynchronousTestCase):
         }
         self.assertEqual(expected, redacted(document))
 
+    def test_what_is_a_key_by_its_looks(self) -> None:
+        """It is hidden below any key, so also in settings that nobody here knows."""
+        pem = "-----BEGIN EC PRIVATE KEY-----\nMHcCAQEE\n-----END EC PRIVATE KEY-----"
+        document = {
+            "args": ["--verbose", "sk-proj-0123456789abcdef"],
+            "hook": {"pem": pem, "url": "https://api.example/bot123456789:AAabcdefghijklmnopqrstuvwxyz0123456/send"},
+            "model": "hf_hub/task-force-one",
+        }
+        hidden = {"args": ["--verbose", REDACTED], "hook": {"pem": REDACTED, "url": REDACTED}}
+        self.assertEqual({**hidden, "model": "hf_hub/task-force-one"}, redacted(document))
+
     def test_known_secrets(self) -> None:
         """They are hidden below any key; what may be an ordinary word is not."""
         document = {"tokn": "the-token", "list": ["the-token", "the-token-2"], "api": "ollama"}
