@@ -10,6 +10,7 @@ import click
 from openclaw.cli.output import State, json_option, print_json
 from openclaw.cli.remote import DEFAULT_TIMEOUT_S, RemoteOptions, find_remote, remote_options
 from openclaw.cli.tables import clean, is_terminal, say
+from openclaw.cli.turn_options import turn_options
 
 if TYPE_CHECKING:
     from openclaw.cli.connection import GatewayConnection
@@ -22,22 +23,9 @@ MAX_MESSAGE_BYTES = 8 * 1024 * 1024
 @click.command()
 @click.option("-m", "--message", help='The message; "-" reads it from standard input.')
 @click.option("--message-file", metavar="FILE", help='File that holds the message; "-" is standard input.')
-@click.option("--agent", "agent_id", metavar="ID", help="The agent; the default one otherwise.")
-@click.option(
-    "--session-key", metavar="KEY", help="The session, agent:ID:NAME or a name; the agent's main one otherwise."
-)
+@turn_options
 @click.option("--session-id", metavar="ID", help="The session by its id.")
 @click.option("--model", metavar="PROVIDER/MODEL", help="Model for this run.")
-@click.option("--thinking", metavar="LEVEL", help="How much the model shall think.")
-@click.option(
-    "--timeout",
-    "timeout_s",
-    type=click.FloatRange(1, 172_800),
-    default=600.0,
-    show_default="600",
-    metavar="SECONDS",
-    help="Longest run.",
-)
 @click.option("--stream", is_flag=True, help="Print the text as it comes, also where a program reads.")
 @remote_options
 @json_option

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from openclaw.cli.output import State, json_option, print_json
+from openclaw.cli.output import State, json_option, print_json, terminating
 from openclaw.cli.tables import say
 from openclaw.errors import OpenClawError
 
@@ -163,12 +163,12 @@ def _described(manifest: Manifest) -> str:
 
 @contextmanager
 def _folder(parent: Path) -> Iterator[Path]:
-    """A folder of our own beside what is written, gone afterwards."""
+    """A folder of our own beside what is written, gone afterwards, also if a signal ends us."""
     try:
         folder = tempfile.TemporaryDirectory(prefix=".openclaw-backup-", dir=parent)
     except OSError as error:
         raise OpenClawError(f"{parent} cannot be written: {error.strerror}") from None
-    with folder as name:
+    with terminating(), folder as name:
         yield Path(name)
 
 
@@ -262,20 +262,22 @@ def _set_aside(place: Path, stamp: str, paths: Paths, undo: ExitStack) -> list[P
 
     @param undo: is told how to take it back.
     """
-    if not place.exists():
-        return []
-    aside = _aside(place, stamp)
+    aside, kept = _aside(place, stamp), []
     is_store = place == paths.store_path
-    if is_store:
-        _fold(place)
-    os.link(place, aside)
-    undo.callback(aside.unlink, missing_ok=True)
+    if place.exists():
+        if is_store:
+            _fold(place)
+        os.link(place, aside)
+        undo.callback(aside.unlink, missing_ok=True)
+        kept = [aside]
     for suffix in ("-wal", "-shm", "-journal") if is_store else ():
         here, there = place.with_name(place.name + suffix), aside.with_name(aside.name + suffix)
         with suppress(FileNotFoundError):
             here.rename(there)
             undo.callback(there.rename, here)
-    return [aside]
+            # without its store: SQLite would play it into the one that comes
+            kept = kept or [there]
+    return kept
 
 
 def _fold(store: Path) -> None:

@@ -7,6 +7,7 @@ into a folder of ours, within the sizes that it names itself: what else it may h
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import json
@@ -46,6 +47,9 @@ MAX_BYTES: Mapping[str, int] = {
 """The members that there may be, each with its largest size, bytes."""
 
 _CHUNK = 1 << 20
+
+_NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS)
+"""What a disk without links says, such as a memory stick."""
 
 
 @attrs.frozen
@@ -122,14 +126,36 @@ def write_archive(target: Path, files: Mapping[str, Path], created_at: str, sche
                             _add(archive, name, content)
                 file.flush()
                 os.fsync(file.fileno())
-            os.link(draft, target)
+            _publish(draft, target)
         finally:
-            draft.unlink()
+            draft.unlink(missing_ok=True)
     except FileExistsError:
         raise OpenClawError(f"{target} exists already; name another file") from None
     except OSError as error:
         raise OpenClawError(f"{target} cannot be written: {error.strerror or error}") from None
     return manifest
+
+
+def _publish(draft: Path, target: Path) -> None:
+    """
+    Give a file its name.
+
+    @raise FileExistsError: if there is something of that name, which stays.
+    @raise OSError: if it cannot be had.
+    """
+    try:
+        # a link, unlike a rename, never replaces what somebody else wrote meanwhile
+        os.link(draft, target)
+        return
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+    os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    try:
+        draft.replace(target)
+    except BaseException:
+        target.unlink()
+        raise
 
 
 def _add(archive: tarfile.TarFile, name: str, content: IO[bytes]) -> None:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import io
-import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import click
 
-from openclaw.cli.output import State
+from openclaw.cli.output import State, terminating
 from openclaw.cli.remote import RemoteError, RemoteOptions, find_remote, remote_options
 from openclaw.cli.tables import clean, say
+from openclaw.cli.turn_options import turn_options
 from openclaw.errors import OpenClawError
 
 if TYPE_CHECKING:
@@ -28,7 +28,8 @@ MAX_LINE_CHARS = 1_000_000
 STOP_DEADLINE_S = 4.0
 """How long an aborted turn may take to end, in seconds."""
 
-HELP = """/history  show the last messages of the session
+HELP = """/new      begin a new session; the one so far stays: openclaw sessions
+/history  show the last messages of the session
 /abort    stop the answer (while it comes: Ctrl-C)
 /help     show this
 /exit     leave (or Ctrl-D)"""
@@ -38,18 +39,7 @@ ReadLine = Callable[[], str | None]
 
 
 @click.command()
-@click.option("--agent", "agent_id", metavar="ID", help="The agent; the default one otherwise.")
-@click.option("--session-key", "--session", metavar="KEY", help="The session; the agent's main one otherwise.")
-@click.option("--thinking", metavar="LEVEL", help="How much the model shall think.")
-@click.option(
-    "--timeout",
-    "timeout_s",
-    type=click.FloatRange(1, 172_800),
-    default=600.0,
-    show_default="600",
-    metavar="SECONDS",
-    help="Longest answer.",
-)
+@turn_options
 @remote_options
 @click.pass_obj
 def chat(
@@ -75,7 +65,7 @@ def chat(
     interactive = sys.stdin.isatty()
     if isinstance(sys.stdin, io.TextIOWrapper):
         sys.stdin.reconfigure(errors="replace")  # a byte that is no UTF-8 is no reason to end
-    with Background(process_reactor()) as background, _terminating():
+    with Background(process_reactor()) as background, terminating():
         conversation = Conversation(
             background.reactor,
             remote,
@@ -89,20 +79,6 @@ def chat(
             return converse(background, conversation, terminal_lines() if interactive else stdin_lines, interactive)
         finally:
             background.call(conversation.close, STOP_DEADLINE_S)
-
-
-@contextlib.contextmanager
-def _terminating() -> Iterator[None]:
-    """While this lasts SIGTERM ends the program as an exception does, so that the answer is stopped."""
-
-    def end(number: int, frame: object) -> None:
-        raise SystemExit(128 + number)
-
-    before = signal.signal(signal.SIGTERM, end)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def terminal_lines() -> ReadLine:
@@ -177,7 +153,8 @@ def _command(background: Background, conversation: Conversation, text: str) -> N
             stopped = background.call(conversation.abort_session)
             click.echo("stopped" if stopped else "nothing is running")
         case "/new" | "/reset":
-            click.echo("not available yet; begin another session with: openclaw chat --session-key NAME")
+            conversation.begin_anew()
+            say(f"{conversation.session_key} is new; to come back to it: openclaw chat --session-key KEY")
         case other:
             click.echo(f"unknown: {clean(other)}; /help shows what can be typed")
 

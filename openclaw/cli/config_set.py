@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -156,7 +157,7 @@ def _set(state: State, operations: Sequence[Operation], conditions: Conditions, 
             raise
         print_json({**report, "ok": False, **_checks(0), "errors": [{"kind": "schema", "message": error.message}]})
         return 1
-    references, missing = _references(operations)
+    references, missing = _references(operations, {**edit.config.env.values(), **_variables(state)})
     if dry_run and as_json:
         errors = [
             {"kind": "resolvability", "message": f"environment variable not set: {name}", "ref": f"env:{name}"}
@@ -208,24 +209,25 @@ def changed(document: Any, operations: Sequence[Operation], conditions: Conditio
     return document
 
 
-def _references(operations: Sequence[Operation]) -> tuple[int, list[str]]:
-    """How many secret references the values hold, and the variables of them that are not set."""
-    import os
+def _variables(state: State) -> Mapping[str, str]:
+    """What the gateway would have in its environment, as far as it is known here."""
+    from openclaw.config.load import read_dotenv
 
+    return {**read_dotenv(state.paths.state_dir / ".env")[0], **os.environ}
+
+
+def _references(operations: Sequence[Operation], environ: Mapping[str, str]) -> tuple[int, list[str]]:
+    """How many secret references the values hold, and the variables of them that are not set."""
+    names = [name for operation in operations for name in _referenced(operation.value)]
+    return len(names), [name for name in dict.fromkeys(names) if not environ.get(name)]
+
+
+def _referenced(value: Any) -> Iterator[str]:
+    """The variables of the secret references in a value."""
     from openclaw.config.environment import is_env_reference
 
-    names: list[str] = []
-
-    def look(value: Any) -> None:
-        if isinstance(value, dict):
-            if is_env_reference(value):
-                names.append(value["id"])
-                return
-            value = list(value.values())
-        if isinstance(value, list):
-            for item in value:
-                look(item)
-
-    for operation in operations:
-        look(operation.value)
-    return len(names), [name for name in dict.fromkeys(names) if not os.environ.get(name)]
+    if isinstance(value, dict) and is_env_reference(value):
+        yield str(value["id"])
+    elif isinstance(value, dict | list):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _referenced(item)

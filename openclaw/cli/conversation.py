@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable, Mapping
 from typing import Any
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.error import ConnectingCancelledError
 
 from openclaw.cli.connection import GatewayConnection, Introduction, connect
 from openclaw.cli.remote import DEFAULT_TIMEOUT_S, Remote
@@ -18,9 +22,9 @@ SCOPES = ("operator.read", "operator.write")
 
 class Conversation:
     """
-    One session of one agent.  All of its methods run on the reactor.
+    One session of one agent at a time.  All of its coroutines run on the reactor.
 
-    @ivar session_key: the session; full as soon as the gateway has said which.
+    @ivar session_key: the session that is spoken in; full as soon as the gateway has said which.
     """
 
     def __init__(
@@ -40,6 +44,7 @@ class Conversation:
         self._thinking = thinking
         self._timeout_s = timeout_s
         self._connection: GatewayConnection | None = None
+        self._connecting: Deferred[GatewayConnection] | None = None
         self._running: RunningTurn | None = None
 
     async def connect(self) -> GatewayConnection:
@@ -60,10 +65,9 @@ class Conversation:
     async def history(self) -> list[tuple[str, str]]:
         """The last messages: who, and what."""
         connection = await self.connect()
-        params: dict[str, Any] = {"sessionKey": self.session_key, "limit": HISTORY}
-        if self._agent_id is not None:
-            params["agentId"] = self._agent_id
+        params = {**self._session(), "limit": HISTORY}
         told = await connection.call("chat.history", params, timeout_s=DEFAULT_TIMEOUT_S)
+        self._is_called(part(told).get("sessionKey"))
         return [(_who(row), _text(row)) for row in rows(told, "messages") if _text(row)]
 
     async def send(self, text: str, write: Callable[[str], None]) -> str | None:
@@ -73,30 +77,54 @@ class Conversation:
         @return: why there is none; C{None} if there is.
         @raise openclaw.cli.remote.RemoteError: if it could not be sent, or the connection was lost.
         """
-        connection = await self.connect()
-        choices = {"sessionKey": self.session_key}
-        if self._agent_id is not None:
-            choices["agentId"] = self._agent_id
+        self._connecting = Deferred.fromCoroutine(self.connect())
+        try:
+            connection = await self._connecting
+        except (CancelledError, ConnectingCancelledError):
+            return "nothing was sent"
+        finally:
+            self._connecting = None
+        choices = self._session()
         if self._thinking is not None:
             choices["thinking"] = self._thinking
         shown = Shown(write)
-        self._running = RunningTurn(connection, Turn(text, self._timeout_s, choices), shown)
+        running = self._running = RunningTurn(connection, Turn(text, self._timeout_s, choices), shown)
         try:
-            answer = await self._running.result()
+            answer = await running.result()
         finally:
             self._running = None
+            self._is_called(running.session_key)
         shown.final(text_of(answer))
         return why_not(answer)
 
+    def begin_anew(self) -> None:
+        """Go on in a new session of the same agent; the one so far stays as it is."""
+        name = f"chat-{uuid.uuid4().hex[:12]}"
+        prefix, _, rest = self.session_key.partition(":")
+        agent, is_full, _ = rest.partition(":")
+        self.session_key = f"agent:{agent}:{name}" if is_full and prefix.lower() == "agent" else name
+
+    def _session(self) -> dict[str, Any]:
+        """The session as methods call it; the agent is named besides, as a key that is not full is one of its own."""
+        agent = {"agentId": self._agent_id} if self._agent_id is not None else {}
+        return {"sessionKey": self.session_key, **agent}
+
+    def _is_called(self, key: object) -> None:
+        """The gateway has said which session it is."""
+        if isinstance(key, str) and key:
+            self.session_key = key
+
     async def abort(self) -> bool:
-        """Stop the answer that comes; true if there was one."""
+        """Stop the answer that comes, or the message that waits for a connection; true if there was one."""
+        if self._connecting is not None:
+            self._connecting.cancel()
+            return True
         return self._running is not None and await self._running.abort()
 
     async def abort_session(self) -> bool:
         """Stop whatever runs in the session, also what another client began; true if there was something."""
         connection = await self.connect()
-        params = {"sessionKey": self.session_key}
-        told = await connection.call("chat.abort", params, timeout_s=ABORT_DEADLINE_S)
+        told = await connection.call("chat.abort", self._session(), timeout_s=ABORT_DEADLINE_S)
         return isinstance(told, dict) and told.get("aborted") is True
 
     async def close(self) -> None:

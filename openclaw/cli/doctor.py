@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import re
+import shlex
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+import attrs
 import click
 
 from openclaw.cli.output import State, json_option, print_json
@@ -74,7 +77,10 @@ def doctor(
             }
         )
     else:
-        _tell(findings, repaired, len(checks) - not_run, not_run)
+        skipped_as = (
+            "could not run without a configuration" if at.loaded is None else "are for a gateway of this machine"
+        )
+        _tell(findings, repaired, len(checks) - not_run, f", {not_run} {skipped_as}" if not_run else "")
     for trouble in troubles:
         click.echo(f"openclaw: {trouble}", err=True)
     return 1 if troubles or (lint and counted) else 0
@@ -125,13 +131,32 @@ def examine(at: Surroundings, checks: Sequence[Check], severity_min: str) -> tup
     findings: list[tuple[str, Finding]] = []
     not_run = 0
     for check in checks:
-        if check.needs_config and at.loaded is None:
+        if not check.applies(at):
             not_run += 1
             continue
-        for found in check.look(at):
+        for found in _looked(check, at):
             if _rank(found.severity) >= _rank(severity_min):
-                findings.append((check.check_id, found))
+                findings.append((check.check_id, attrs.evolve(found, fix_hint=_with_profile(at, found.fix_hint))))
     return findings, not_run
+
+
+def _looked(check: Check, at: Surroundings) -> Iterator[Finding]:
+    """What a check finds, or that it cannot look."""
+    from openclaw.cli.doctor_checks import Finding
+
+    try:
+        yield from check.look(at)
+    except OSError as error:
+        message = f"{error.filename or at.paths.state_dir} cannot be looked at: {error.strerror or error}"
+        owner = f"sudo chown -R $(id -un) {shlex.quote(str(at.paths.state_dir))}"
+        yield Finding("error", message, f"run this as the user of the gateway, or: {owner}")
+
+
+def _with_profile(at: Surroundings, hint: str) -> str:
+    """A hint whose commands act on the installation that was looked at."""
+    if at.profile is None:
+        return hint
+    return re.sub(r"\bopenclaw (?=[a-z])", f"openclaw --profile {shlex.quote(at.profile)} ", hint)
 
 
 def _repair(at: Surroundings, checks: Sequence[Check]) -> tuple[list[str], list[str]]:
@@ -143,7 +168,7 @@ def _repair(at: Surroundings, checks: Sequence[Check]) -> tuple[list[str], list[
     done: list[str] = []
     troubles: list[str] = []
     for check in checks:
-        if check.repair is None or (check.needs_config and at.loaded is None):
+        if check.repair is None or not check.applies(at):
             continue
         try:
             for sentence in check.repair(at):
@@ -172,13 +197,12 @@ def _row(check_id: str, finding: Finding) -> dict[str, Any]:
     return {name: value for name, value in row.items() if value is not None}
 
 
-def _tell(findings: Sequence[tuple[str, Finding]], repaired: Sequence[str], run: int, not_run: int) -> None:
+def _tell(findings: Sequence[tuple[str, Finding]], repaired: Sequence[str], run: int, left_out: str) -> None:
     for sentence in repaired:
         click.echo(f"repaired: {sentence}")
     for check_id, finding in findings:
         short = check_id.rpartition("/")[2]
         where = f"{finding.path}: " if finding.path and finding.path not in finding.message else ""
         click.echo(f"{finding.severity:<8}{where}{finding.message}  [{short}]\n        fix: {finding.fix_hint}")
-    skipped = f", {not_run} could not run without a configuration" if not_run else ""
     count = f"{len(findings)} finding{'' if len(findings) == 1 else 's'}" if findings else "nothing found"
-    click.echo(f"{run} checks{skipped}: {count}")
+    click.echo(f"{run} checks{left_out}: {count}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -27,6 +28,9 @@ MIN_SECRET_LENGTH = 16
 
 _WORDS = ("password", "secret", "changeme", "change-me", "token", "test", "admin", "openclaw", "your-")
 """What a secret that nobody made up begins with."""
+
+_MAKE_TOKEN = "openclaw doctor --generate-gateway-token"
+_TO_TOKEN = f"openclaw config set gateway.auth.mode token, then {_MAKE_TOKEN}"
 
 
 @attrs.frozen
@@ -77,13 +81,21 @@ class Check:
 
     @ivar look: gives what it finds.
     @ivar needs_config: it is skipped where the configuration cannot be used.
+    @ivar is_local: it is about the gateway of this machine, and skipped where C{gateway.mode} is C{remote}.
     @ivar repair: with C{--fix}: does what it can and tells it, a sentence for each thing.
     """
 
     check_id: str
     look: Callable[[Surroundings], Iterator[Finding]]
     needs_config: bool = True
+    is_local: bool = False
     repair: Callable[[Surroundings], Iterator[str]] | None = None
+
+    def applies(self, at: Surroundings) -> bool:
+        """Whether it can run, and is about something that there is."""
+        if at.loaded is None:
+            return not self.needs_config
+        return not (self.is_local and at.config.gateway.mode == "remote")
 
 
 # ---------------------------------------------------------------------------------------- the configuration
@@ -95,7 +107,7 @@ def config_valid(at: Surroundings) -> Iterator[Finding]:
     if at.problem is not None:
         copy = path.with_name(f"{path.name}.bak")
         hint = "correct it, then run: openclaw config validate"
-        if copy.is_file():
+        if os.path.isfile(copy):  # noqa: PTH113 -- false, and no error, where the folder is closed to us
             hint += f"; the copy before the last change by a command is {copy}"
         for problem in at.problem.problems:
             yield Finding("error", problem, hint, str(path))
@@ -127,13 +139,13 @@ def credential(at: Surroundings) -> Iterator[Finding]:
     try:
         auth = effective_auth(at.config, at.loaded.environ)
     except (ConfigError, StartError) as error:
-        yield Finding("error", error.message, "openclaw doctor --fix --generate-gateway-token", "gateway.auth")
+        yield Finding("error", error.message, _credential_hint(at, error.message), "gateway.auth")
         return
     if auth.secret is None:
         yield Finding(
             "warning",
             'gateway.auth.mode is "none": every program of every user of this machine may use the agents',
-            "openclaw config set gateway.auth.mode token, then openclaw doctor --generate-gateway-token",
+            _TO_TOKEN,
             "gateway.auth.mode",
         )
         return
@@ -141,10 +153,36 @@ def credential(at: Surroundings) -> Iterator[Finding]:
     if len(secret) < MIN_SECRET_LENGTH or secret.lower().startswith(_WORDS) or len(set(secret)) < 6:
         message = f"the {auth.mode} is easy to guess: it is short, or a word"
         if auth.secret.literal:
-            hint = f"openclaw config unset gateway.auth.{auth.mode}, then openclaw doctor --generate-gateway-token"
+            hint = _new_secret_hint(auth.mode)
         else:
             hint = "make another one for the environment: openssl rand -base64 32"
         yield Finding("warning", message, hint, f"gateway.auth.{auth.mode}")
+
+
+def _credential_hint(at: Surroundings, problem: str) -> str:
+    """What to do where there is no credential, or none that can be used."""
+    auth = at.config.gateway.auth
+    given = {"token": auth.token, "password": auth.password}
+    if problem.startswith("no credential"):
+        meant = [secret for mode, secret in given.items() if secret is not None and auth.mode in (None, mode)]
+        missing = [name for secret in meant for name in secret.missing]
+        if missing:
+            return f"set {', '.join(missing)} in the environment of the gateway, or in {at.paths.state_dir / '.env'}"
+        return _TO_TOKEN if auth.mode == "password" else _MAKE_TOKEN
+    name, _, is_unsendable = problem.partition(" holds ")
+    if not is_unsendable:
+        return "openclaw config set gateway.auth.mode token" if auth.mode is None else _TO_TOKEN
+    mode = name.rpartition(".")[2]
+    if mode in given and (secret := given[mode]) is not None and secret.literal:
+        return _new_secret_hint(mode)
+    return "make another one for the environment: openssl rand -base64 32"
+
+
+def _new_secret_hint(mode: str) -> str:
+    """How to replace a secret of the configuration."""
+    if mode == "password":
+        return 'openclaw config set gateway.auth.password "$(openssl rand -base64 32)"'
+    return f"openclaw config unset gateway.auth.token, then {_MAKE_TOKEN}"
 
 
 def make_credential(at: Surroundings) -> Iterator[str]:
@@ -163,8 +201,8 @@ def make_credential(at: Surroundings) -> Iterator[str]:
         if not error.message.startswith("no credential"):
             return  # something is set, and a person has to decide about it
     auth = at.config.gateway.auth
-    given = [secret for secret in (auth.token, auth.password) if secret is not None]
-    if auth.mode == "password" or any(secret.missing or secret.reference for secret in given):
+    given = [auth.token] if auth.mode == "token" else [auth.token, auth.password]
+    if auth.mode == "password" or any(secret.missing or secret.reference for secret in given if secret is not None):
         return  # it is to come from the environment
     if not at.loaded.exists and not is_read_only(at.environ):
         # a file with nothing but a token would keep quickstart from writing a whole one

@@ -11,6 +11,7 @@ import stat
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from openclaw.cli.doctor_checks import (
@@ -48,25 +49,26 @@ _EARLIEST_S = 1_735_689_600
 _TIMEOUT_S = 2.0
 
 
-def _private(at: Surroundings) -> Iterator[tuple[Path, int]]:
+def _private(at: Surroundings) -> list[tuple[Path, int, os.stat_result]]:
     """The files and folders that are there and nobody's but the owner's, with the mode that they should have."""
-    paths = at.paths
-    for folder in (paths.state_dir, paths.log_dir):
-        if folder.is_dir() and not folder.is_symlink():
-            yield folder, 0o700
-    config = paths.config_path
+    found: list[tuple[Path, int, os.stat_result]] = []
+    paths, config = at.paths, at.paths.config_path
     files = [config, *config.parent.glob(f"{config.name}.bak*"), *config.parent.glob(f"{config.name}.rejected.*")]
     files += [paths.state_dir / ".env", *paths.state_dir.glob(f"{paths.store_path.name}*")]
-    for file in files:
-        if file.is_file() and not file.is_symlink():
-            yield file, 0o600
+    folders = ((folder, 0o700) for folder in (paths.state_dir, paths.log_dir))
+    for path, mode in (*folders, *((file, 0o600) for file in files)):
+        with suppress(OSError):  # it is gone, or in a folder that is closed to us, which another check tells
+            status = path.lstat()
+            is_right = stat.S_ISDIR if mode == 0o700 else stat.S_ISREG  # and no link
+            if is_right(status.st_mode):
+                found.append((path, mode, status))
+    return found
 
 
 def modes(at: Surroundings) -> Iterator[Finding]:
     """Other users cannot read what is private."""
-    for path, mode in _private(at):
-        found = path.stat()
-        if found.st_mode & stat.S_ISVTX and path.is_dir():
+    for path, mode, found in _private(at):
+        if found.st_mode & stat.S_ISVTX and stat.S_ISDIR(found.st_mode):
             hint = "set OPENCLAW_STATE_DIR to a folder of your own"
             yield Finding("warning", f"{path} is a folder of all users", hint, str(path))
         elif found.st_mode & 0o077:
@@ -80,9 +82,9 @@ def repair_modes(at: Surroundings) -> Iterator[str]:
     Take the rights of others away, but not of a folder that is everybody's, such as C{/tmp}, nor of a file that the
     state folder's owner, who runs the gateway, may have by these rights only.
     """
-    for path, mode in _private(at):
-        status = path.stat()
-        found, is_shared = stat.S_IMODE(status.st_mode), path.is_dir() and status.st_mode & stat.S_ISVTX
+    for path, mode, status in _private(at):
+        found = stat.S_IMODE(status.st_mode)
+        is_shared = stat.S_ISDIR(status.st_mode) and status.st_mode & stat.S_ISVTX
         if found & 0o077 and not is_shared and status.st_uid == _gateway_user(at, status):
             path.chmod(found & mode)
             yield f"{path}: mode {found:o} is now {found & mode:o}"
@@ -104,12 +106,16 @@ def state_folder(at: Surroundings) -> Iterator[Finding]:
         yield Finding("error", f"{folder} is not a folder", "set OPENCLAW_STATE_DIR", str(folder))
         return
     if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
-        hint = f"chown it to this user: sudo chown -R $(id -un) {folder}"
+        hint = f"chown it to this user: sudo chown -R $(id -un) {shlex.quote(str(folder))}"
         yield Finding("error", f"{folder} cannot be written by this user", hint, str(folder))
     free = shutil.disk_usage(folder).free
     if free < LOW_DISK_BYTES:
         message = f"the disk of {folder} has {free / 1e6:.0f} MB left"
-        yield Finding("error" if free < FULL_DISK_BYTES else "warning", message, f"free some space: du -sh {folder}/*")
+        yield Finding(
+            "error" if free < FULL_DISK_BYTES else "warning",
+            message,
+            f"free some space: du -sh {shlex.quote(str(folder))}/*",
+        )
 
 
 def repair_state_folder(at: Surroundings) -> Iterator[str]:
@@ -139,7 +145,7 @@ def store(at: Surroundings) -> Iterator[Finding]:
         yield Finding("error", message, "pip install --upgrade openclaw", str(path))
     elif found.version < found.newest:
         message = f"{path} has the schema {found.version}; the next start brings it to {found.newest} and keeps a copy"
-        yield Finding("info", message, "openclaw gateway restart", str(path))
+        yield Finding("info", message, _restart(at), str(path))
 
 
 def port(at: Surroundings) -> Iterator[Finding]:
@@ -182,7 +188,7 @@ def gateway_ready(at: Surroundings) -> Iterator[Finding]:
     except (OSError, ValueError, http.client.HTTPException, OpenClawError) as error:
         reason = getattr(error, "reason", error)
         message = f"a gateway runs (pid {pid or 'unknown'}) and does not answer at {url}: {reason}"
-        yield Finding("warning", message, "was its port changed? openclaw gateway restart", "gateway.port")
+        yield Finding("warning", message, f"was its port changed? {_restart(at)}", "gateway.port")
         return
     failing = ", ".join(map(str, ready.get("failing") or ()))
     if failing:
@@ -192,22 +198,41 @@ def gateway_ready(at: Surroundings) -> Iterator[Finding]:
         began_s = time.time() - uptime_ms / 1000
         if at.paths.config_path.stat().st_mtime > began_s:
             message = "the configuration was changed after the gateway had started; some changes may wait for a restart"
-            yield Finding("info", message, "openclaw gateway restart", str(at.paths.config_path))
+            yield Finding("info", message, _restart(at), str(at.paths.config_path))
+
+
+def _units(at: Surroundings) -> list[tuple[Path, bool]]:
+    """Where the unit file would be, of the user and of the system."""
+    from openclaw.cli.service_unit import service_of
+    from openclaw.cli.unit_file import named_profile, unit_name
+
+    name = unit_name(named_profile(at.profile, at.environ))
+    return [(service_of(name, system=system).path, system) for system in (False, True)]
+
+
+def _restart(at: Surroundings) -> str:
+    """How the gateway is begun anew, by whoever has begun it."""
+    if any(unit.exists() for unit, _ in _units(at)):
+        return "openclaw gateway restart"
+    pid = running_pid(at.paths.lock_path)
+    if pid is None:
+        return "openclaw gateway run"
+    return (
+        f"end it with Ctrl-C{f' or kill {pid}' if pid else ''}, and start it as before, such as: openclaw gateway run"
+    )
 
 
 def service_unit(at: Surroundings) -> Iterator[Finding]:
     """The systemd unit, where it is installed, starts a program that is there."""
-    from openclaw.cli.service_unit import service_of
-    from openclaw.cli.unit_file import named_profile, program_of, unit_name
+    from openclaw.cli.unit_file import program_of
 
-    name = unit_name(named_profile(at.profile, at.environ))
-    for system in (False, True):
-        unit = service_of(name, system=system).path
+    for unit, system in _units(at):
         try:
             program = program_of(unit.read_text("utf-8", "replace"))
         except OSError:
             continue
         option = " --system" if system else ""
+        option += " --socket" if unit.with_suffix(".socket").exists() else ""
         if not os.access(program, os.X_OK):
             message = f"{unit} starts {program or 'nothing'}, which is not there"
             yield Finding("warning", message, f"openclaw gateway install{option} --force", str(unit))
@@ -227,7 +252,7 @@ def versions(at: Surroundings) -> Iterator[Finding]:
 def clock(at: Surroundings) -> Iterator[Finding]:
     """The clock is about right."""
     now_s = time.time()
-    newest_s = max((path.stat().st_mtime for path, _ in _private(at)), default=0.0)
+    newest_s = max((status.st_mtime for _, _, status in _private(at)), default=0.0)
     if now_s < _EARLIEST_S or newest_s > now_s + 86_400:
         message = f"the clock of this machine is wrong: {time.strftime('%Y-%m-%d %H:%M UTC', time.gmtime(now_s))}"
         yield Finding("warning", message, "timedatectl set-ntp true")
@@ -237,17 +262,17 @@ CHECKS = (
     Check("core/doctor/config-valid", config_valid, needs_config=False),
     Check("core/doctor/config-unused", unused_settings),
     Check("core/doctor/variables", variables_set),
-    Check("core/doctor/gateway-auth", credential, repair=make_credential),
-    Check("core/doctor/gateway-bind", bind),
+    Check("core/doctor/gateway-auth", credential, is_local=True, repair=make_credential),
+    Check("core/doctor/gateway-bind", bind, is_local=True),
     Check("core/doctor/security", plaintext_secrets),
     Check("core/doctor/state-folder", state_folder, needs_config=False, repair=repair_state_folder),
     Check("core/doctor/file-modes", modes, needs_config=False, repair=repair_modes),
     Check("core/doctor/store", store, needs_config=False),
-    Check("core/doctor/embedded-model", embedded_model),
-    Check("core/doctor/providers", providers),
-    Check("core/doctor/models", agents_models),
-    Check("core/doctor/gateway-port", port),
-    Check("core/doctor/gateway-ready", gateway_ready),
+    Check("core/doctor/embedded-model", embedded_model, is_local=True),
+    Check("core/doctor/providers", providers, is_local=True),
+    Check("core/doctor/models", agents_models, is_local=True),
+    Check("core/doctor/gateway-port", port, is_local=True),
+    Check("core/doctor/gateway-ready", gateway_ready, is_local=True),
     Check("core/doctor/service-unit", service_unit, needs_config=False),
     Check("core/doctor/versions", versions, needs_config=False),
     Check("core/doctor/clock", clock, needs_config=False),

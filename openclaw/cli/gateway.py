@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, TypeVar
 
 import click
 
 from openclaw.cli.collector import resume
 from openclaw.cli.lazy import LazyGroup
-from openclaw.cli.output import State, announce
+from openclaw.cli.output import State, announce, json_option, print_json
 from openclaw.errors import StartError
 
 _REMOTE, _UNIT = "openclaw.cli.gateway_remote", "openclaw.cli.service_unit"
@@ -29,25 +31,55 @@ COMMANDS = {
 """The commands besides those below."""
 
 
-@click.group(cls=LazyGroup, commands_at=COMMANDS)
-def gateway() -> None:
-    """Run the gateway; ask, call and install it."""
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def _run_options(command: Command) -> Command:
+    """The options of running it."""
+    interface = click.Choice(["loopback", "lan", "auto", "custom"])
+    endpoint = "Endpoint description (tcp, tcp6, unix, systemd) in place of port and bind."
+    options = (
+        click.option("--config", type=click.Path(path_type=Path), help="Configuration file in place of the usual one."),
+        click.option("--port", type=click.IntRange(1, 65535), help="TCP port in place of gateway.port."),
+        click.option("--bind", type=interface, help="Interface in place of gateway.bind."),
+        click.option("--endpoint", help=endpoint),
+        click.option("--verbose", is_flag=True, help="Log everything, as with --log-level debug."),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@click.group(cls=LazyGroup, commands_at=COMMANDS, invoke_without_command=True)
+@_run_options
+@click.pass_context
+def gateway(ctx: click.Context, /, **options: Any) -> int:
+    """Run the gateway; ask, call and install it. Without a command it is run, as by: openclaw gateway run."""
+    if ctx.invoked_subcommand is None:
+        return _run(ctx.ensure_object(State), **options)
+    if ctx.invoked_subcommand != "run" and any(options.values()):
+        raise click.UsageError("options of running the gateway go with no other command than run")
+    ctx.default_map = {"run": {name: value for name, value in options.items() if value}}
+    return 0
 
 
 @gateway.command()
-@click.option("--config", type=click.Path(path_type=Path), help="Configuration file in place of the usual one.")
-@click.option("--port", type=click.IntRange(1, 65535), help="TCP port in place of gateway.port.")
-@click.option(
-    "--bind", type=click.Choice(["loopback", "lan", "auto", "custom"]), help="Interface in place of gateway.bind."
-)
-@click.option("--endpoint", help="Endpoint description (tcp, tcp6, unix, systemd) in place of port and bind.")
+@_run_options
 @click.pass_obj
-def run(state: State, config: Path | None, port: int | None, bind: str | None, endpoint: str | None) -> int:
+def run(state: State, /, **options: Any) -> int:
     """Run the gateway in the foreground until it is told to end (SIGTERM, Ctrl-C)."""
+    return _run(state, **options)
+
+
+def _run(
+    state: State, *, config: Path | None, port: int | None, bind: str | None, endpoint: str | None, verbose: bool
+) -> int:
     from openclaw.config.plan import Options, plan
 
     if endpoint is not None and (port is not None or bind is not None):
         raise click.UsageError("--endpoint takes the place of --port and --bind: give one or the other")
+    if verbose:
+        state.log_level = state.log_level or "debug"
     planned = plan(state.paths, os.environ, Options(config, port, bind, endpoint, state.log_level))
 
     # Only now, as this is what takes the time: a configuration that cannot be used is told before.
@@ -62,8 +94,9 @@ def run(state: State, config: Path | None, port: int | None, bind: str | None, e
 
 @gateway.command("auth-token")
 @click.option("--show", is_flag=True, help="Print the secret itself, and nothing else.")
+@json_option
 @click.pass_obj
-def auth_token(state: State, show: bool) -> None:
+def auth_token(state: State, show: bool, as_json: bool) -> None:
     """Show the credential that clients need."""
     from openclaw.config.auth_mode import effective_auth
 
@@ -71,7 +104,10 @@ def auth_token(state: State, show: bool) -> None:
     auth = effective_auth(loaded.config, loaded.environ)
     if auth.secret is None:
         raise StartError('gateway.auth.mode is "none": there is no secret')
-    if show:
+    if as_json:
+        told = {auth.mode: auth.secret.reveal()} if show else {}
+        print_json({"ok": True, "mode": auth.mode, **told})
+    elif show:
         click.echo(auth.secret.reveal())
     else:
         click.echo(f"mode {auth.mode}, secret hidden; print it with: openclaw gateway auth-token --show")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import time
@@ -88,10 +87,12 @@ def params_of(text: str) -> dict[str, Any]:
 
     @raise click.UsageError: if it is no JSON object.
     """
+    from openclaw.cli.editing import read_json
+
     try:
-        value = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise click.UsageError(f"--params: not JSON: {error}") from None
+        value = read_json(text, "--params")
+    except OpenClawError as error:
+        raise click.UsageError(error.message) from None
     if not isinstance(value, dict):
         raise click.UsageError("--params: expected a JSON object")
     return value
@@ -198,6 +199,7 @@ def probe_target(remote: Remote, timeout_s: float) -> dict[str, Any]:
     began_s = time.monotonic()
 
     async def look(connection: GatewayConnection) -> int:
+        """Note what the connection tells, then what may be read through it."""
         server, auth = part(connection.hello, "server"), part(connection.hello, "auth")
         scopes = texts(auth, "scopes")
         target["connect"].update(ok=True, latencyMs=round((time.monotonic() - began_s) * 1000))
@@ -310,6 +312,7 @@ def rpc_part(remote: Remote, timeout_s: float) -> dict[str, Any]:
     rpc: dict[str, Any] = {"ok": False, "kind": "connect", "url": remote.url}
 
     async def look(connection: GatewayConnection) -> int:
+        """Note what the connection tells."""
         server, auth = part(connection.hello, "server"), part(connection.hello, "auth")
         scopes = texts(auth, "scopes")
         rpc.update(
@@ -333,7 +336,6 @@ def rpc_part(remote: Remote, timeout_s: float) -> dict[str, Any]:
 def _status_report(state: State) -> dict[str, Any]:
     """What the files of this machine say."""
     path, valid, mode, bind, problem = state.paths.config_path, True, "local", None, None
-    exists = path.exists()
     try:
         gateway = state.load().config.gateway
         mode, bind = gateway.mode or "local", gateway.bind
@@ -345,7 +347,12 @@ def _status_report(state: State) -> dict[str, Any]:
         "logFile": str(state.paths.log_dir / f"openclaw-{today}.log"),
         "service": _service_part(state),
         "config": {
-            "cli": {"path": str(path), "exists": exists, "valid": valid, **({"error": problem} if problem else {})}
+            "cli": {
+                "path": str(path),
+                "exists": os.path.lexists(path) or not valid,
+                "valid": valid,
+                **({"error": problem} if problem else {}),
+            }
         },
         "gateway": {"mode": mode, "bindMode": bind, "portSource": "env/config"},
     }

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from openclaw.cli.output import State, fail_json, json_option, print_json
-from openclaw.cli.remote import RemoteOptions, find_remote, parse_url
+from openclaw.cli.remote import CallFailed, RemoteOptions, find_remote, parse_url, remote_options, timeout_option
 from openclaw.cli.tables import cell, say
 from openclaw.errors import OpenClawError
 
@@ -26,22 +26,29 @@ MAX_ANSWER_BYTES = 65536
 
 
 @click.command()
-@click.option(
-    "--url", help="Where the gateway is, ws://host:port or http://host:port, in place of the configured place."
-)
-@click.option(
-    "--timeout",
-    "timeout_s",
-    type=click.FloatRange(0.1, 600),
-    default=TIMEOUT_S,
-    show_default=True,
-    metavar="SECONDS",
-    help="How long it may be silent.",
-)
+@remote_options
+@timeout_option(TIMEOUT_S)
+@click.option("--verbose", is_flag=True, help="Show its agents and sessions too.")
 @json_option
 @click.pass_obj
-def health(state: State, url: str | None, timeout_s: float, as_json: bool) -> int:
-    """Ask a running gateway how it is; exit 1 if it does not answer or is not ready."""
+def health(
+    state: State,
+    url: str | None,
+    token: str | None,
+    password: str | None,
+    timeout_s: float,
+    verbose: bool,
+    as_json: bool,
+) -> int:
+    """Ask a running gateway how it is; exit 1 if it does not answer or is not ready.
+
+    No credential is needed for that. With one, --json and --verbose tell of agents and sessions too; one that is
+    given here and refused is an error.
+    """
+    options = RemoteOptions(url, token, password)
+    is_given = token is not None or password is not None
+    if is_given:
+        find_remote(state, options)  # a credential that must not be sent there is told before anything is asked
     base = http_base(url, "--url") if url is not None else configured_url(state)
     try:
         startup = fetch(f"{base}/startupz", timeout_s)
@@ -55,30 +62,40 @@ def health(state: State, url: str | None, timeout_s: float, as_json: bool) -> in
         click.echo(f"openclaw: {message}", err=True)
         return 1
     is_ready = ready.get("ready") is True
+    told = told_by_method(state, options, timeout_s) if as_json or verbose or is_given else {}
     if as_json:
-        print_json({**told_by_method(state, url, timeout_s), **startup, **ready, "ok": is_ready, "url": base})
+        print_json({**told, **startup, **ready, "ok": is_ready, "url": base})
     else:
         failing = ", ".join(map(str, ready.get("failing") or ()))
         say(cell(f"{base}: {startup.get('status')}, {'ready' if is_ready else f'not ready ({failing})'}"))
+        if verbose and told:
+            from openclaw.cli.gateway_remote import health_lines
+
+            for line in health_lines(told):
+                say(line)
     return 0 if is_ready else 1
 
 
-def told_by_method(state: State, url: str | None, timeout_s: float) -> dict[str, Any]:
+def told_by_method(state: State, options: RemoteOptions, timeout_s: float) -> dict[str, Any]:
     """
     What the gateway tells of agents and sessions to who has its credential: the answer of the method C{health}.
 
     @return: empty where there is no credential to ask with, or no answer; whether the gateway is well does not hang
         on it.
+    @raise CallFailed: if a credential of the command line is refused.
     """
     try:
-        remote = find_remote(state, RemoteOptions(url))
+        remote = find_remote(state, options)
         is_open = remote.kind == "localLoopback" and state.load().config.gateway.auth.mode == "none"
         if remote.secret is None and not is_open:
             return {}
         from openclaw.cli.client import run_call
 
         told = run_call(remote, "health", timeout_s=min(timeout_s, METHOD_TIMEOUT_S))
-    except OpenClawError:
+    except OpenClawError as error:
+        is_given = options.token is not None or options.password is not None
+        if is_given and isinstance(error, CallFailed) and error.detail_code.startswith("AUTH_"):
+            raise
         return {}
     return told if isinstance(told, dict) else {}
 

@@ -43,12 +43,15 @@ COMMANDS = {
 @click.group(cls=LazyGroup, commands_at=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--profile", metavar="NAME", help="Use the separate state folder ~/.openclaw-NAME.")
 @click.option("--log-level", metavar="LEVEL", help="debug, info, warn, error or critical.")
+@click.option("--no-color", is_flag=True, help="No colour, as with NO_COLOR in the environment.")
 @click.version_option(__version__, prog_name="openclaw", message="%(prog)s %(version)s")
 @click.pass_context
-def cli(ctx: click.Context, profile: str | None, log_level: str | None) -> None:
+def cli(ctx: click.Context, profile: str | None, log_level: str | None, no_color: bool) -> None:
     """The OpenClaw Gateway: your own AI agents behind one OpenAI-compatible port."""
     state = ctx.ensure_object(State)
     state.profile, state.log_level = profile, log_level
+    if no_color:
+        os.environ["NO_COLOR"] = "1"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

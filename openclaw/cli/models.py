@@ -12,6 +12,7 @@ import click
 
 from openclaw.cli.lazy import LazyGroup
 from openclaw.cli.output import State, json_option, print_json
+from openclaw.cli.tables import say
 from openclaw.errors import StartError
 
 if TYPE_CHECKING:
@@ -34,14 +35,29 @@ def models() -> None:
 
 
 @models.command("list")
+@click.option("--all", "_all", is_flag=True, expose_value=False, help="Accepted; all that are configured are shown.")
+@click.option("--local", "only_local", is_flag=True, help="Show the embedded model only.")
+@click.option("--provider", metavar="ID", help="Show the models of this provider only.")
+@click.option("--plain", is_flag=True, help="Print PROVIDER/MODEL and nothing else, a line for each.")
 @json_option
 @click.pass_obj
-def list_models(state: State, as_json: bool) -> None:
+def list_models(state: State, only_local: bool, provider: str | None, plain: bool, as_json: bool) -> None:
     """List the models of the configuration."""
     config = state.load().config
-    rows = model_rows(config, state.paths.models_dir)
+    rows = [
+        row
+        for row in model_rows(config, state.paths.models_dir)
+        if (row["local"] or not only_local) and (provider is None or row["key"].startswith(f"{provider}/"))
+    ]
     if as_json:
         print_json({"count": len(rows), "models": rows})
+        return
+    if plain:
+        for row in rows:
+            say(row["key"])
+        return
+    if not rows:
+        say("no such model is configured")
         return
     width = max(len(row["key"]) for row in rows)
     for row in rows:
@@ -107,16 +123,22 @@ def _is_fetched(config: Config, models_dir: Path) -> bool:
 
 @models.command()
 @click.argument("name")
+@json_option
 @click.pass_obj
-def pull(state: State, name: str) -> None:
+def pull(state: State, name: str, as_json: bool) -> None:
     """Fetch the weights of an embedded model into the state folder."""
-    fetch_weights(state, name)
+    path = fetch_weights(state, name)
+    if as_json:
+        print_json({"ok": True, "model": name, "path": str(path), "bytes": path.stat().st_size})
+    else:
+        click.echo(f"{name} is there: {path}")
 
 
-def fetch_weights(state: State, name: str) -> None:
+def fetch_weights(state: State, name: str) -> Path:
     """
     Fetch weights unless they are there and whole, with a progress bar on a terminal.
 
+    @return: their file.
     @raise openclaw.errors.StartError: if they cannot be had, with what to do.
     """
     from openclaw.config.paths import ensure_state_dir
@@ -125,17 +147,15 @@ def fetch_weights(state: State, name: str) -> None:
     weights = weights_named(name)
     path = weights_path(state.paths.models_dir, name)
     if looks_complete(path, weights):
-        click.echo(f"{name} is there: {path}")
-        return
+        return path
     ensure_state_dir(state.paths)
     click.echo(f"fetching {name} ({weights.size_bytes / 1e6:.0f} MB) ...", err=True)
     try:
-        path = pull(weights, state.paths.models_dir, progress_printer(sys.stderr))
+        return pull(weights, state.paths.models_dir, progress_printer(sys.stderr))
     except BaseException:
         if sys.stderr.isatty():
             click.echo(err=True)  # what is told next begins a line of its own, not at the end of the bar
         raise
-    click.echo(f"{name} is there: {path}")
 
 
 def progress_printer(stream: TextIO, now: Callable[[], float] = time.monotonic) -> Callable[[int, int | None], None]:
@@ -149,6 +169,7 @@ def progress_printer(stream: TextIO, now: Callable[[], float] = time.monotonic) 
     last_s = now() - every_s
 
     def show(done: int, total: int | None) -> None:
+        """So many bytes are there, of so many if that is known."""
         nonlocal last_s
         complete = total is not None and done >= total
         if not complete and now() - last_s < every_s:

@@ -7,7 +7,8 @@ import json
 import math
 import os
 import re
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -102,6 +103,27 @@ def _finite(value: Any) -> Any:
 def fail_json(message: str, kind: str = "cli_error") -> None:
     """Print the envelope of a failure, which every C{--json} has in common."""
     print_json({"ok": False, "error": {"type": kind, "message": message}})
+
+
+@contextlib.contextmanager
+def terminating() -> Iterator[None]:
+    """
+    While this lasts SIGTERM, and SIGHUP where nobody ignores it, end the program as an exception does: what was begun
+    is taken back.
+    """
+
+    def end(number: int, frame: object) -> None:
+        raise SystemExit(128 + number)
+
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    caught = [number for number, action in before.items() if action != signal.SIG_IGN]
+    for number in caught:
+        signal.signal(number, end)
+    try:
+        yield
+    finally:
+        for number in caught:
+            signal.signal(number, before[number])
 
 
 def announce(text: str) -> None:

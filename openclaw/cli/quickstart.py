@@ -134,7 +134,7 @@ def prepare_model(state: State, config: Config) -> None:
     try:
         locate(state.paths.models_dir, local.model, None)
     except StartError:
-        fetch_weights(state, local.model)
+        click.echo(f"{local.model} is there: {fetch_weights(state, local.model)}")
 
 
 def own_command(program: str, profile: str | None, environ: Mapping[str, str]) -> str:

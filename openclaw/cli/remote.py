@@ -8,6 +8,7 @@ configuration, and to another place only if the caller gave it together with tha
 from __future__ import annotations
 
 import ipaddress
+import math
 import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
@@ -112,12 +113,6 @@ class Remote:
     secret_kind: Literal["token", "password"]
     secret_source: str
 
-    @property
-    def http_url(self) -> str:
-        """The same place for HTTP, without a path."""
-        shown = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{'https' if self.is_tls else 'http'}://{shown}:{self.port}"
-
 
 @attrs.frozen
 class RemoteOptions:
@@ -140,12 +135,23 @@ def remote_options(command: Command) -> Command:
     return command
 
 
+class Seconds(click.FloatRange):
+    """A length of time on the command line, in seconds.  C{nan}, which passes any comparison with bounds, is none."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The number."""
+        seconds = super().convert(value, param, ctx)
+        if math.isnan(seconds):
+            self.fail(f"{value!r} is not a length of time.", param, ctx)
+        return seconds
+
+
 def timeout_option(default_s: float = DEFAULT_TIMEOUT_S) -> Callable[[Command], Command]:
     """The option C{--timeout}, in seconds."""
     return click.option(
         "--timeout",
         "timeout_s",
-        type=click.FloatRange(0.1, 600),
+        type=Seconds(0.1, 600),
         default=default_s,
         show_default=True,
         metavar="SECONDS",

@@ -107,12 +107,20 @@ def _installed(state: State, system: bool | None) -> Service:
 
     @raise StartError: if there is none.
     """
+    from openclaw.config.lock import running_pid
+
     name = unit_name(named_profile(state.profile, os.environ))
     places = [service_of(name, system=at) for at in ((False, True) if system is None else (system,))]
     for service in places:
         if service.path.exists():
             return service
-    raise StartError(f"there is no {places[0].path}; install it with: openclaw gateway install")
+    problem = f"there is no {places[0].path}; install it with: openclaw gateway install"
+    pid = running_pid(state.paths.lock_path)
+    if pid is not None:
+        problem += (
+            f"; the gateway that runs was started otherwise: end it with Ctrl-C{f' or kill {pid}' if pid else ''}"
+        )
+    raise StartError(problem)
 
 
 _system_option = click.option(
@@ -293,7 +301,7 @@ def install(
     if dry_run:
         told.texts(texts)
         return
-    changed = _write_all(service, texts, force=force)
+    changed = _write_all(service, texts, force=force, tells_systemd=not no_enable)
     if not no_enable:
         _enable(service, now=now)
         if not now:
@@ -305,9 +313,9 @@ def install(
     told.done("installed" if changed else "unchanged", f"{service.path} {'is written' if changed else 'is up to date'}")
 
 
-def _write_all(service: Service, texts: Mapping[Path, str], *, force: bool) -> bool:
+def _write_all(service: Service, texts: Mapping[Path, str], *, force: bool, tells_systemd: bool) -> bool:
     """
-    Write the units that are not there yet.
+    Write the units that are not there yet; a socket that is no longer wanted is closed and removed.
 
     @return: whether anything was written.
     @raise StartError: if one is different and is not to be replaced.
@@ -320,6 +328,9 @@ def _write_all(service: Service, texts: Mapping[Path, str], *, force: bool) -> b
     for path, text in present.items():
         wanted = texts.get(path)
         if wanted is None and text is not None:
+            if tells_systemd:
+                # systemd goes on to hold the port of a socket whose file is gone
+                service.systemctl("disable", "--now", path.name)
             path.unlink()
             changed = True
         elif wanted is not None and wanted != text:

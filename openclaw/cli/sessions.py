@@ -64,7 +64,16 @@ def sessions(ctx: click.Context, /, **options: Any) -> int:
     ctx.ensure_object(State)
     if ctx.invoked_subcommand is None:
         return _list(ctx.obj, **options)
+    # what stands before "list" counts as if it stood behind
+    given = {name: value for name, value in ctx.params.items() if _is_given(ctx, name)}
+    if "limit" in given:
+        given["limit"] = str(given["limit"] or "all")
+    ctx.default_map = {ctx.invoked_subcommand: given}
     return 0
+
+
+def _is_given(ctx: click.Context, name: str) -> bool:
+    return ctx.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
 
 
 @sessions.command("list")

@@ -76,6 +76,7 @@ def _ask(remote: Remote, found: dict[str, Any], gateway: dict[str, Any], timeout
     began_s = time.monotonic()
 
     async def ask(connection: GatewayConnection) -> int:
+        """Note what the connection tells, and the answers of both methods."""
         gateway["connectLatencyMs"] = round((time.monotonic() - began_s) * 1000)
         gateway["reachable"] = True
         gateway["self"] = connection.hello.get("server")

@@ -5,6 +5,7 @@ import hashlib
 import io
 import json
 import os
+import signal
 import sqlite3
 import stat
 import tarfile
@@ -107,6 +108,39 @@ class CreateTests(BackupTestCase):
             self.refused("cannot be copied: No space left", "create", str(other))
         with mock.patch("openclaw.store.migrate.back_up", side_effect=sqlite3.OperationalError("disk full")):
             self.refused("cannot be copied: disk full", "create", str(other))
+
+    def test_sigterm(self) -> None:
+        """What was copied so far holds every conversation, and is not left lying about."""
+        for number, status in ((signal.SIGTERM, 143), (signal.SIGHUP, 129)):
+
+            def end(*_: Any, number: int = number) -> None:
+                os.kill(os.getpid(), number)
+
+            with mock.patch("openclaw.cli.backup_archive.write_archive", end):
+                self.assertEqual(self.run_command("backup", "create", str(self.archive)), status)
+            self.assertEqual([path.name for path in self.home.iterdir()], [".openclaw"])
+            self.assertEqual(signal.getsignal(number), signal.SIG_DFL)
+
+    def test_disk_without_links(self) -> None:
+        """Such as a memory stick: the archive is written all the same, and nothing is overwritten."""
+
+        def replace(path: Path, target: Path) -> Path:
+            if path.name.startswith(f".{self.archive.name}."):
+                raise OSError(5, "Input/output error")
+            os.replace(path, target)
+            return target
+
+        with mock.patch.object(backup_archive.os, "link", side_effect=PermissionError(1, "Operation not permitted")):
+            self.create()
+            self.assertEqual(self.run_command("backup", "verify", str(self.archive)), 0, self.err)
+            before = self.archive.read_bytes()
+            with mock.patch("openclaw.cli.backup.os.path.lexists", return_value=False):
+                self.refused("exists already", "create", str(self.archive))
+            self.assertEqual(self.archive.read_bytes(), before)
+            self.archive.unlink()
+            with mock.patch.object(Path, "replace", replace):
+                self.refused("cannot be written: Input/output error", "create", str(self.archive))
+        self.assertEqual([path.name for path in self.home.iterdir()], [".openclaw"])
 
     def test_nothing(self) -> None:
         self.connection.close()
@@ -273,6 +307,35 @@ class RestoreTests(BackupTestCase):
         wal = self.state_dir / "gateway.sqlite-wal"
         self.assertEqual(wal.stat().st_size if wal.exists() else 0, 0)
         self.assertEqual(self.markers(), [1, 2])
+
+    def test_log_of_a_store_that_is_gone(self) -> None:
+        """SQLite would play it into the store that is put in place."""
+        self.create()
+        self.connection.execute("INSERT INTO marker VALUES (2)")
+        self.store.rename(self.store.with_name("damaged"))
+        wal = self.state_dir / "gateway.sqlite-wal"
+        left = wal.read_bytes()
+        self.assertTrue(left)
+        self.assertEqual(self.run_command("backup", "restore", str(self.archive), "--force"), 0, self.err)
+        self.assertEqual(self.markers(), [1])
+        (kept,) = self.state_dir.glob("gateway.sqlite.before-restore-*-wal")
+        self.assertEqual(kept.read_bytes(), left)
+        self.assertIn(f"what was there is kept: {kept}\n", self.out)
+
+    def test_sigterm(self) -> None:
+        """In the middle of it: everything is as it was."""
+        self.create()
+        self.config.write_text("{} // new")
+        real = backup._replace
+
+        def replace(draft: Path, place: Path, stamp: str, undo: Any) -> None:
+            real(draft, place, stamp, undo)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+        with mock.patch.object(backup, "_replace", replace):
+            self.assertEqual(self.run_command("backup", "restore", str(self.archive), "--force"), 143)
+        self.assertEqual(self.config.read_text(), "{} // new")
+        self.assertEqual(list(self.state_dir.glob("*before-restore*")), [])
 
     def test_folder_of_another_user(self) -> None:
         """What root restores the gateway of another user could not read."""

@@ -89,7 +89,9 @@ class ChatTests(RemoteTestCase):
 
     def run_agent(self, socket: Any, frame: Any) -> Any:
         run_id = frame["params"]["idempotencyKey"]
-        socket.respond(frame["id"], {"runId": run_id, "sessionKey": "agent:main:main", "status": "accepted"})
+        key = frame["params"]["sessionKey"]
+        key = key if key.startswith("agent:") else f"agent:main:{key}"
+        socket.respond(frame["id"], {"runId": run_id, "sessionKey": key, "status": "accepted"})
         if callable(self.answer):
             return self.answer(socket, frame)
         socket.event("agent", {"runId": run_id, "stream": "assistant", "data": {"text": self.answer[:3]}})
@@ -143,12 +145,55 @@ class ChatTests(RemoteTestCase):
     def test_commands(self) -> None:
         aborted = [{"ok": True, "aborted": True}, {"ok": True, "aborted": False}]
         self.gateway.methods["chat.abort"] = lambda socket, frame: aborted.pop(0)
-        self.assertEqual(self.chat("/help", "/abort", "/abort", "/history", "/new", "/x\x1b y", "/exit", "never"), 0)
-        for text in ("/history  show", "stopped\n", "nothing is running\n", "not available yet", "unknown: /x;"):
+        self.assertEqual(self.chat("/help", "/abort", "/abort", "/history", "/x\x1b y", "/exit", "never"), 0)
+        for text in ("/history  show", "/new  ", "stopped\n", "nothing is running\n", "unknown: /x;"):
             self.assertIn(text, self.out)
         self.assertEqual(self.out.count("you: earlier"), 2)
         self.assertEqual(self.gateway.params_of("agent"), [])
         self.assertEqual(self.chat("/quit"), 0)
+
+    def test_new(self) -> None:
+        self.answer = lambda socket, frame: final("x", "Hello.")
+        self.assertEqual(self.chat("hi", "/new", "hi", "/reset", "hi", options=("--agent", "b")), 0)
+        first, second, third = [params["sessionKey"] for params in self.gateway.params_of("agent")]
+        self.assertEqual(first, "agent:b:main")
+        self.assertRegex(second, r"^agent:b:chat-[0-9a-f]{12}$")
+        self.assertRegex(third, r"^agent:b:chat-[0-9a-f]{12}$")
+        self.assertNotEqual(second, third)
+        self.assertIn(f"{second} is new;", self.out)
+
+    def test_new_of_a_name(self) -> None:
+        self.chat("/new", "hi", options=("--session-key", "k"))
+        self.assertRegex(self.gateway.params_of("agent")[0]["sessionKey"], r"^chat-[0-9a-f]{12}$")
+
+    def test_abort_of_the_session_of_an_agent(self) -> None:
+        """A name alone would be a session of the default agent."""
+        self.gateway.methods["chat.abort"] = {"ok": True, "aborted": True}
+        self.chat("/abort", options=("--agent", "b", "--session-key", "k"))
+        self.assertEqual(self.gateway.params_of("chat.abort"), [{"sessionKey": "k", "agentId": "b"}])
+
+    def test_the_gateway_says_which_session_it_is(self) -> None:
+        self.gateway.methods["chat.history"] = {"sessionKey": "agent:b:k", "messages": []}
+        self.chat("hi", options=("--session-key", "k"))
+        self.assertEqual(self.gateway.params_of("agent")[0]["sessionKey"], "agent:b:k")
+
+    def test_ctrl_c_while_there_is_no_connection(self) -> None:
+        """Nothing is sent later on."""
+
+        def answer(socket: Any, frame: Any) -> Any:
+            def press() -> None:
+                self.gateway.challenges = True
+                raise KeyboardInterrupt
+
+            socket.close_with(1012, "service restart")
+            self.gateway.challenges = False  # the next connection is not made before it is too late
+            self.reactor.callLater(1, press)
+            return ...
+
+        self.answer = answer
+        self.assertEqual(self.chat("hi", "again"), 0)
+        self.assertEqual(self.err.splitlines()[-1], "openclaw: nothing was sent")
+        self.assertEqual([params["message"] for params in self.gateway.params_of("agent")], ["hi"])
 
     def test_failures_do_not_end_it(self) -> None:
         self.answer = lambda socket, frame: GatewayError("UNAVAILABLE", "the provider failed")

@@ -130,6 +130,13 @@ class SetTests(EditingTestCase):
         os.environ["SOME_KEY"] = "x"
         self.assertEqual(self.run_command(*arguments), 0)
         self.assertTrue(self.json_out()["ok"])
+        # where the gateway has it from, too
+        del os.environ["SOME_KEY"]
+        (self.state_dir / ".env").write_text("SOME_KEY=x\n")
+        self.assertEqual(self.run_command(*arguments), 0)
+        (self.state_dir / ".env").unlink()
+        self.path.write_text('{env: {SOME_KEY: "x"}}')
+        self.assertEqual(self.run_command(*arguments), 0)
 
     def test_json(self) -> None:
         self.assertEqual(self.run_command("config", "set", "gateway.port", "5", "--json"), 0)

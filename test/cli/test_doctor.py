@@ -1,6 +1,7 @@
 """C{openclaw doctor}: each check finds what is wrong, finds nothing else, and names the remedy."""
 
 import fcntl
+import json
 import os
 import socket
 import sqlite3
@@ -13,6 +14,7 @@ from unittest import mock
 from openclaw.cli import doctor_machine
 from openclaw.cli.unit_file import quoted
 from openclaw.config.load import load_config
+from openclaw.errors import ConfigError
 from openclaw.store.sqlite import open_database
 from test.cli.support import CommandTestCase
 
@@ -225,6 +227,30 @@ class CommandTests(DoctorTestCase):
             self.run_command("doctor", "--fix")
         self.assertEqual(stat.S_IMODE(self.path.stat().st_mode), 0o644)
 
+    def test_folder_that_is_closed(self) -> None:
+        """As for somebody who is not the gateway's user: that is told, and no check ends the others."""
+        real = os.lstat
+
+        def closed(path: Any, **options: Any) -> os.stat_result:
+            if str(path).startswith(f"{self.state_dir}/"):
+                raise PermissionError(13, "Permission denied", str(path))
+            return real(path, **options)
+
+        access = mock.patch.object(doctor_machine.os, "access", return_value=False)
+        problem = ConfigError(["cannot be read: Permission denied"], str(self.path))
+        broken = mock.patch("openclaw.cli.output.State.load", side_effect=problem)
+        stat_of = mock.patch.object(Path, "stat", lambda path, follow_symlinks=True: closed(path))
+        with access, broken, stat_of, mock.patch.object(Path, "lstat", closed):
+            found = [(check, level) for check, level, _ in self.findings()]
+        self.assertEqual(found, [("config-valid", "error"), ("state-folder", "error")])
+
+    def test_check_that_cannot_look(self) -> None:
+        error = PermissionError(13, "Permission denied", "/x")
+        with mock.patch("openclaw.cli.store_files.look_at_store", side_effect=error):
+            (self.state_dir / "gateway.sqlite").touch(0o600)
+            self.assert_found("store", "error", "/x cannot be looked at: Permission denied")
+            self.assertEqual(self.run_command("doctor", "--lint"), 1)
+
 
 class ConfigurationTests(DoctorTestCase):
     def test_variables(self) -> None:
@@ -245,6 +271,57 @@ class ConfigurationTests(DoctorTestCase):
         found = self.findings("--only", "gateway-auth")
         self.assertIn("easy to guess", found[0][2])
         self.assertIn("openclaw config unset gateway.auth.token", self.json_out()["findings"][0]["fixHint"])
+
+    def test_credential_fixes_work(self) -> None:
+        """What the finding says, done, is the end of the finding."""
+        del os.environ["TOK"]
+        for auth, environ, commands in (
+            ({}, {}, 1),
+            ({"mode": "token", "password": "${NO_PASSWORD}"}, {}, 1),
+            ({"mode": "password"}, {}, 2),
+            ({"mode": "none"}, {}, 2),
+            ({"token": TOKEN, "password": TOKEN}, {}, 1),
+            ({}, {"OPENCLAW_GATEWAY_TOKEN": TOKEN, "OPENCLAW_GATEWAY_PASSWORD": TOKEN}, 1),
+            ({"token": "x\ny"}, {}, 2),
+            ({"token": "secret"}, {}, 2),
+            ({"mode": "password", "password": "secret"}, {}, 1),
+            ({"mode": "password", "password": "x\ny"}, {}, 1),
+        ):
+            self.with_settings(gateway__auth=auth)
+            with mock.patch.dict(os.environ, environ):
+                self.assertTrue(self.findings("--only", "gateway-auth"), auth)
+                [row] = self.json_out()["findings"]
+                hint = row["fixHint"].replace('"$(openssl rand -base64 32)"', TOKEN)
+                done = hint.split(", then ")
+                self.assertEqual(len(done), commands, hint)
+                for command in done:
+                    self.assertEqual(self.run_command(*command.split()[1:]), 0, self.err)
+                self.assertEqual(self.findings("--only", "gateway-auth"), [], (auth, hint))
+
+    def test_credential_of_the_environment(self) -> None:
+        del os.environ["TOK"]
+        self.findings("--only", "gateway-auth")
+        hint = self.json_out()["findings"][0]["fixHint"]
+        self.assertEqual(hint, f"set TOK in the environment of the gateway, or in {self.state_dir / '.env'}")
+        os.environ["TOK"] = "x\ny"
+        self.assertIn("holds a line break", self.findings("--only", "gateway-auth")[0][2])
+        self.assertIn("openssl rand", self.json_out()["findings"][0]["fixHint"])
+
+    def test_gateway_elsewhere(self) -> None:
+        """What this machine would need for a gateway of its own is nobody's trouble."""
+        self.bind_error = OSError(98, "Address already in use")
+        self.write({"gateway": {"mode": "remote", "remote": {"url": "ws://127.0.0.1:1", "token": "${TOK}"}}})
+        self.assertEqual(self.run_command("doctor", "--lint"), 0, self.out)
+        self.assertEqual(self.out, "10 checks, 7 are for a gateway of this machine: nothing found\n")
+        self.assertEqual(self.run_command("doctor", "--generate-gateway-token"), 0)
+        self.assertNotIn("auth", json.loads(self.path.read_text())["gateway"])
+
+    def test_fixes_are_for_the_profile(self) -> None:
+        self.state_dir.rename(self.home / ".openclaw-work-it")
+        self.assertEqual(self.run_command("--profile", "work-it", "config", "set", "gateway.bind", "lan"), 0, self.err)
+        self.assertEqual(self.run_command("--profile", "work-it", "doctor", "--json"), 0)
+        [row] = self.json_out()["findings"]
+        self.assertTrue(row["fixHint"].endswith("openclaw --profile work-it config set gateway.bind loopback"))
 
     def test_no_auth(self) -> None:
         self.with_settings(gateway__auth={"mode": "none"})
@@ -366,7 +443,14 @@ class MachineTests(DoctorTestCase):
     def test_running_with_an_older_configuration(self) -> None:
         os.utime(self.path, (time.time(), time.time()))
         self.running({"ready": True, "uptimeMs": 3_600_000})
-        self.assert_found("gateway-ready", "info", "changed after the gateway had started")
+        row = self.assert_found("gateway-ready", "info", "changed after the gateway had started")
+        self.assertIn("kill 4711, and start it as before", row["fixHint"])  # no service is installed
+        unit = self.home / ".config" / "systemd" / "user" / "openclaw-gateway.service"
+        unit.parent.mkdir(parents=True)
+        unit.write_text(f"[Service]\nExecStart={doctor_machine.sys.executable} -m openclaw\n")
+        os.environ.pop("XDG_CONFIG_HOME", None)
+        row = self.assert_found("gateway-ready", "info", "changed after the gateway had started")
+        self.assertEqual(row["fixHint"], "openclaw gateway restart")
 
     def test_running_and_not_ready(self) -> None:
         self.running({"ready": False, "failing": ["store"]})
@@ -396,6 +480,10 @@ class MachineTests(DoctorTestCase):
                 unit.write_text(f"[Service]\nExecStart={command}\n")
                 row = self.assert_found("service-unit", level, str(unit))
                 self.assertEqual(row["fixHint"], "openclaw gateway install --force")
+                unit.with_suffix(".socket").touch()
+                row = self.assert_found("service-unit", level, str(unit))
+                self.assertEqual(row["fixHint"], "openclaw gateway install --socket --force")
+                unit.with_suffix(".socket").unlink()
             unit.write_text(f"[Service]\nExecStart={doctor_machine.sys.executable} -m openclaw\n")
             self.assertEqual(self.findings(), [])
             odd = self.home / 'my "100%" $py'

@@ -19,6 +19,13 @@ class AuthTokenTests(CommandTestCase):
         self.assertEqual(self.run_command("gateway", "auth-token"), 0)
         self.assertEqual(self.out, "mode token, secret hidden; print it with: openclaw gateway auth-token --show\n")
 
+    def test_json(self) -> None:
+        self.write({"gateway": {"auth": {"mode": "password", "password": "p-x"}}})
+        self.assertEqual(self.run_command("gateway", "auth-token", "--json"), 0)
+        self.assertEqual(self.json_out(), {"ok": True, "mode": "password"})
+        self.assertEqual(self.run_command("gateway", "auth-token", "--json", "--show"), 0)
+        self.assertEqual(self.json_out(), {"ok": True, "mode": "password", "password": "p-x"})
+
     def test_from_the_environment(self) -> None:
         os.environ["OPENCLAW_GATEWAY_PASSWORD"] = "p-x"
         self.run_command("gateway", "auth-token", "--show")
@@ -71,6 +78,20 @@ class RunTests(CommandTestCase):
         self.assertEqual(self.levels, ["debug"])
         self.assertEqual(self.run_command(*arguments, "--endpoint", "unix:/tmp/x"), 0)
         self.assertEqual(self.planned[1].listening.description, "unix:/tmp/x")
+
+    def test_without_a_command(self) -> None:
+        """As the original's documentation has it."""
+        self.write({"gateway": {"auth": {"token": "t"}}})
+        self.assertEqual(self.run_command("gateway"), 0)
+        self.assertEqual(self.run_command("gateway", "--port", "18991", "--verbose"), 0)
+        self.assertEqual(self.run_command("gateway", "--port", "18991", "run", "--bind", "loopback"), 0)
+        self.assertEqual([planned.listening.port for planned in self.planned], [18789, 18991, 18991])
+        self.assertEqual(self.levels, ["info", "debug", "info"])
+        self.assertEqual(self.run_command("gateway", "--port", "1", "auth-token"), 2)
+        self.assertIn("go with no other command than run", self.err)
+        self.assertEqual(self.run_command("gateway", "--port", "0"), 2)
+        self.assertEqual(self.run_command("gateway", "nope"), 2)
+        self.assertEqual(len(self.planned), 3)
 
     def test_profile(self) -> None:
         os.environ["OPENCLAW_GATEWAY_TOKEN"] = "t"

@@ -63,7 +63,7 @@ class CallTests(RemoteTestCase):
         self.assertEqual(self.gateway.params_of("connect")[0]["auth"], {"token": "WRONG"})
 
     def test_bad_params(self) -> None:
-        for text in ("x", "[]", "5", "[" * 100_000):
+        for text in ("x", "[]", "5", "[" * 100_000, '{"a": NaN}'):
             self.assertEqual(self.run_command("gateway", "call", "m", "--params", text), 2)
             self.assertIn("Error: --params: ", self.err)
         self.assertEqual(self.gateway.requests, [])

@@ -169,6 +169,30 @@ class MethodTests(RemoteTestCase):
         self.assertEqual(self.run_command("health", "--json"), 0)
         self.assertEqual(self.json_out()["ts"], 7)
 
+    def test_verbose(self) -> None:
+        self.assertEqual(self.run_command("health", "--verbose"), 0)
+        self.assertEqual(self.out, "http://127.0.0.1:18789: started, ready\nAgents: main\nSessions: 3\n", self.err)
+        self.serve = ConnectionRefusedError()
+        self.assertEqual(self.run_command("health", "--verbose"), 0)
+        self.assertEqual(self.out, "http://127.0.0.1:18789: started, ready\n")
+
+    def test_given_credential(self) -> None:
+        place = ("health", "--json", "--url", "ws://other:18789")
+        self.assertEqual(self.run_command(*place, "--token", "t"), 0)
+        self.assertEqual(self.json_out()["ts"], 7)
+        self.assertEqual(self.gateway.params_of("connect")[-1]["auth"], {"token": "t"})
+        self.assertEqual(self.run_command(*place, "--password", "p"), 0)
+        self.assertEqual(self.gateway.params_of("connect")[-1]["auth"], {"password": "p"})
+        self.gateway.methods["connect"] = GatewayError("INVALID_REQUEST", "no", {"code": "AUTH_TOKEN_MISMATCH"})
+        self.assertEqual(self.run_command(*place, "--token", "t"), 1)
+        self.assertIn("does not accept the token of --token", self.json_out()["error"]["message"])
+        self.assertEqual(self.run_command("health", "--token", "t"), 1)
+        self.assertEqual(self.run_command("health", "--json"), 0)  # nobody asked for it to be tried
+        self.gateway.methods["connect"] = GatewayError("UNAVAILABLE", "stopping")
+        self.assertEqual(self.run_command(*place, "--token", "t"), 0)
+        self.assertEqual(self.run_command("health", "--url", "http://gateway.example:1", "--token", "t"), 1)
+        self.assertIn("in the clear", self.err)
+
     def test_text_for_a_terminal(self) -> None:
         self.ready.update(ready=False, failing=["\x1b]0;evil\x07"])
         self.assertEqual(self.run_command("health", terminal=True), 1)

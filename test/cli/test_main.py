@@ -1,5 +1,6 @@
 """The entry point: help, version, errors, exit statuses, and that it costs nothing."""
 
+import os
 import subprocess
 import sys
 from unittest import mock
@@ -68,6 +69,15 @@ class HelpTests(CommandTestCase):
         for arguments in (("--version",), ("version",)):
             self.assertEqual(self.run_command(*arguments), 0)
             self.assertEqual(self.out, f"openclaw {__version__}\n")
+
+
+class ColourTests(CommandTestCase):
+    def test_no_color(self) -> None:
+        os.environ.pop("NO_COLOR", None)
+        os.environ["TERM"] = "xterm"
+        for arguments, is_coloured in (((), True), (("--no-color",), False)):
+            self.assertEqual(self.run_command(*arguments, "agents", "list", terminal=True), 0, self.err)
+            self.assertEqual("\x1b[" in self.out, is_coloured)
 
 
 class UsageTests(CommandTestCase):

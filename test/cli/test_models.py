@@ -3,6 +3,7 @@
 import io
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from twisted.trial.unittest import TestCase
 
@@ -79,6 +80,22 @@ class ListTests(CommandTestCase):
         self.assertEqual((local["key"], local["local"], local["available"]), ("local/smollm2-135m", True, False))
         self.assertEqual((told["models"][2]["key"], told["models"][2]["available"]), ("none/m", False))
 
+    def test_some_of_them(self) -> None:
+        self.write(self.document())
+        for arguments, keys in (
+            (("--all",), ["acme/big", "local/smollm2-135m", "none/m"]),
+            (("--local",), ["local/smollm2-135m"]),
+            (("--provider", "acme"), ["acme/big"]),
+            (("--provider", "acm"), []),
+            (("--provider", "acme", "--local"), []),
+        ):
+            self.assertEqual(self.run_command("models", "list", *arguments, "--plain"), 0)
+            self.assertEqual(self.out.split(), keys)
+            self.assertEqual(self.run_command("models", "list", *arguments, "--json"), 0)
+            self.assertEqual([row["key"] for row in self.json_out()["models"]], keys)
+        self.assertEqual(self.run_command("models", "list", "--provider", "acm"), 0)
+        self.assertEqual(self.out, "no such model is configured\n")
+
     def test_a_file_of_ones_own(self) -> None:
         gguf = self.home / "my.gguf"
         self.write(self.document(local={"path": str(gguf)}))
@@ -128,6 +145,17 @@ class PullTests(CommandTestCase):
         self.assertEqual((self.out, self.err), (f"tiny is there: {self.path}\n", ""))
         self.assertEqual(self.pulled, [])
         self.assertFalse(self.state_dir.exists())
+
+    def test_json(self) -> None:
+        self.path.parent.mkdir(parents=True)
+        self.path.write_bytes(b"GGUF")
+        arguments = ("models", "pull", "tiny", "--json")
+        self.patch(weights_module, "pull", lambda weights, models_dir, progress: self.path)
+        self.assertEqual(self.run_command(*arguments), 0, self.err)
+        self.assertEqual(self.json_out(), {"ok": True, "model": "tiny", "path": str(self.path), "bytes": 4})
+        self.patch(weights_module, "pull", mock.Mock(side_effect=StartError("no network")))
+        self.assertEqual(self.run_command(*arguments), 1)
+        self.assertEqual(self.json_out()["error"], {"type": "cli_error", "message": "no network"})
 
     def test_fails_in_one_line(self) -> None:
         self.assertEqual(self.pull_with(StartError("no network")), 1)

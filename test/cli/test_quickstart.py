@@ -1,5 +1,7 @@
 """C{openclaw quickstart}."""
 
+import contextlib
+import io
 import os
 import subprocess
 import sys
@@ -92,12 +94,15 @@ class PrepareModelTests(CommandTestCase):
         super().setUp()
         self.fetched: list[str] = []
         self.installed = True
-        self.patch(models, "fetch_weights", lambda state, name: self.fetched.append(name))
+        self.patch(models, "fetch_weights", lambda state, name: self.fetched.append(name) or Path("/w"))
         self.patch(local_spawn, "library_installed", lambda: self.installed)
 
     def test_fetches_what_is_missing(self) -> None:
-        prepare_model(State(), Config())
+        said = io.StringIO()
+        with contextlib.redirect_stdout(said):
+            prepare_model(State(), Config())
         self.assertEqual(self.fetched, ["smollm2-135m"])
+        self.assertEqual(said.getvalue(), "smollm2-135m is there: /w\n")
 
     def test_not_what_is_there(self) -> None:
         self.patch(weights, "locate", lambda *_: Path("x"))

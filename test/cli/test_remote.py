@@ -25,7 +25,6 @@ class FindTests(CommandTestCase):
         self.assertEqual(
             self.told(), ("ws://127.0.0.1:18999", "password", "p", f"the configuration ({path})", "localLoopback")
         )
-        self.assertEqual(self.find().http_url, "http://127.0.0.1:18999")
 
     def test_without_configuration(self) -> None:
         url, kind, secret, source, _ = self.told()
@@ -171,3 +170,10 @@ class ErrorTests(SynchronousTestCase):
         )
         self.assertEqual(CallFailed("no", details={"code": "Y"}).detail_code, "Y")
         self.assertEqual([CallFailed("no", details=one).detail_code for one in (None, 5, {}, {"code": 1})], [""] * 4)
+
+
+class TimeoutTests(CommandTestCase):
+    def test_not_a_number(self) -> None:
+        for command in (("status",), ("health",), ("gateway", "call", "health")):
+            for text in ("nan", "-nan", "inf", "0", "601"):
+                self.assertEqual(self.run_command(*command, f"--timeout={text}"), 2, text)

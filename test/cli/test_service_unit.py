@@ -11,6 +11,7 @@ from typing import Any
 from unittest import mock
 
 from openclaw.cli import service_unit as module
+from openclaw.config.lock import StateLock
 from test.cli.support import CommandTestCase
 
 DOCUMENT = {"gateway": {"auth": {"token": "a-good-token"}, "shutdownDrainMs": 5000}}
@@ -136,6 +137,12 @@ class InstallTests(ServiceTestCase):
         self.assertEqual(self.gateway("install"), 1)
         self.assertEqual(self.gateway("install", "--force"), 0)
         self.assertFalse(self.socket.exists())
+        # systemd would go on to hold its port
+        self.assertEqual(self.verbs()[-3], "--user disable --now openclaw-gateway.socket")
+        self.gateway("install", "--socket", "--force")
+        self.calls.clear()
+        self.assertEqual(self.gateway("install", "--force", "--no-enable"), 0, self.err)
+        self.assertEqual((self.calls, self.socket.exists()), ([], False))
 
     def test_socket_of_another_family(self) -> None:
         self.write({"gateway": {**DOCUMENT["gateway"], "bind": "custom", "customBindHost": "::1"}})
@@ -279,6 +286,16 @@ class RunTests(ServiceTestCase):
             self.assertEqual(self.gateway(verb), 1)
             self.assertIn("install it with: openclaw gateway install", self.err)
             self.assertEqual(len(self.err.splitlines()), 1)
+
+    def test_gateway_that_is_no_service(self) -> None:
+        """It cannot be restarted by systemd: what else to do is told."""
+        self.gateway("uninstall")
+        lock = StateLock(self.state_dir / "gateway.lock")
+        lock.acquire()
+        self.addCleanup(lock.release)
+        for verb in ("stop", "restart"):
+            self.assertEqual(self.gateway(verb), 1)
+            self.assertIn(f"was started otherwise: end it with Ctrl-C or kill {os.getpid()}\n", self.err)
 
     def test_units_that_cannot_be_removed(self) -> None:
         with mock.patch.object(module.Path, "unlink", side_effect=PermissionError(13, "Permission denied")):

@@ -46,6 +46,20 @@ class SessionsTests(RemoteTestCase):
             self.gateway.params_of("sessions.list"), [{"agentId": "b", "activeMinutes": 5, "limit": 100, "offset": 0}]
         )
 
+    def test_options_before_the_subcommand(self) -> None:
+        """They count as if they stood behind it."""
+        arguments = ("--agent", "b", "--active", "5", "--limit", "2", "--token", "t", "--timeout", "3", "--json")
+        self.assertEqual(self.run_command("sessions", *arguments, "list"), 0, self.err)
+        self.assertEqual(self.json_out()["limitApplied"], 2)
+        self.assertEqual(
+            self.gateway.params_of("sessions.list"), [{"agentId": "b", "activeMinutes": 5, "limit": 2, "offset": 0}]
+        )
+        self.assertEqual(self.gateway.params_of("connect")[0]["auth"], {"token": "t"})
+        self.assertEqual(self.run_command("sessions", "--limit", "all", "list", "--limit", "1", "--json"), 0)
+        self.assertEqual(self.json_out()["limitApplied"], 1)
+        self.assertEqual(self.run_command("sessions", "--json", "list", "--agent", "b", "--all-agents"), 2)
+        self.assertEqual(self.json_out()["ok"], False)
+
     def test_limit(self) -> None:
         self.assertEqual(self.run_command("sessions", "--limit", "2"), 0)
         self.assertEqual(self.out.splitlines()[-1], "2 of 5 sessions; show more with --limit N or --limit all")

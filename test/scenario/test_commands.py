@@ -224,6 +224,17 @@ class TerminalTests(CommandsTestCase):
         self.assertEqual(([line.rstrip() for line in done.out.splitlines()], done.err), (["w0.0 w1.0", "w0.0"], ""))
         self.assertEqual(self.run_command("sessions", "--json").json["sessions"][0]["key"], "agent:main:lines")
 
+    def test_chat_in_a_new_session(self) -> None:
+        self.serve()
+        done = self.run_command("chat", "--session-key", "lines", stdin=b"chunks=2\n/new\nchunks=1\n")
+        told = re.search(r"^(agent:main:chat-\w+) is new;", done.out, re.M)
+        assert told is not None, done.out
+        rows = self.run_command("sessions", "--json").json["sessions"]
+        self.assertEqual([row["key"] for row in rows], [told.group(1), "agent:main:lines"])
+        params = json.dumps({"sessionKey": told.group(1)})
+        history = self.run_command("gateway", "call", "chat.history", "--params", params).json
+        self.assertEqual([row["content"] for row in history["messages"] if row["role"] == "user"], ["chunks=1"])
+
     def test_agent_streams_and_ctrl_c_aborts(self) -> None:
         self.serve()
         asking = self.terminal("agent", "-m", "chunks=2000 delay=20")
