@@ -112,6 +112,8 @@ class CreateTests(BackupTestCase):
     def test_sigterm(self) -> None:
         """What was copied so far holds every conversation, and is not left lying about."""
         for number, status in ((signal.SIGTERM, 143), (signal.SIGHUP, 129)):
+            # Whoever runs the tests may ignore it, or have the reactor catch it.
+            self.addCleanup(signal.signal, number, signal.signal(number, signal.SIG_DFL))
 
             def end(*_: Any, number: int = number) -> None:
                 os.kill(os.getpid(), number)
@@ -324,6 +326,7 @@ class RestoreTests(BackupTestCase):
 
     def test_sigterm(self) -> None:
         """In the middle of it: everything is as it was."""
+        self.addCleanup(signal.signal, signal.SIGTERM, signal.signal(signal.SIGTERM, signal.SIG_DFL))
         self.create()
         self.config.write_text("{} // new")
         real = backup._replace
