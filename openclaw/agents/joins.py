@@ -18,6 +18,7 @@ import attrs
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 
+from openclaw.agents.placement import UNKNOWN_RUN
 from openclaw.agents.recent import Recent
 from openclaw.agents.replay import (
     Batch,
@@ -239,6 +240,8 @@ class Joins:
         if shared.attempts and (order.target.is_stable or request.keep):
             turn = await in_time(self._store.find_turn(shared.session_key, shared.attempts), self._clock)
             request = attrs.evolve(request, retry_of=turn or shared.attempts[-1])
+        elif shared.claim.is_retry and shared.claim.key is None and order.target.is_stable:
+            request = attrs.evolve(request, retry_of=UNKNOWN_RUN)
         if shared.is_stopping:
             raise RunCancelled("the run was cancelled")
         starting = self._runs.start(order.caller, request, order.target)

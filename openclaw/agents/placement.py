@@ -19,6 +19,9 @@ from openclaw.messages import Message
 MAX_SINGLE_STARTS = 4
 """Places where a window may begin that are followed one by one; if there are more, all are followed together."""
 
+UNKNOWN_RUN = ""
+"""The C{retry_of} of a request that is sent again by a client whose run nobody remembers, as after a restart."""
+
 _APPENDING_SOURCES: frozenset[KeySource] = frozenset({"key", "metadata", "user"})
 
 
@@ -79,12 +82,16 @@ def place(tree: SessionTree, sent: Sequence[Message], source: KeySource, retry_o
 
     @param sent: the messages of the request without system messages, at least one.
     @param source: where the session key came from.
-    @param retry_of: a run of the same request that was cancelled or failed; its turn is answered, if it is stored.
+    @param retry_of: a run of the same request that was cancelled or failed, or L{UNKNOWN_RUN}; its turn is answered,
+        if it is stored.
     """
     if retry_of is not None:
-        parent_id = tree.turn_of(retry_of) or _unanswered_twin(tree, sent)
-        if parent_id is not None:
-            return Append(parent_id, (), _is_passed(tree, parent_id))
+        turn_id = tree.turn_of(retry_of)
+        if turn_id is not None:
+            return Append(turn_id, (), _is_passed(tree, turn_id, retry_of))
+        turn_id = _unanswered_twin(tree, sent)
+        if turn_id is not None:
+            return Append(turn_id, ())
     if not tree.nodes:
         return Append(tree.tip_id, tuple(sent))
     if all(message.role == "tool" for message in sent):
@@ -98,17 +105,20 @@ def place(tree: SessionTree, sent: Sequence[Message], source: KeySource, retry_o
     return _place_conversation(tree, sent)
 
 
-def _is_passed(tree: SessionTree, turn_id: str) -> bool:
+def _is_passed(tree: SessionTree, turn_id: str, run_id: str) -> bool:
     """
-    Whether the conversation has gone on without an answer to this turn, or elsewhere.
+    Whether the conversation has gone on since a run that failed, without an answer to its turn, or elsewhere.
 
     Then a late answer is stored beside it, and the current branch stays what it is: turns that were answered
-    meanwhile must not fall out of the history.
+    meanwhile must not fall out of the history.  What was there before the run does not matter: it was to become
+    another branch.
     """
-    turn = tree.node(turn_id)
-    if tree.is_detached(turn_id) or not tree.is_current(turn):
+    if tree.is_detached(turn_id):
         return True
-    return any(not node.is_answer for node in tree.path[turn.depth :])
+    turn, tip = tree.node(turn_id), tree.node(tree.tip_id)
+    if tip is turn or (tip.is_answer and tip.parent is turn):
+        return False
+    return tree.is_newer(tree.tip_id, run_id)
 
 
 def _place_conversation(tree: SessionTree, sent: Sequence[Message]) -> Placement:
@@ -342,10 +352,18 @@ def _find_call(tree: SessionTree, results: Sequence[Message]) -> Node | None:
 
 
 def _unanswered_twin(tree: SessionTree, sent: Sequence[Message]) -> str | None:
-    """The last turn of the current branch, if it is what was sent and has no answer."""
-    tip = node = tree.node(tree.tip_id)
+    """The turn that is what was sent and has no answer: the last of the current branch, or new results elsewhere."""
+    ends = [tree.node(tree.tip_id)]
+    # Anything else that begins a branch is found by what goes before it.
+    if tree.nodes and tree.nodes[-1].role == "tool" and not tree.is_detached(tree.nodes[-1].entry_id):
+        ends.append(tree.nodes[-1])
+    return next((end.entry_id for end in ends if _ends_with(end, sent)), None)
+
+
+def _ends_with(end: Node, sent: Sequence[Message]) -> bool:
+    node = end
     for message in reversed(sent):
         if node.parent is None or node.is_answer or node.shown != show(message):
-            return None
+            return False
         node = node.parent
-    return tip.entry_id
+    return True

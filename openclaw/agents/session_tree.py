@@ -222,6 +222,10 @@ class SessionTree:
         """The answers, or the results of tools, that follow a node."""
         return self._by_role.get((node.number, role), ())
 
+    def knows(self, entry_id: str | None) -> bool:
+        """Whether an entry is here; C{None}, from which all begins, always is."""
+        return entry_id in self._node_of
+
     def node(self, entry_id: str | None) -> Node:
         """The node that an entry belongs to; the root of all for C{None}."""
         return self._node_of[entry_id]
@@ -237,8 +241,18 @@ class SessionTree:
         return tuple(entries)
 
     def is_detached(self, entry_id: str | None) -> bool:
-        """Whether an entry is below a detached root, or one."""
-        return bool(self.detached) and entry_id is not None and self._root_id(entry_id) in self.detached
+        """
+        Whether an entry came with the request that began a detached root, or answers that.
+
+        The turn of a later request extends the root: it makes it a part of the history as soon as it is answered.
+        """
+        if not self.detached or entry_id is None:
+            return False
+        root_id = self._root_id(entry_id)
+        turn = self._node_of[entry_id]
+        while turn.is_answer and turn.parent is not None:
+            turn = turn.parent
+        return root_id in self.detached and turn.run_id == self._entries[root_id].run_id
 
     def detached_since_ms(self) -> int | None:
         """When the oldest detached root was stored, milliseconds since 1970; C{None} if there is none."""
@@ -247,6 +261,15 @@ class SessionTree:
     def is_current(self, node: Node) -> bool:
         """Whether a node is on the current branch."""
         return 0 < node.depth <= len(self.path) and self.path[node.depth - 1] is node
+
+    def is_newer(self, entry_id: str | None, run_id: str) -> bool:
+        """Whether an entry came after all that a run wrote."""
+        for entry in reversed(self._entries.values()):
+            if entry.run_id == run_id:
+                return False
+            if entry.id == entry_id:
+                return True
+        return False
 
     def turn_of(self, run_id: str) -> str | None:
         """

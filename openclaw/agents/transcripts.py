@@ -8,9 +8,10 @@ stored, be it an error, a timeout or a cancelled wait, has the session forgotten
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 
+import attrs
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
@@ -26,7 +27,7 @@ SLICE_ENTRIES = 500
 """Entries that are taken into a tree in one turn of the reactor: some milliseconds."""
 
 DETACHED_KEPT_MS = 24 * 60 * 60 * 1000
-"""Age from which on the store may have deleted a detached root, in milliseconds."""
+"""Age from which on the store may have deleted a detached root, in milliseconds; nothing follows it any more."""
 
 
 class _Load:
@@ -67,7 +68,7 @@ class TranscriptCache:
             return None
         if tree.detached:
             since_ms = tree.detached_since_ms()
-            if since_ms is not None and since_ms <= self._clock.seconds() * 1000 - DETACHED_KEPT_MS:
+            if since_ms is not None and since_ms <= self._expired_ms():
                 self.forget(session_key)
                 return None
         self._trees.move_to_end(session_key)
@@ -104,7 +105,10 @@ class TranscriptCache:
         if load is not None:
             load.late.append((entries, detached))
         tree = self._trees.get(session_key)
-        if tree is not None:
+        if tree is not None and not tree.knows(entries[0].parent_id):
+            # Below a detached root that was left out: it may be a part of the history now.
+            self.forget(session_key)
+        elif tree is not None:
             self.size_bytes -= tree.size_bytes
             tree.append(entries, detached=detached)
             self.size_bytes += tree.size_bytes
@@ -127,11 +131,8 @@ class TranscriptCache:
             load.late.clear()
             transcript = await in_time(self._store.transcript(session_key), self._clock)
             tree = await self._plant(transcript)
-            if not load.is_stale:
+            if not load.is_stale and _grow_late(tree, load.late):
                 break
-        # Entries that the reading has seen are passed over.
-        for entries, detached in load.late:
-            tree.append(entries, detached=detached)
         del self._loads[session_key]
         self._trees[session_key] = tree
         self.size_bytes += tree.size_bytes
@@ -140,13 +141,21 @@ class TranscriptCache:
         self._evict()
 
     async def _plant(self, transcript: Transcript) -> SessionTree:
+        """Grow the tree, without the detached roots that are too old: else it would have to be read anew each time."""
         tree = SessionTree()
         entries = transcript.entries
+        expired_ms = self._expired_ms()
+        left_out: set[str | None] = set()
         for first in range(0, len(entries), SLICE_ENTRIES):
             if first:
                 await deferLater(self._clock, 0)  # type: ignore[arg-type]
-            tree.grow(entries[first : first + SLICE_ENTRIES])
-        tree.settle(transcript)
+            some = entries[first : first + SLICE_ENTRIES]
+            if transcript.detached:
+                left_out.update(
+                    entry.id for entry in some if entry.id in transcript.detached and entry.created_at_ms <= expired_ms
+                )
+            tree.grow(_without(some, left_out) if left_out else some)
+        tree.settle(attrs.evolve(transcript, detached=transcript.detached - left_out))
         return tree
 
     def _fail(self, session_key: str, load: _Load, failure: Failure) -> None:
@@ -163,7 +172,33 @@ class TranscriptCache:
             if load.work is not None:
                 load.work.cancel()
 
+    def _expired_ms(self) -> float:
+        """When the detached roots were stored that have just become too old, milliseconds since 1970."""
+        return self._clock.seconds() * 1000 - DETACHED_KEPT_MS
+
     def _evict(self) -> None:
         while self.size_bytes > self._max_bytes:
             _, tree = self._trees.popitem(last=False)
             self.size_bytes -= tree.size_bytes
+
+
+def _without(entries: Iterable[Entry], left_out: set[str | None]) -> Iterator[Entry]:
+    """The entries that are not left out, nor below one that is; these are left out, too."""
+    for entry in entries:
+        if entry.parent_id in left_out:
+            left_out.add(entry.id)
+        elif entry.id not in left_out:
+            yield entry
+
+
+def _grow_late(tree: SessionTree, late: Iterable[tuple[Sequence[Entry], bool]]) -> bool:
+    """
+    Take in what was committed while the transcript was read; entries that the reading has seen are passed over.
+
+    @return: false if some of it is below a detached root that was left out, and may have become history by it.
+    """
+    for entries, detached in late:
+        if not tree.knows(entries[0].parent_id):
+            return False
+        tree.append(entries, detached=detached)
+    return True

@@ -17,7 +17,7 @@ from twisted.python.failure import Failure
 from openclaw.agents.lanes import Lanes, Place
 from openclaw.agents.placement import Placement, place
 from openclaw.agents.resolve import KeySource
-from openclaw.agents.session_tree import SessionTree
+from openclaw.agents.session_tree import SessionTree, is_silent
 from openclaw.agents.store_wait import STORE_TIMEOUT, in_time
 from openclaw.agents.transcripts import TranscriptCache
 from openclaw.errors import StoreError
@@ -58,12 +58,15 @@ class PlacedTurn:
     @ivar new: what the request adds to it.
     @ivar tip_id: the entry that the answer is to follow; C{None} if the session is not stored.
     @ivar detached: whether it leaves the history alone.
+    @ivar at_tip: whether it goes on with the current branch; if not it becomes another one, and that is the current
+        one when there is an answer.
     """
 
     branch: tuple[Entry, ...]
     new: tuple[Message, ...]
     tip_id: str | None = None
     detached: bool = False
+    at_tip: bool = True
 
 
 class Turns:
@@ -139,8 +142,9 @@ class Turns:
                 continue
             branch = tree.branch(placement.parent_id)
             entries = _chain(placement.parent_id, placement.new, run)
+            at_tip = tree.node(placement.parent_id) is tree.node(tree.tip_id)
             try:
-                await self._store_begin(run, entries, detached=placement.detached)
+                await self._store_begin(run, entries, detached=placement.detached or not at_tip)
             except StoreError as error:
                 if error.code != "store_conflict" or not may_repeat:
                     raise
@@ -148,7 +152,7 @@ class Turns:
                 may_repeat = False
                 continue
             tip_id = entries[-1].id if entries else placement.parent_id
-            return PlacedTurn(branch, placement.new, tip_id, placement.detached)
+            return PlacedTurn(branch, placement.new, tip_id, placement.detached, at_tip)
 
     async def _store_begin(self, run: RunRecord, entries: Sequence[Entry], *, detached: bool) -> None:
         is_stored = False
@@ -178,12 +182,15 @@ class Turns:
 
         @raise StoreError: if that fails or takes too long; then it is not certain whether it is stored.
         """
+        # A branch of which nothing came must not take the place of the one that is there.
+        is_nothing = run.status != "done" and all(is_silent(entry.message) for entry in answer)
+        beside = placed.detached or (is_nothing and not placed.at_tip)
         try:
-            await in_time(self._store.end_run(run, answer, detached=placed.detached), self._clock)
+            await in_time(self._store.end_run(run, answer, detached=beside), self._clock)
         except Exception:
             self.transcripts.forget(run.session_key)
             raise
-        self.transcripts.append(run.session_key, answer, detached=placed.detached)
+        self.transcripts.append(run.session_key, answer, detached=beside)
 
 
 def _chain(tip_id: str | None, messages: Sequence[Message], run: RunRecord) -> tuple[Entry, ...]:

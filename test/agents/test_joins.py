@@ -708,6 +708,29 @@ class RetryTests(JoinsTestCase):
             self.ask(FIRST, key=SESSION)
         self.assertEqual(self.branch(), ["question", "one", "question", "two"])
 
+    def test_interrupted(self) -> None:
+        """What a process left that died under a run: whose retry the next process sees is not stored again."""
+        now_ms = int(self.clock.seconds() * 1000)
+        dead = RunRecord("dead", "main", SESSION, "local/m", "running", now_ms)
+        turn = Entry("e1", None, "dead", user("question"), now_ms)
+        self.successResultOf(self.store.inner.begin_run(dead, (turn,)))
+        self.provider.enqueue(ProviderRejected("no", status=400))
+        self.assertIsInstance(self.ask(RETRY, key=SESSION).failed, ProviderRejected)
+        self.provider.enqueue_text("answer")
+        self.assertEqual(self.ask(RETRY, key=SESSION).text, "answer")
+        self.assertEqual([message.text for message in self.provider.requests[-1].messages[1:]], ["question"])
+        self.assertEqual(self.branch(), ["question", "answer"])
+
+    def test_interrupted_and_said_again(self) -> None:
+        """It is no retry: then it is a turn of its own."""
+        now_ms = int(self.clock.seconds() * 1000)
+        dead = RunRecord("dead", "main", SESSION, "local/m", "running", now_ms)
+        turn = Entry("e1", None, "dead", user("question"), now_ms)
+        self.successResultOf(self.store.inner.begin_run(dead, (turn,)))
+        self.provider.enqueue_text("answer")
+        self.ask(FIRST, key=SESSION)
+        self.assertEqual(self.branch(), ["question", "question", "answer"])
+
     def test_cancelled_in_the_lane(self) -> None:
         blocking = self.ask(Claim(), "first", key=SESSION)
         self.ask(FIRST, key=SESSION).leave()

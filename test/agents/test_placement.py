@@ -378,6 +378,15 @@ class DetachedTests(SynchronousTestCase):
         self.assertEqual(Append("e4", ()), self.session.place(user("title?"), assistant("a title"), U2))
         self.assertEqual("e5", self.session.tree.tip_id)
 
+    def test_what_extends_it_is_not_detached_even_if_it_was_not_answered(self) -> None:
+        self.session.add((U2, "failed", None), after="e3", detached=True)
+        sent = (user("title?"), assistant("a title"), U2)
+        for retry_of in (None, "failed"):
+            self.assertEqual(Append("e4", ()), self.session.place(*sent, retry_of=retry_of))
+        self.session.add((assistant("another"), "again", "stop"), after="e2", detached=True)
+        for title in ("a title", "another"):
+            self.assertTrue(self.session.place(user("title?"), assistant(title)).detached)
+
     def test_the_history_comes_first(self) -> None:
         self.session.add(U2, A2, U1, A1, detached=True, after=None)
         self.assertEqual(Append("e1", (U3,)), self.session.place(U1, A1, U3))
@@ -398,6 +407,28 @@ class RetryTests(SynchronousTestCase):
         session = Session(U1, A1, (U2, "failed", None))
         session.add((U3, "edited", None), after="e1")
         self.assertEqual(Append("e2", (), detached=True), session.place(U2, source="key", retry_of="failed"))
+
+    def test_of_another_branch(self) -> None:
+        """What was there before the run failed is no reason to leave it the history."""
+        session = Session(U1, A1, U2, A2)
+        session.add((assistant(""), "failed", "error"), after="e0", detached=True)
+        self.assertEqual(Append("e0", ()), session.place(U1, retry_of="failed"))
+        session.add((U3, "edited", None), after="e1", detached=True)
+        for _ in range(2):
+            self.assertEqual(Append("e5", ()), session.place(U1, A1, U3, retry_of="edited"))
+            session.add((assistant("half"), "again", "error"), after="e5")
+        session.add(user("more"))
+        self.assertEqual(Append("e5", (), detached=True), session.place(U1, A1, U3, retry_of="edited"))
+        self.assertEqual(Append("e0", (), detached=True), session.place(U1, retry_of="failed"))
+
+    def test_of_results_that_began_a_branch(self) -> None:
+        session = Session(U1, (calling("c1"), "run0", "tool_calls"), U2, A2)
+        session.add((result("c1"), "killed", None), after="e1", detached=True)
+        for run_id in ("killed", "unknown"):
+            self.assertEqual(Append("e4", ()), session.place(result("c1"), source="key", retry_of=run_id))
+        self.assertEqual(
+            Append("e1", (result("c1", "5"),)), session.place(result("c1", "5"), source="key", retry_of="unknown")
+        )
 
     def test_of_several_messages_and_own_tools(self) -> None:
         session = Session((U1, "failed", None), (A1, "failed", None), (U2, "failed", None))

@@ -149,13 +149,12 @@ class Conversation:
         sent = [said.message(said.shown) for said in before]
         turn = parent
         for role, text, call_id in new:
-            if turn is not None:
-                turn.path()[0].is_detached = False
             has_turns = bool(self.said)
             turn = self.new(turn, role, text, call_id)
             sent.append(turn.message(text))
             turn.is_detached = turn.parent is None and has_turns
         assert turn is not None
+        at_tip = parent is self.tip
         started = self.bench.start(*sent, selection=selection)
         self.check_asked(turn)
         if end == "titled":
@@ -168,8 +167,11 @@ class Conversation:
             self.check_asked(turn)
             told = self.end(again, turn, "whole")
         self.shown = told
-        # A process that dies over another answer to a known turn has written nothing.
-        if not turn.path()[0].is_detached and (new or end != "killed"):
+        if turn.parent is not None and told is not turn:
+            # What extends a conversation beside the history makes it a part of it.
+            turn.path()[0].is_detached = False
+        # A new branch, or another answer to a known turn, of which nothing came is not the current branch.
+        if not turn.path()[0].is_detached and (at_tip or told is not turn):
             self.tip = told
 
     def end(self, started: Started, turn: Said, end: str) -> Said:

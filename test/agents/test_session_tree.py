@@ -104,6 +104,12 @@ class SessionTreeTests(SynchronousTestCase):
         self.append(entry(11, 0, user("on")))
         self.assertEqual({"e9"}, self.tree.detached)
 
+    def test_is_newer(self) -> None:
+        self.append(entry(0, None, user("u"), "r"), entry(1, 0, assistant("a"), "r", "stop"))
+        self.append(entry(2, 1, user("v"), "later"))
+        self.assertEqual([False, False, True], [self.tree.is_newer(f"e{number}", "r") for number in range(3)])
+        self.assertFalse(self.tree.is_newer("e2", "later"))
+
     def test_silent_answers(self) -> None:
         self.append(entry(0, None, user("u")), entry(1, 0, assistant(""), "r0", "aborted"))
         (node,) = self.tree.nodes

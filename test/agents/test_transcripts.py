@@ -11,7 +11,7 @@ from openclaw.agents.store_wait import STORE_TIMEOUT_S
 from openclaw.agents.transcripts import DETACHED_KEPT_MS, SLICE_ENTRIES, TranscriptCache
 from openclaw.errors import StoreError
 from openclaw.interfaces import Entry, RunRecord
-from test.fakes import HeldStore, user
+from test.fakes import HeldStore, assistant, user
 
 
 def turn(number: int, text: str = "hi", at_ms: int = 0) -> Entry:
@@ -182,3 +182,58 @@ class CacheTests(SynchronousTestCase):
         self.assertIsNone(self.cache.peek("k"))
         self.assertEqual((set(), 1), (self.tree().detached, self.tree().entry_count))
         self.assertEqual(2, self.reads())
+
+    def title(self, number: int, at_ms: int) -> None:
+        """Store a detached root with an answer."""
+        root = Entry(f"t{number}", None, f"rt{number}", user("title"), at_ms)
+        self.write("k", root, Entry(f"a{number}", root.id, root.run_id, assistant("A"), at_ms, "stop"), detached=True)
+
+    def test_an_old_detached_root_costs_one_reading(self) -> None:
+        """Until the store deletes it, which may take a while."""
+        self.write("k", turn(0))
+        self.title(1, 1000)
+        self.title(2, 9000)
+        self.write("k", turn(1))
+        self.assertEqual((6, 1), (self.tree().entry_count, self.reads()))
+        self.clock.advance((DETACHED_KEPT_MS + 1000) / 1000)
+        for _ in range(3):
+            self.assertEqual((4, {"t2"}, "e1"), (self.tree().entry_count, self.tree().detached, self.tree().tip_id))
+        self.assertEqual(2, self.reads())
+        self.clock.advance(8)
+        for _ in range(3):
+            self.assertEqual((2, set()), (self.tree().entry_count, self.tree().detached))
+        self.assertEqual(3, self.reads())
+
+    def test_an_old_detached_root_that_became_history(self) -> None:
+        """A run that was placed before the root was too old extends it."""
+        self.write("k", turn(0))
+        self.title(1, 0)
+        self.clock.advance(DETACHED_KEPT_MS / 1000)
+        self.assertEqual(1, self.tree().entry_count)
+        beside = Entry("x", "a1", "rx", user("more"), 0)
+        self.write("k", beside, detached=True)
+        self.cache.append("k", [beside], detached=True)
+        self.assertEqual((1, 2), (self.tree().entry_count, self.reads()))
+        answer = Entry("y", "x", "rx", assistant("Y"), 0, "stop")
+        self.write("k", answer)
+        self.cache.append("k", [answer], detached=False)
+        self.assertEqual((5, "y", set()), (self.tree().entry_count, self.tree().tip_id, self.tree().detached))
+        self.assertEqual(3, self.reads())
+
+    def test_an_old_detached_root_that_becomes_history_while_it_is_read(self) -> None:
+        self.write("k", turn(0))
+        self.title(1, 0)
+        self.clock.advance(DETACHED_KEPT_MS / 1000)
+        self.store.holds = {"transcript"}
+        waiting = self.cache.tree("k")
+        # HeldStore reads when it is released: what the first reading sees is what was stored before.
+        reading = self.store.inner.transcript("k")
+        self.patch(self.store.inner, "transcript", lambda key: reading)
+        answer = Entry("y", "a1", "ry", assistant("Y"), 0, "stop")
+        self.write("k", answer)
+        self.cache.append("k", [answer], detached=False)
+        self.store.release()
+        self.assertNoResult(waiting)
+        del self.store.inner.transcript
+        self.store.release()
+        self.assertEqual(("y", set()), (self.successResultOf(waiting).tip_id, self.tree().detached))

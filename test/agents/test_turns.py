@@ -8,7 +8,7 @@ from twisted.internet.defer import CancelledError
 
 from openclaw.agents.resolve import Selection
 from openclaw.agents.store_wait import STORE_TIMEOUT_S
-from openclaw.errors import Overloaded, ProviderOverloaded, StoreError
+from openclaw.errors import Overloaded, ProviderOverloaded, ProviderRejected, StoreError
 from openclaw.events import ProviderFinished, TextDelta
 from openclaw.interfaces import Entry, RunRecord
 from openclaw.messages import Message
@@ -30,6 +30,9 @@ class ChatTestCase(BenchTestCase):
         """Let the model answer the call of that number."""
         self.provider.streams[number].push(TextDelta(text), ProviderFinished("stop"))
         self.provider.streams[number].end()
+
+    def now_ms(self) -> int:
+        return int(self.bench.clock.seconds() * 1000)
 
     def write(self, *entries: Entry, key: str = KEY, detached: bool = False) -> None:
         """Store something, as another process would."""
@@ -200,7 +203,7 @@ class ChangedSessionTests(ChatTestCase):
         self.chat("u1", assistant("a1"), "u2")
         waiting = self.chat("other", assistant("answer"), "u3")
         last = self.chat("u1", assistant("a1"), "u2", assistant("a2"), "u4")
-        self.write(Entry("x1", None, "foreign", user("other"), 0), detached=True)
+        self.write(Entry("x1", None, "foreign", user("other"), self.now_ms()), detached=True)
         self.write(Entry("x2", "x1", "foreign", assistant("answer"), 0, "stop"), detached=True)
         self.bench.runs.forget_session(KEY)
         self.finish(1, "a2")
@@ -216,7 +219,7 @@ class ChangedSessionTests(ChatTestCase):
         self.chat("u1", assistant("a1"), "u2")
         waiting = self.chat("other", assistant("answer"), "u3")
         self.chat("u1", assistant("a1"), "u2", assistant("a2"), "u4")
-        self.write(Entry("x1", None, "foreign", user("other"), 0), detached=True)
+        self.write(Entry("x1", None, "foreign", user("other"), self.now_ms()), detached=True)
         self.bench.runs.forget_session(KEY)
         self.finish(1, "a2")
         waiting.starting.cancel()
@@ -238,6 +241,80 @@ class RetryTests(ChatTestCase):
         self.provider.enqueue_text("a2")
         self.bench.start("u1", key="k", retry_of="unknown")
         self.assertEqual(["u1", "a1", "u1", "a2"], self.texts())
+
+    def test_an_answer_stays_current_if_nothing_comes_of_another_one(self) -> None:
+        self.chat("u1", answer="a1")
+        self.chat("u1", assistant("a1"), "u2", answer="a2")
+        for sent in (("u1",), ("u1", assistant("a1"), "u2"), ("u1", assistant("a1"), "edited")):
+            self.provider.enqueue(ProviderRejected("no", status=400))
+            self.chat(*sent).failed()
+            stopped = self.chat(*sent)
+            # Nor is it while it may still come to nothing, as a process that is killed leaves it.
+            self.assertEqual(["u1", "a1", "u2", "a2"], self.texts(KEY))
+            assert stopped.run is not None
+            stopped.run.cancel()
+            self.tick()
+            self.assertEqual(["u1", "a1", "u2", "a2"], self.texts(KEY))
+        self.bench.runs.forget_session(KEY)
+        self.bench.start("u3", key=KEY)
+        self.assertEqual(
+            [user("u1"), assistant("a1"), user("u2"), assistant("a2"), user("u3")],
+            list(self.provider.requests[-1].messages[1:]),
+        )
+        self.finish(-1, "a3")
+        # What it does come to is another answer, if only half of one.
+        half = self.chat("u1")
+        self.provider.streams[-1].push(TextDelta("hal"))
+        assert half.run is not None
+        half.run.cancel()
+        self.tick()
+        self.assertEqual(["u1", "hal"], self.texts(KEY))
+        again = self.chat("u1")
+        assert again.run is not None
+        again.run.cancel()
+        self.tick()
+        self.assertEqual(["u1", "hal"], self.texts(KEY))
+
+    def test_another_answer_that_is_asked_for_again_is_current(self) -> None:
+        for sent in (("u1",), ("u1", assistant("a1"), "edited")):
+            self.setUp()
+            self.chat("u1", answer="a1")
+            self.chat("u1", assistant("a1"), "u2", answer="a2")
+            self.provider.enqueue(ProviderRejected("no", status=400))
+            failed = self.chat(*sent)
+            failed.failed()
+            assert failed.run is not None
+            # A title does not count as what was said meanwhile.
+            self.chat(TITLE, answer="title")
+            self.chat(*sent, answer="new", retry_of=failed.run.id)
+            self.assertEqual([*(m if isinstance(m, str) else m.text for m in sent), "new"], self.texts(KEY))
+
+    def test_another_answer_that_comes_late(self) -> None:
+        for sent in (("u1",), ("u1", assistant("a1"), "edited")):
+            self.setUp()
+            self.chat("u1", answer="a1")
+            self.chat("u1", assistant("a1"), "u2", answer="a2")
+            self.provider.enqueue(ProviderRejected("no", status=400))
+            failed = self.chat(*sent)
+            failed.failed()
+            assert failed.run is not None
+            self.provider.enqueue_text("a3")
+            self.bench.start("u3", key=KEY)
+            self.chat(*sent, answer="late", retry_of=failed.run.id)
+            self.assertEqual(["u1", "a1", "u2", "a2", "u3", "a3"], self.texts(KEY))
+
+    def test_a_detached_root_is_extended_by_a_turn_that_is_answered_later(self) -> None:
+        self.chat("u1", answer="a1")
+        self.chat("edited", answer="b1")
+        sent = ("edited", assistant("b1"), "b2")
+        self.provider.enqueue(ProviderRejected("no", status=400))
+        self.chat(*sent).failed()
+        self.assertEqual(["u1", "a1"], self.texts(KEY))
+        self.chat("edited", answer="beside")
+        self.assertEqual(["u1", "a1"], self.texts(KEY))
+        self.chat(*sent, answer="b3")
+        self.assertEqual(["edited", "b1", "b2", "b3"], self.texts(KEY))
+        self.assertEqual(frozenset(), self.successResultOf(self.store.inner.transcript(KEY)).detached)
 
     def test_prefixes_stay_the_same(self) -> None:
         """What one turn has asked the next one begins with, whatever happened between them."""

@@ -421,13 +421,12 @@ class CancelTests(BenchTestCase):
         assert run.run is not None
         told: list[Sequence[RunEvent]] = []
 
-        async def read() -> None:
+        def take(batch: Sequence[RunEvent]) -> None:
             assert run.run is not None
-            async for batch in run.run.events:
-                told.append(batch)
-                run.run.cancel()
+            told.append(batch)
+            run.run.cancel()
 
-        reading = Deferred.fromCoroutine(read())
+        reading = Deferred.fromCoroutine(run.run.events.each(take))
         self.provider.streams[0].push(TextDelta("x"))
         self.tick()
         self.successResultOf(reading)
@@ -445,18 +444,18 @@ class CancelTests(BenchTestCase):
             stream.push(TextDelta(str(number)))
         assert run.run is not None
 
-        async def read() -> int:
-            assert run.run is not None
-            count = 0
-            async for _batch in run.run.events:
-                count += 1
-                run.run.cancel()
-            return count
+        told: list[Sequence[RunEvent]] = []
 
-        reading = Deferred.fromCoroutine(read())
+        def take(batch: Sequence[RunEvent]) -> None:
+            assert run.run is not None
+            told.append(batch)
+            run.run.cancel()
+
+        reading = Deferred.fromCoroutine(run.run.events.each(take))
         self.tick()
+        self.successResultOf(reading)
         # The batch that waited, the one whose taking it let come, and the end.
-        self.assertEqual(3, self.successResultOf(reading))
+        self.assertEqual(3, len(told))
         self.assertIsInstance(run.outcome and run.outcome.error, RunCancelled)
 
     def test_bug_while_stopping_is_logged(self) -> None:
