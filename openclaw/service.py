@@ -50,8 +50,8 @@ from openclaw.http.models import ModelList
 from openclaw.http.root import Root
 from openclaw.methods.all import Services, make_methods
 from openclaw.process import (
+    Collector,
     Foreground,
-    IdleCollector,
     SteadyClock,
     exit_with,
     log_bug,
@@ -118,9 +118,9 @@ class Gateway(Service):
         self._watcher: ConfigWatcher | None = None
         self._retention: Retention | None = None
         self._services: Services | None = None
-        self._collector = IdleCollector(
+        self._collector = Collector(
             reactor,
-            lambda: self.runs is not None and not self.runs.live,
+            lambda: len(self.runs.live) if self.runs is not None else 0,
             steady_clock.follow if steady_clock is not None else lambda: None,
         )
         self._local: LocalModel | None = None

@@ -22,7 +22,15 @@ from twisted.trial.unittest import SynchronousTestCase
 from openclaw import service as service_module
 from openclaw.config.secret import Secret
 from openclaw.errors import ConfigError, StartError, StoreError
-from openclaw.process import COLLECTION_INTERVAL_S, Foreground, IdleCollector, SteadyClock, exit_with
+from openclaw.process import (
+    IDLE_COLLECTION_S,
+    LOOK_INTERVAL_S,
+    MIN_PASSES,
+    Collector,
+    Foreground,
+    SteadyClock,
+    exit_with,
+)
 from openclaw.service import (
     FLUSH_DEADLINE_S,
     FLUSH_POLL_S,
@@ -311,21 +319,45 @@ class TwistdTests(GatewayTestCase):
             call(*arguments, **keywords)
 
 
-class IdleCollectorTests(SynchronousTestCase):
-    def test_only_while_idle(self) -> None:
-        collected: list[None] = []
-        self.patch(gc, "collect", lambda: collected.append(None))
-        clock, idle = Clock(), [False]
-        collector = IdleCollector(clock, lambda: idle[0], lambda: collected.append(None))
-        collector.stop()
-        collector.start()
-        clock.advance(COLLECTION_INTERVAL_S)
-        self.assertEqual([], collected)
-        idle[0] = True
-        clock.advance(COLLECTION_INTERVAL_S)
-        self.assertEqual([None] * 2, collected)
-        collector.stop()
-        self.assertEqual([], clock.getDelayedCalls())
+class CollectorTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.collected: list[float] = []
+        self.rests = self.live = self.passes = 0
+        self.clock = Clock()
+        self.patch(gc, "collect", lambda: self.collected.append(self.clock.seconds()))
+        self.patch(gc, "get_count", lambda: (0, 0, self.passes))
+        self.collector = Collector(self.clock, lambda: self.live, self.rest)
+        self.collector.stop()
+        self.collector.start()
+        self.addCleanup(lambda: self.assertEqual([], self.clock.getDelayedCalls()))
+        self.addCleanup(self.collector.stop)
+
+    def rest(self) -> None:
+        self.rests += 1
+
+    def look(self, times: int = 1) -> None:
+        self.clock.pump([LOOK_INTERVAL_S] * times)
+
+    def test_while_idle(self) -> None:
+        self.look(int(3 * IDLE_COLLECTION_S / LOOK_INTERVAL_S))
+        self.assertEqual([IDLE_COLLECTION_S * times for times in (1, 2, 3)], self.collected)
+        self.assertEqual(3 * IDLE_COLLECTION_S / LOOK_INTERVAL_S, self.rests)
+
+    def test_a_busy_gateway_collects_when_it_is_worth_it(self) -> None:
+        self.live, self.passes = 16, MIN_PASSES + 15
+        self.look(100)
+        self.assertEqual(([], 0), (self.collected, self.rests))
+        self.passes += 1
+        self.look()
+        self.assertEqual([self.clock.seconds()], self.collected)
+
+    def test_a_clock_that_was_set_back(self) -> None:
+        self.look(int(IDLE_COLLECTION_S / LOOK_INTERVAL_S))
+        self.clock.rightNow -= 86_400
+        (call,) = self.clock.getDelayedCalls()
+        call.reset(LOOK_INTERVAL_S)
+        self.look()
+        self.assertEqual(2, len(self.collected))
 
 
 class ForegroundTests(GatewayTestCase):
@@ -440,7 +472,7 @@ class ForegroundTests(GatewayTestCase):
         self.assertTrue(self.reactor.hasRun)
         self.assertEqual(len(frozen), 1)
         self.assertEqual(self.ready, ["http://127.0.0.1:18789"])
-        self.reactor.advance(COLLECTION_INTERVAL_S)
+        self.reactor.advance(LOOK_INTERVAL_S)
         self.assertEqual((len(clocks), followed), (1, [None]))
         self.signals[signal.SIGTERM](signal.SIGTERM, None)
         self.reactor.advance(0)
