@@ -104,7 +104,8 @@ def code(text: object) -> str:
 
 def commands_page(root: click.Command = cli, name: str = "openclaw") -> str:
     """Every command with its arguments and options."""
-    ctx = click.Context(root, info_name=name)
+    # with its settings, as click remembers the help option of a group from the first context that asks for it
+    ctx = click.Context(root, info_name=name, **root.context_settings)
     parts = [
         NOTE,
         "# Command reference\n",

@@ -183,7 +183,8 @@ class NamedCommandsTests(DocsTestCase):
     """What the prose calls a command is one; those in blocks are run by test/scenario/test_docs_commands.py."""
 
     def check(self, words: list[str]) -> None:
-        group, ctx = self.generate.cli, click.Context(self.generate.cli, info_name="openclaw")
+        group: click.Command = self.generate.cli
+        ctx = click.Context(group, info_name="openclaw", **group.context_settings)
         while isinstance(group, click.Group) and words and not words[0].startswith("-"):
             name, *words = words
             command = group.get_command(ctx, name)

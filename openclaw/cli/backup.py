@@ -135,7 +135,7 @@ def restore(state: State, path: Path, force: bool, as_json: bool) -> None:
     say(f"restored {_described(manifest)}")
     for place in kept:
         click.echo(f"what was there is kept: {place}")
-    click.echo("Next: openclaw doctor")
+    click.echo(f"Next: {state.advice('openclaw doctor')}")
 
 
 def _check_owner(paths: Paths) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from openclaw.cli.output import State, terminating
+from openclaw.cli.output import State, advice, terminating
 from openclaw.cli.remote import RemoteError, RemoteOptions, find_remote, remote_options
 from openclaw.cli.tables import clean, say
 from openclaw.cli.turn_options import turn_options
@@ -139,14 +139,14 @@ def converse(background: Background, conversation: Conversation, read: ReadLine,
             elif not answer(background, conversation, text):
                 status = 0 if interactive else 1
         except RemoteError as error:
-            click.echo(f"openclaw: {clean(error.message)}", err=True)
+            click.echo(f"openclaw: {clean(advice(error.message))}", err=True)
             status = 0 if interactive else 1
 
 
 def _command(background: Background, conversation: Conversation, text: str) -> None:
     match text.split()[0]:
         case "/help":
-            click.echo(HELP)
+            click.echo(advice(HELP))
         case "/history":
             show_history(background.call(conversation.history))
         case "/abort":
@@ -154,7 +154,8 @@ def _command(background: Background, conversation: Conversation, text: str) -> N
             click.echo("stopped" if stopped else "nothing is running")
         case "/new" | "/reset":
             conversation.begin_anew()
-            say(f"{conversation.session_key} is new; to come back to it: openclaw chat --session-key KEY")
+            come_back = advice("openclaw chat --session-key KEY")
+            say(f"{conversation.session_key} is new; to come back to it: {come_back}")
         case other:
             click.echo(f"unknown: {clean(other)}; /help shows what can be typed")
 

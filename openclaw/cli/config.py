@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from openclaw.cli.lazy import LazyGroup
-from openclaw.cli.output import State, json_option, print_json
+from openclaw.cli.output import State, advice, json_option, print_json
 from openclaw.errors import ConfigError, OpenClawError
 
 MAX_PATCH_BYTES = 2 * 1024 * 1024
@@ -55,7 +55,7 @@ def validate(state: State, as_json: bool) -> int:
         return 0
     click.echo(f"{path}: {'valid' if loaded.exists else 'there is no such file; the defaults apply'}")
     for warning in loaded.warnings:
-        click.echo(f"  warning: {warning}")
+        click.echo(f"  warning: {advice(warning)}")
     return 0
 
 

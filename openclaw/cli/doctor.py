@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import shlex
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -59,10 +58,11 @@ def doctor(
         if repaired:
             at = surroundings(state)
         findings, not_run = examine(at, checks, severity_min or "info")
+        findings = [(check_id, _for(state, one)) for check_id, one in findings]
     except OpenClawError as error:
         if not lint:
             raise
-        click.echo(f"openclaw: {error.message}", err=True)
+        click.echo(f"openclaw: {state.advice(error.message)}", err=True)
         return 2
     counted = [one for _, one in findings if _rank(one.severity) >= _rank(severity_min or "warning")]
     if as_json:
@@ -82,7 +82,7 @@ def doctor(
         )
         _tell(findings, repaired, len(checks) - not_run, f", {not_run} {skipped_as}" if not_run else "")
     for trouble in troubles:
-        click.echo(f"openclaw: {trouble}", err=True)
+        click.echo(f"openclaw: {state.advice(trouble)}", err=True)
     return 1 if troubles or (lint and counted) else 0
 
 
@@ -136,7 +136,7 @@ def examine(at: Surroundings, checks: Sequence[Check], severity_min: str) -> tup
             continue
         for found in _looked(check, at):
             if _rank(found.severity) >= _rank(severity_min):
-                findings.append((check.check_id, attrs.evolve(found, fix_hint=_with_profile(at, found.fix_hint))))
+                findings.append((check.check_id, found))
     return findings, not_run
 
 
@@ -152,11 +152,9 @@ def _looked(check: Check, at: Surroundings) -> Iterator[Finding]:
         yield Finding("error", message, f"run this as the user of the gateway, or: {owner}")
 
 
-def _with_profile(at: Surroundings, hint: str) -> str:
-    """A hint whose commands act on the installation that was looked at."""
-    if at.profile is None:
-        return hint
-    return re.sub(r"\bopenclaw (?=[a-z])", f"openclaw --profile {shlex.quote(at.profile)} ", hint)
+def _for(state: State, finding: Finding) -> Finding:
+    """A finding whose commands act on the installation that was looked at."""
+    return attrs.evolve(finding, message=state.advice(finding.message), fix_hint=state.advice(finding.fix_hint))
 
 
 def _repair(at: Surroundings, checks: Sequence[Check]) -> tuple[list[str], list[str]]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
@@ -12,6 +14,7 @@ from openclaw.config.auth_mode import bind_host, effective_auth
 from openclaw.config.known import without_unused
 from openclaw.config.listen import listening_of
 from openclaw.errors import ConfigError, StartError
+from openclaw.redact import shows_credential
 
 if TYPE_CHECKING:
     from openclaw.config.load import LoadedConfig
@@ -28,6 +31,9 @@ MIN_SECRET_LENGTH = 16
 
 _WORDS = ("password", "secret", "changeme", "change-me", "token", "test", "admin", "openclaw", "your-")
 """What a secret that nobody made up begins with."""
+
+_RANDOM = re.compile(r"(?=[A-Za-z]*[0-9])(?=[0-9]*[A-Za-z])[A-Za-z0-9]{20,}")
+"""What a name is not: long, with letters and digits, and nothing that parts words."""
 
 _MAKE_TOKEN = "openclaw doctor --generate-gateway-token"
 _TO_TOKEN = f"openclaw config set gateway.auth.mode token, then {_MAKE_TOKEN}"
@@ -98,6 +104,12 @@ class Check:
         return not (self.is_local and at.config.gateway.mode == "remote")
 
 
+def real(path: Path) -> Path:
+    """The file that a symbolic link leads to; any other path as it is."""
+    # unlike Path.is_symlink this is false, and no error, where the folder is closed to us
+    return Path(os.path.realpath(path)) if os.path.islink(path) else path  # noqa: PTH114
+
+
 # ---------------------------------------------------------------------------------------- the configuration
 
 
@@ -105,7 +117,7 @@ def config_valid(at: Surroundings) -> Iterator[Finding]:
     """The file can be read and used."""
     path = at.paths.config_path
     if at.problem is not None:
-        copy = path.with_name(f"{path.name}.bak")
+        copy = real(path).with_name(f"{real(path).name}.bak")
         hint = "correct it, then run: openclaw config validate"
         if os.path.isfile(copy):  # noqa: PTH113 -- false, and no error, where the folder is closed to us
             hint += f"; the copy before the last change by a command is {copy}"
@@ -258,16 +270,22 @@ def plaintext_secrets(at: Surroundings) -> Iterator[Finding]:
 
 
 def providers(at: Surroundings) -> Iterator[Finding]:
-    """Model servers that get a key in the clear."""
+    """Model servers that get a key in the clear, or in their URL, where nobody can tell that it is one."""
     from urllib.parse import urlsplit
 
     from openclaw.config.gateway import is_loopback_host
 
     for name, provider in at.config.models.providers.items():
-        parts = urlsplit(provider.base_url)
+        parts, key = urlsplit(provider.base_url), f"models.providers.{name}.baseUrl"
         if parts.scheme == "http" and provider.api_key is not None and not is_loopback_host(parts.hostname or ""):
-            key = f"models.providers.{name}.baseUrl"
             yield Finding("warning", f"the key of {name} is sent without encryption", "use an https URL", key)
+        if any(shows_credential(step) or _RANDOM.search(step) for step in parts.path.split("/")):
+            yield Finding(
+                "warning",
+                f"the URL of {name} has a part that looks like a key, and what shows or logs a URL may show it",
+                f"if it is one, move it to models.providers.{name}.apiKey or headers, which are hidden",
+                key,
+            )
 
 
 def agents_models(at: Surroundings) -> Iterator[Finding]:
@@ -280,8 +298,6 @@ def agents_models(at: Surroundings) -> Iterator[Finding]:
 
 def embedded_model(at: Surroundings) -> Iterator[Finding]:
     """What the embedded model needs is there, where an agent uses it."""
-    from pathlib import Path
-
     from openclaw.agents.resolve import agent_model_ref
     from openclaw.providers.local_spawn import library_installed
     from openclaw.providers.weights import locate

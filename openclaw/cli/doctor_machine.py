@@ -26,6 +26,7 @@ from openclaw.cli.doctor_checks import (
     make_credential,
     plaintext_secrets,
     providers,
+    real,
     unused_settings,
     variables_set,
 )
@@ -52,14 +53,17 @@ _TIMEOUT_S = 2.0
 def _private(at: Surroundings) -> list[tuple[Path, int, os.stat_result]]:
     """The files and folders that are there and nobody's but the owner's, with the mode that they should have."""
     found: list[tuple[Path, int, os.stat_result]] = []
-    paths, config = at.paths, at.paths.config_path
-    files = [config, *config.parent.glob(f"{config.name}.bak*"), *config.parent.glob(f"{config.name}.rejected.*")]
-    files += [paths.state_dir / ".env", *paths.state_dir.glob(f"{paths.store_path.name}*")]
+    paths, dotenv = at.paths, at.paths.state_dir / ".env"
+    files = []
+    for config in dict.fromkeys((paths.config_path, real(paths.config_path))):
+        # the copies are beside the file itself; beside a link are those of the time before it was one
+        files += [config, *config.parent.glob(f"{config.name}.bak*"), *config.parent.glob(f"{config.name}.rejected.*")]
+    files += [real(dotenv), *paths.state_dir.glob(f"{paths.store_path.name}*")]
     folders = ((folder, 0o700) for folder in (paths.state_dir, paths.log_dir))
     for path, mode in (*folders, *((file, 0o600) for file in files)):
         with suppress(OSError):  # it is gone, or in a folder that is closed to us, which another check tells
             status = path.lstat()
-            is_right = stat.S_ISDIR if mode == 0o700 else stat.S_ISREG  # and no link
+            is_right = stat.S_ISDIR if mode == 0o700 else stat.S_ISREG  # and no link: what it leads to is here, too
             if is_right(status.st_mode):
                 found.append((path, mode, status))
     return found
@@ -222,23 +226,37 @@ def _restart(at: Surroundings) -> str:
     )
 
 
+def _install(at: Surroundings, unit: Path, text: str, *, system: bool) -> str:
+    """The command that writes an installed unit anew, with what it was installed with."""
+    from openclaw.cli.unit_file import install_command, port_of, user_of
+
+    socket_text = None
+    with suppress(OSError):
+        socket_text = unit.with_suffix(".socket").read_text("utf-8", "replace")
+    port = port_of(text, socket_text)
+    if socket_text is not None and at.loaded is not None and port == at.config.gateway.port:
+        port = None  # a socket always names its port, that of the configuration too
+    return install_command(
+        system=system, port=port, socket=socket_text is not None, run_as=user_of(text) if system else None
+    )
+
+
 def service_unit(at: Surroundings) -> Iterator[Finding]:
     """The systemd unit, where it is installed, starts a program that is there."""
     from openclaw.cli.unit_file import program_of
 
     for unit, system in _units(at):
         try:
-            program = program_of(unit.read_text("utf-8", "replace"))
+            text = unit.read_text("utf-8", "replace")
         except OSError:
             continue
-        option = " --system" if system else ""
-        option += " --socket" if unit.with_suffix(".socket").exists() else ""
+        program, again = program_of(text), _install(at, unit, text, system=system)
         if not os.access(program, os.X_OK):
             message = f"{unit} starts {program or 'nothing'}, which is not there"
-            yield Finding("warning", message, f"openclaw gateway install{option} --force", str(unit))
+            yield Finding("warning", message, again, str(unit))
         elif Path(program) != Path(sys.executable):
             message = f"{unit} starts another Python than this one: {program}"
-            yield Finding("info", message, f"openclaw gateway install{option} --force", str(unit))
+            yield Finding("info", message, again, str(unit))
 
 
 def versions(at: Surroundings) -> Iterator[Finding]:

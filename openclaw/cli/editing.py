@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from openclaw.cli.output import State
+from openclaw.cli.output import State, advice
 from openclaw.errors import OpenClawError
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def hint(edit: Edit) -> str:
             return "A running gateway applies this at once."
         case _:
             keys = ", ".join(restart_keys(edit.changed) or edit.changed)
-            return f"A running gateway needs a restart for this: {keys} (openclaw gateway restart)."
+            return f"A running gateway needs a restart for this: {keys} ({advice('openclaw gateway restart')})."
 
 
 def tell(edit: Edit, what: str) -> None:
@@ -70,7 +70,7 @@ def tell(edit: Edit, what: str) -> None:
     else:
         click.echo(f"dry run, nothing was written: {what} in {path}\n{hint(edit)}")
     for warning in edit.warnings:
-        click.echo(f"warning: {warning}", err=True)
+        click.echo(f"warning: {advice(warning)}", err=True)
 
 
 def outcome(edit: Edit) -> dict[str, Any]:

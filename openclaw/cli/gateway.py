@@ -110,4 +110,5 @@ def auth_token(state: State, show: bool, as_json: bool) -> None:
     elif show:
         click.echo(auth.secret.reveal())
     else:
-        click.echo(f"mode {auth.mode}, secret hidden; print it with: openclaw gateway auth-token --show")
+        show_it = state.advice("openclaw gateway auth-token --show")
+        click.echo(f"mode {auth.mode}, secret hidden; print it with: {show_it}")

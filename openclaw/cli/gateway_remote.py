@@ -152,6 +152,8 @@ def probe(
     remote = find_remote(state, RemoteOptions(url, token, password))
     began_s = time.monotonic()
     target = probe_target(remote, timeout_s)
+    if target["connect"]["error"] is not None:
+        target["connect"]["error"] = state.advice(target["connect"]["error"])
     report = _probe_report(remote, target, timeout_s, round((time.monotonic() - began_s) * 1000))
     if as_json:
         print_json(report)
@@ -292,6 +294,8 @@ def status(
     else:
         report["gateway"].update(probeUrl=remote.url, port=remote.port, bindHost=remote.host)
         rpc = {"ok": False, "kind": "skipped", "url": remote.url} if no_probe else rpc_part(remote, timeout_s)
+    if "error" in rpc:
+        rpc["error"] = state.advice(rpc["error"])
     report["rpc"] = rpc
     if "version" in rpc:
         report["gateway"]["version"] = rpc["version"]

@@ -56,7 +56,7 @@ def health(
     except (OSError, ValueError, http.client.HTTPException) as error:
         reason = str(getattr(error, "reason", error)) or type(error).__name__
         hint = "start it with: openclaw gateway run" if url is None else "check --url"
-        message = cell(f"no gateway answers at {base}: {reason}; {hint}")
+        message = state.advice(cell(f"no gateway answers at {base}: {reason}; {hint}"))
         if as_json:
             fail_json(message, "gateway_transport_error")
         click.echo(f"openclaw: {message}", err=True)

@@ -16,16 +16,22 @@ from openclaw.cli.collector import resume
 from openclaw.cli.output import State, json_option, json_text
 from openclaw.cli.remote import (
     DEFAULT_TIMEOUT_S,
+    CallFailed,
     GatewayUnreachable,
+    Remote,
     RemoteOptions,
     find_remote,
     remote_options,
 )
 from openclaw.cli.tables import cell, has_colour, say
 from openclaw.cli.told import part, texts
+from openclaw.errors import ConfigError
 
 if TYPE_CHECKING:
     from openclaw.cli.connection import GatewayConnection
+
+MAX_RETRY_INTERVAL_S = 10.0
+"""The longest wait between two attempts to reach a gateway that went away, in seconds; the first is of one second."""
 
 _COLOURS = {"error": "red", "critical": "red", "fatal": "red", "warn": "yellow", "debug": "bright_black"}
 
@@ -78,20 +84,20 @@ def logs(
     as_json: bool,
 ) -> int:
     """Show the gateway's log; if it does not run, the log file of this machine."""
-    remote = find_remote(state, RemoteOptions(url, token, password))
+    options = RemoteOptions(url, token, password)
+    remote = find_remote(state, options)
     wanted = Wanted(limit, max_bytes, interval_ms / 1000, follow)
     show = Printer(as_json=as_json, colour=has_colour() and not plain, utc=utc)
-    from openclaw.cli.client import run_connected
+    from openclaw.cli.client import run
 
-    async def work(connection: GatewayConnection) -> int:
-        return await _tail(connection, wanted, show)
+    tail = Tail(wanted, show)
 
     try:
-        return run_connected(remote, work, timeout_s=DEFAULT_TIMEOUT_S)
+        return run(lambda reactor: tail.run(reactor, remote, lambda: find_remote(state, options)))
     except GatewayUnreachable as error:
         if remote.kind != "localLoopback" or show.has_begun:
             raise
-        click.echo(f"openclaw: {error.message}; this is the log file of this machine", err=True)
+        click.echo(f"openclaw: {state.advice(error.message)}; this is the log file of this machine", err=True)
         return _tail_file(state, wanted, show)
 
 
@@ -203,26 +209,72 @@ def shown_time(text: Any, *, utc: bool) -> str:
     return moment.strftime("%Y-%m-%d %H:%M:%S") + ("Z" if utc else "")
 
 
-async def _tail(connection: GatewayConnection, wanted: Wanted, show: Printer) -> int:
-    cursor: Any = None
-    file: Any = None
-    while True:
-        told = await _piece(connection, wanted, cursor)
-        if cursor is not None and told.get("file") != file:
-            # the file of another day, of which the cursor says nothing
-            told = await _piece(connection, wanted, 0)
-        show.piece(told)
-        cursor, file = told.get("cursor"), told.get("file")
-        if not wanted.follow:
-            return 0
-        await connection.pause(wanted.interval_s)
+class Tail:
+    """The end of a gateway's log, and what comes; following goes on where it was when the gateway is back."""
 
+    def __init__(self, wanted: Wanted, show: Printer) -> None:
+        self._wanted = wanted
+        self._show = show
+        self._cursor: Any = None
+        self._file: Any = None
 
-async def _piece(connection: GatewayConnection, wanted: Wanted, cursor: Any) -> dict[str, Any]:
-    params = {"limit": wanted.limit, "maxBytes": wanted.max_bytes}
-    if cursor is not None:
-        params["cursor"] = cursor
-    return part(await connection.call("logs.tail", params, timeout_s=DEFAULT_TIMEOUT_S))
+    async def run(self, reactor: Any, remote: Remote, find: Callable[[], Remote]) -> int:
+        """
+        Show it; a coroutine on the reactor.
+
+        @param find: says where the gateway is by now, and with which credential.
+        @raise RemoteError: if the gateway cannot be reached at first, or does not want us.
+        """
+        connection = await self._connect(reactor, remote)
+        while True:
+            try:
+                return await self._show_pieces(connection)
+            except GatewayUnreachable as error:
+                if not (self._wanted.follow and self._show.has_begun):
+                    raise
+                click.echo(f"openclaw: {error.message}; waiting for it to come back (Ctrl-C ends this)", err=True)
+            finally:
+                await connection.close()
+            connection = await self._connect_again(reactor, find)
+
+    async def _connect(self, reactor: Any, remote: Remote) -> GatewayConnection:
+        from openclaw.cli.connection import connect
+
+        return await connect(reactor, remote, timeout_s=DEFAULT_TIMEOUT_S)
+
+    async def _connect_again(self, reactor: Any, find: Callable[[], Remote]) -> GatewayConnection:
+        """Try until there is a gateway, or one that does not want us."""
+        from twisted.internet.task import deferLater
+
+        delay_s = 1.0
+        while True:
+            await deferLater(reactor, delay_s)
+            try:
+                return await self._connect(reactor, find())
+            except (GatewayUnreachable, ConfigError):
+                pass  # a file that is just being edited can be used a moment later
+            except CallFailed as error:
+                if error.told_code != "UNAVAILABLE":  # it is starting, or stopping still
+                    raise
+            delay_s = min(2 * delay_s, MAX_RETRY_INTERVAL_S)
+
+    async def _show_pieces(self, connection: GatewayConnection) -> int:
+        while True:
+            told = await self._piece(connection, self._cursor)
+            if self._cursor is not None and told.get("file") != self._file:
+                # the file of another day, of which the cursor says nothing
+                told = await self._piece(connection, 0)
+            self._show.piece(told)
+            self._cursor, self._file = told.get("cursor"), told.get("file")
+            if not self._wanted.follow:
+                return 0
+            await connection.pause(self._wanted.interval_s)
+
+    async def _piece(self, connection: GatewayConnection, cursor: Any) -> dict[str, Any]:
+        params = {"limit": self._wanted.limit, "maxBytes": self._wanted.max_bytes}
+        if cursor is not None:
+            params["cursor"] = cursor
+        return part(await connection.call("logs.tail", params, timeout_s=DEFAULT_TIMEOUT_S))
 
 
 def _tail_file(state: State, wanted: Wanted, show: Printer, sleep: Callable[[float], None] = time.sleep) -> int:

@@ -116,11 +116,12 @@ def _told(error: OpenClawError, state: State) -> int:
     from openclaw.cli.remote import RemoteError, tell_failure
     from openclaw.config.describe import describe, exit_status
 
+    error.message = state.advice(error.message)
     if isinstance(error, RemoteError):
         return tell_failure(error, as_json=state.as_json)
     if state.as_json:
         fail_json(error.message)
-    text = describe(error)
+    text = state.advice(describe(error))
     if len(lines := text.splitlines()) == 2:
         # the one problem of a configuration fits behind what it is about
         text = f"{lines[0]} {lines[1].strip()}"

@@ -63,7 +63,7 @@ def list_models(state: State, only_local: bool, provider: str | None, plain: boo
     for row in rows:
         tags = f"  [{', '.join(row['tags'])}]" if row["tags"] else ""
         window = f"{row['contextWindow']:>9,} tokens" if row["contextWindow"] else f"{'?':>9} tokens"
-        trouble = "" if row["available"] else f"  ({why_unavailable(config, row)})"
+        trouble = "" if row["available"] else f"  ({state.advice(why_unavailable(config, row))})"
         click.echo(f"{row['key']:<{width}}{window}{tags}{trouble}")
 
 

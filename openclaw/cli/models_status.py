@@ -63,7 +63,7 @@ def status_report(config: Config, config_path: str, state: State) -> dict[str, A
     for ref in used:
         row = rows.get(ref, {"key": ref, "available": config.models.why_not_served(ref) is None})
         if not row["available"]:
-            issues.append({"model": ref, "message": why_unavailable(config, row)})
+            issues.append({"model": ref, "message": state.advice(why_unavailable(config, row))})
     providers = [_provider_row(name, config) for name in config.models.providers]
     without = [ref.partition("/")[0] for ref in used if config.models.why_not_served(ref) is not None]
     return {

@@ -129,9 +129,10 @@ def onboard(
         _install(ctx, quiet=as_json)
     if as_json:
         # at the end, as one that fails prints its envelope and nothing else
-        print_json(_report(edit, wishes, trouble, install_daemon=install_daemon, checked=not skip_health))
+        report = _report(edit, wishes, trouble, install_daemon=install_daemon, checked=not skip_health)
+        print_json({**report, "next": state.advice(report["next"])})
     else:
-        click.echo(f"Next: {next_command(wishes, install_daemon=install_daemon)}")
+        click.echo(f"Next: {state.advice(next_command(wishes, install_daemon=install_daemon))}")
 
 
 def _names() -> list[str]:

@@ -7,6 +7,7 @@ import json
 import math
 import os
 import re
+import shlex
 import signal
 from collections.abc import Callable, Iterator
 from functools import cached_property
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 UNSHOWN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 """Everything that a terminal may obey, and what turns the direction of text; line breaks and tabs stay."""
+
+_COMMAND = re.compile(r"(?<![\w./-])openclaw (?=[a-z])")
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -54,6 +57,13 @@ class State:
         """The level of the log, C{default} if nobody asks for one."""
         return self.log_level or os.environ.get("OPENCLAW_LOG_LEVEL", "").strip() or default
 
+    def advice(self, text: str) -> str:
+        """A text in which the commands of C{openclaw} act on this installation: they name its C{--profile}."""
+        if self.profile is None:
+            return text
+        command = f"openclaw --profile {shlex.quote(self.profile)} "
+        return _COMMAND.sub(lambda _: command, text)
+
     def load(self) -> LoadedConfig:
         """
         Read its configuration.
@@ -63,6 +73,13 @@ class State:
         from openclaw.config.load import load_config
 
         return load_config(self.paths.config_path, os.environ, state_dir=self.paths.state_dir)
+
+
+def advice(text: str) -> str:
+    """L{State.advice} of the installation that the present command acts on."""
+    context = click.get_current_context(silent=True)
+    state = context.find_object(State) if context is not None else None
+    return text if state is None else state.advice(text)
 
 
 def json_option(command: Command) -> Command:

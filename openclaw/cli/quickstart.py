@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import click
 
 from openclaw.cli.collector import resume
-from openclaw.cli.output import State, announce
+from openclaw.cli.output import State, advice, announce
 from openclaw.errors import StartError
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def write_config(path: Path) -> bool:
     """
     if os.path.lexists(path):
         return False
-    text = CONFIG_TEMPLATE % {"token": secrets.token_urlsafe(32)}
+    text = advice(CONFIG_TEMPLATE) % {"token": secrets.token_urlsafe(32)}
     draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

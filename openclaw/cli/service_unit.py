@@ -17,7 +17,7 @@ import attrs
 import click
 
 from openclaw.cli.output import State, json_option, print_json
-from openclaw.cli.unit_file import Unit, named_profile, passed_endpoint, unit_name
+from openclaw.cli.unit_file import Unit, install_command, named_profile, passed_endpoint, unit_name
 from openclaw.errors import StartError
 
 if TYPE_CHECKING:
@@ -301,29 +301,46 @@ def install(
     if dry_run:
         told.texts(texts)
         return
-    changed = _write_all(service, texts, force=force, tells_systemd=not no_enable)
+    before = {path: _present(path) for path in (service.path, service.socket_path)}
+    again = install_command(system=unit.system, port=port, socket=socket, run_as=run_as)
+    changed = _write_all(service, texts, before, again=None if force else again, tells_systemd=not no_enable)
     if not no_enable:
-        _enable(service, now=now)
+        # systemd goes on to listen where a socket's file had it until the socket is restarted, too
+        is_moved = socket and before[service.socket_path] not in (None, texts[service.socket_path])
+        _enable(service, now=now, is_moved=is_moved)
         if not now:
-            told.hints.append(
-                f"{'restart' if changed else 'start'} it with: openclaw gateway {'restart' if changed else 'start'}"
-            )
+            told.hints.append(state.advice(_begin_hint(changed=changed, is_moved=is_moved)))
         if not unit.system:
             told.hints.append("to have it run without a login: loginctl enable-linger")
     told.done("installed" if changed else "unchanged", f"{service.path} {'is written' if changed else 'is up to date'}")
 
 
-def _write_all(service: Service, texts: Mapping[Path, str], *, force: bool, tells_systemd: bool) -> bool:
+def _begin_hint(*, changed: bool, is_moved: bool) -> str:
+    if is_moved:
+        return "the socket is another one; begin anew with: openclaw gateway stop, then openclaw gateway start"
+    verb = "restart" if changed else "start"
+    return f"{verb} it with: openclaw gateway {verb}"
+
+
+def _write_all(
+    service: Service,
+    texts: Mapping[Path, str],
+    present: Mapping[Path, str | None],
+    *,
+    again: str | None,
+    tells_systemd: bool,
+) -> bool:
     """
     Write the units that are not there yet; a socket that is no longer wanted is closed and removed.
 
+    @param present: what is in their files now.
+    @param again: the command that replaces what is different; C{None} if this is it.
     @return: whether anything was written.
     @raise StartError: if one is different and is not to be replaced.
     """
-    present = {path: _present(path) for path in (service.path, service.socket_path)}
     for path, text in present.items():
-        if text is not None and text != texts.get(path) and not force:
-            raise StartError(f"{path} is there and different; replace it with: openclaw gateway install --force")
+        if text is not None and text != texts.get(path) and again is not None:
+            raise StartError(f"{path} is there and different; replace it with: {again}")
     changed = False
     for path, text in present.items():
         wanted = texts.get(path)
@@ -339,17 +356,18 @@ def _write_all(service: Service, texts: Mapping[Path, str], *, force: bool, tell
     return changed
 
 
-def _enable(service: Service, *, now: bool) -> None:
+def _enable(service: Service, *, now: bool, is_moved: bool) -> None:
     """
     Tell systemd of new units.
 
+    @param is_moved: its socket listens elsewhere from now on.
     @raise StartError: if it cannot be reached; the files stay.
     """
     try:
         service.systemctl("daemon-reload")
         service.systemctl("enable", *service.units)
         if now:
-            service.systemctl("restart", *service.units)
+            service.systemctl("restart", *(service.units if is_moved else [service.path.name]))
     except StartError as error:
         raise StartError(f"{service.path} is written, but not enabled: {error.message} (or give --no-enable)") from None
 
@@ -412,8 +430,9 @@ def _verb(verb: str, result: str, text: str) -> click.Command:
     @click.pass_obj
     def command(state: State, system: bool | None, as_json: bool) -> None:
         service = _installed(state, system)
-        # The socket would start the service again at once.
-        service.systemctl(verb, *service.units)
+        # A socket that is left open at a stop would start the service again at once; at a restart it keeps who comes
+        # meanwhile waiting.
+        service.systemctl(verb, *([service.path.name] if verb == "restart" else service.units))
         _Told(verb, service, as_json).done(result, f"{service.name} is {result}")
 
     return command

@@ -40,7 +40,7 @@ def status(
     try:
         ended = _ask(remote, found, gateway, timeout_s)
     except RemoteError as error:
-        gateway["error"] = error.message
+        error.message = gateway["error"] = state.advice(error.message)
         if as_json:
             print_json({**error.envelope(), "gateway": gateway})
         else:
@@ -52,7 +52,7 @@ def status(
     if as_json:
         print_json({**found["status"], "health": found["health"], "gateway": gateway})
     else:
-        _print(remote, found, gateway, 50 if show_all else 5)
+        _print(state, remote, found, gateway, 50 if show_all else 5)
     return 0
 
 
@@ -89,7 +89,7 @@ def _ask(remote: Remote, found: dict[str, Any], gateway: dict[str, Any], timeout
     return run_connected(remote, ask, timeout_s=timeout_s)
 
 
-def _print(remote: Remote, found: dict[str, Any], gateway: dict[str, Any], most_recent: int) -> None:
+def _print(state: State, remote: Remote, found: dict[str, Any], gateway: dict[str, Any], most_recent: int) -> None:
     told, health = found["status"], found["health"]
     well = "well" if health.get("ok") is True else "not well"
     uptime_ms = found["uptimeMs"]
@@ -102,7 +102,7 @@ def _print(remote: Remote, found: dict[str, Any], gateway: dict[str, Any], most_
         say(f"Runs: {runs.get('active', 0)} active, {runs.get('waiting', 0)} waiting")
     pending = told.get("configReload")
     if isinstance(pending, dict) and pending.get("restartRequired"):
-        say("Config: changed in a way that needs a restart: openclaw gateway restart")
+        say(f"Config: changed in a way that needs a restart: {state.advice('openclaw gateway restart')}")
     for agent in rows(health, "agents"):
         default = ", default" if agent.get("isDefault") else ""
         say(f"Agent: {agent.get('agentId')}{default}, {part(agent, 'sessions').get('count', 0)} sessions")

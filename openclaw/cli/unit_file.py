@@ -106,14 +106,57 @@ def named_profile(profile: str | None, environ: Mapping[str, str]) -> str:
     return "" if named.lower() == "default" else named
 
 
+def install_command(
+    *, system: bool = False, port: int | None = None, socket: bool = False, run_as: str | None = None
+) -> str:
+    """The command that writes such units in the place of what is there."""
+    options = [
+        *(["--system"] if system else []),
+        *(["--port", str(port)] if port is not None else []),
+        *(["--socket"] if socket else []),
+        *(["--run-as", shlex.quote(run_as)] if run_as else []),
+    ]
+    return " ".join(["openclaw gateway install", *options, "--force"])
+
+
 def program_of(text: str) -> str:
     """The program that the text of a C{.service} file starts, as L{quoted} wrote it; empty if it starts none."""
-    commands = [line.partition("=")[2] for line in text.splitlines() if line.startswith("ExecStart=")]
+    return next(iter(_command_of(text)), "")
+
+
+def _command_of(text: str) -> list[str]:
+    commands = _values(text, "ExecStart")
     try:
         words = shlex.split(commands[0]) if commands else []
     except ValueError:
         words = []
-    return words[0].replace("%%", "%").replace("$$", "$") if words else ""
+    return [word.replace("%%", "%").replace("$$", "$") for word in words]
+
+
+def port_of(text: str, socket_text: str | None) -> int | None:
+    """
+    The port that a service was installed with.
+
+    @param text: of its C{.service} file.
+    @param socket_text: of its C{.socket} file; C{None} if it has none.
+    @return: C{None} if it takes that of the configuration.
+    """
+    if socket_text is not None:
+        port = next(iter(_values(socket_text, "ListenStream")), "").rpartition(":")[2]
+    else:
+        words = _command_of(text)
+        port = words[words.index("--port") + 1] if "--port" in words[:-1] else ""
+    return int(port) if port.isascii() and port.isdecimal() else None
+
+
+def user_of(text: str) -> str | None:
+    """Who the text of a C{.service} file has it run as; C{None} for who starts it."""
+    return next(iter(_values(text, "User")), None) or None
+
+
+def _values(text: str, name: str) -> list[str]:
+    """What a unit file says of one thing, in its order."""
+    return [line.partition("=")[2].strip() for line in text.splitlines() if line.startswith(f"{name}=")]
 
 
 def passed_endpoint(host: str) -> str:

@@ -6,6 +6,7 @@ import contextlib
 import os
 import re
 import stat
+import time
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,6 +24,9 @@ MAX_TAIL_BYTES = 250_000
 
 MAX_TAIL_LINES = 5000
 """Most lines that one call gives."""
+
+CLOCK_SLACK_NS = 60 * 10**9
+"""How far ahead of the clock the time of a file may be, nanoseconds: a file server has a clock of its own."""
 
 _NAME = re.compile(r"openclaw-\d{4}-\d\d-\d\d\.log")
 
@@ -62,12 +66,28 @@ class Tail:
 
 
 def current_log(log_dir: Path) -> Path | None:
-    """The log file of the last day; C{None} if there is none.  Blocks."""
+    """
+    The log file that was written last; C{None} if there is none.  Blocks.
+
+    While the clock is wrong, lines go to a file of another day: its name tells nothing, and one that was written in
+    the future counts last.
+    """
+    latest_ns = time.time_ns() + CLOCK_SLACK_NS
+    found: list[tuple[bool, int, Path]] = []
+    with contextlib.suppress(OSError):
+        for path in log_dir.iterdir():
+            if _NAME.fullmatch(path.name):
+                written_ns = _written_ns(path)
+                found.append((written_ns <= latest_ns, written_ns, path))
+    return max(found)[2] if found else None
+
+
+def _written_ns(path: Path) -> int:
     try:
-        paths = [path for path in log_dir.iterdir() if _NAME.fullmatch(path.name)]
+        return path.lstat().st_mtime_ns
     except OSError:
-        return None
-    return max(paths, default=None)
+        # It has gone meanwhile.
+        return 0
 
 
 def read_tail(path: Path, cursor: int | None, limit: int, max_bytes: int) -> Tail:

@@ -132,6 +132,38 @@ class CommandTests(DoctorTestCase):
         row = self.assert_found("config-valid", "error", "line 1, column")
         self.assertIn("openclaw.json.bak", row["fixHint"])
 
+    def link(self, name: str) -> Path:
+        """Put a file of the state folder elsewhere, with a link in its place; give where it is."""
+        elsewhere = self.home / "kept"
+        elsewhere.mkdir(exist_ok=True)
+        (self.state_dir / name).rename(elsewhere / f"my-{name}")
+        (self.state_dir / name).symlink_to(elsewhere / f"my-{name}")
+        return elsewhere / f"my-{name}"
+
+    def test_behind_links(self) -> None:
+        """What a link leads to is what other users can read, and the copies are beside it."""
+        (self.state_dir / ".env").write_text("")
+        path, dotenv = self.link("openclaw.json"), self.link(".env")
+        dotenv.chmod(0o600)
+        self.assertEqual(self.findings(), [])
+        copy = path.with_name(f"{path.name}.bak")
+        copy.write_text("{}")
+        for file in (path, dotenv, copy):
+            file.chmod(0o644)
+        found = [text for _, _, text in self.findings("--only", "file-modes")]
+        self.assertEqual(sorted(found), sorted(f"other users can use {file}" for file in (path, dotenv, copy)))
+        self.assertEqual(self.run_command("doctor", "--fix", "--only", "file-modes"), 0)
+        self.assertEqual({file.stat().st_mode & 0o777 for file in (path, dotenv, copy)}, {0o600})
+        path.write_text("{ gateway ")
+        self.assertIn(str(copy), self.assert_found("config-valid", "error", "line 1, column")["fixHint"])
+
+    def test_a_linked_state_folder(self) -> None:
+        """Nothing is told twice."""
+        self.state_dir.rename(self.home / "real")
+        self.state_dir.symlink_to(self.home / "real")
+        self.path.chmod(0o644)
+        self.assert_found("file-modes", "warning", f"other users can use {self.path}", "--only", "file-modes")
+
     def test_fix(self) -> None:
         self.write({"gateway": {"mode": "local"}}, 0o644)
         self.state_dir.chmod(0o755)
@@ -349,6 +381,16 @@ class ConfigurationTests(DoctorTestCase):
         self.with_settings(models__providers__p={**provider, "baseUrl": "https://models.example/v1"})
         self.assertEqual(self.findings(), [])
 
+    def test_key_in_a_url(self) -> None:
+        for step in ("sk-abcdefghijklmnop", "0123456789abcdef0123456789abcdef", "aB3dE5fG7hJ9kL1mN3pQ5_x-y"):
+            self.with_settings(models__providers__p={"baseUrl": f"https://models.example/{step}/v1"})
+            row = self.assert_found("providers", "warning", "the URL of p has a part that looks like a key")
+            self.assertEqual(row["path"], "models.providers.p.baseUrl")
+            self.assertNotIn(step, self.out)
+        for step in ("openai/deployments/gpt-4o-mini-2024-07-18", "models/meta-llama/Llama-3.1-8B-Instruct", "v1beta"):
+            self.with_settings(models__providers__p={"baseUrl": f"https://models.example/{step}"})
+            self.assertEqual(self.findings(), [])
+
     def test_foreign_models(self) -> None:
         self.with_settings(agents__entries={"a": {"model": "x/y"}})
         row = self.assert_found("models", "warning", "no provider is configured for x/y")
@@ -483,7 +525,21 @@ class MachineTests(DoctorTestCase):
                 unit.with_suffix(".socket").touch()
                 row = self.assert_found("service-unit", level, str(unit))
                 self.assertEqual(row["fixHint"], "openclaw gateway install --socket --force")
+                unit.with_suffix(".socket").write_text("[Socket]\nListenStream=127.0.0.1:18789\n")
+                row = self.assert_found("service-unit", level, str(unit))
+                self.assertEqual(row["fixHint"], "openclaw gateway install --socket --force")
+                unit.with_suffix(".socket").write_text("[Socket]\nListenStream=[::1]:19000\n")
+                row = self.assert_found("service-unit", level, str(unit))
+                self.assertEqual(row["fixHint"], "openclaw gateway install --port 19000 --socket --force")
                 unit.with_suffix(".socket").unlink()
+            unit.write_text("[Service]\nExecStart=/bin/sh gateway run --port 19000\n")
+            row = self.assert_found("service-unit", "info", str(unit))
+            self.assertEqual(row["fixHint"], "openclaw gateway install --port 19000 --force")
+            with mock.patch("openclaw.cli.service_unit.SYSTEM_FOLDER", folder):
+                unit.write_text("[Service]\nUser=claw\nExecStart=/bin/sh gateway run\n")
+                with mock.patch("openclaw.cli.service_unit._user_folder", lambda: self.home / "none"):
+                    row = self.assert_found("service-unit", "info", str(unit))
+                self.assertEqual(row["fixHint"], "openclaw gateway install --system --run-as claw --force")
             unit.write_text(f"[Service]\nExecStart={doctor_machine.sys.executable} -m openclaw\n")
             self.assertEqual(self.findings(), [])
             odd = self.home / 'my "100%" $py'

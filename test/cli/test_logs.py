@@ -11,7 +11,7 @@ from unittest import mock
 from twisted.internet.error import ConnectionRefusedError
 
 from openclaw.cli.logs import parse_line, shown_time
-from test.cli.gateway_fake import GatewayError, RemoteTestCase
+from test.cli.gateway_fake import GatewayError, RemoteTestCase, garbage
 
 LINE = json.dumps(
     {"time": "2026-11-22T20:00:27.523+00:00", "level": "warn", "subsystem": "store", "message": "slow\x1b[31m"}
@@ -191,6 +191,97 @@ class LogsTests(RemoteTestCase):
         self.assertEqual(self.run_command("logs", "-f"), 1)
         self.assertEqual(asked, [None, 5, 0, 9])
         self.assertEqual(self.out.splitlines()[1:], ["one", "two", "three"])
+
+    def follow_over_a_restart(self, *refusals: Any) -> tuple[list[Any], list[float]]:
+        """
+        Follow a gateway that restarts.
+
+        @param refusals: what the attempts to reach it meet, before it is back.
+        @return: the cursors that it was asked for, and when the attempts were made, seconds from its end.
+        """
+        cursors: list[Any] = []
+        ended_s = 0.0
+
+        def tail(socket: Any, frame: dict[str, Any]) -> Any:
+            nonlocal ended_s
+            cursors.append(frame["params"].get("cursor"))
+            if len(cursors) == 2:
+                ended_s = self.reactor.seconds()
+                self.reactor.serve = mock.Mock(buildProtocol=meet)
+                socket.close_with(1012, "service restart")
+                return ...
+            if len(cursors) == 4:
+                self.reactor.callLater(0.1, os.kill, os.getpid(), signal.SIGINT)
+            return {"file": "/l", "cursor": len(cursors) * 10, "lines": [f"line {len(cursors)}"]}
+
+        def meet(addr: Any) -> Any:
+            """Meets each attempt as the test says, and then with the gateway."""
+            attempts.append(self.reactor.seconds() - ended_s)
+            refusal = refusals[len(attempts) - 1] if len(attempts) <= len(refusals) else None
+            self.gateway.methods["connect"] = refusal or (lambda socket, frame: self.gateway.hello)
+            return garbage(b"").buildProtocol(addr) if refusal is ... else self.gateway.buildProtocol(addr)
+
+        attempts: list[float] = []
+        self.gateway.methods["logs.tail"] = tail
+        self.status = self.run_command("logs", "-f")
+        return cursors, [round(at) for at in attempts]
+
+    def test_follows_over_a_restart(self) -> None:
+        """Nothing is lost, nothing is told twice; waits grow, and not for ever."""
+        starting = GatewayError("UNAVAILABLE", "starting")
+        cursors, attempts = self.follow_over_a_restart(..., starting, ..., ..., starting, ...)
+        self.assertEqual(self.status, 130, self.err)
+        self.assertEqual(cursors, [None, 10, 10, 30])
+        self.assertEqual(self.out.splitlines()[1:], ["line 1", "line 3", "line 4"])
+        self.assertEqual(attempts, [1, 3, 7, 15, 25, 35, 45])
+        [line] = self.err.splitlines()
+        self.assertIn("has stopped or restarts; waiting for it to come back (Ctrl-C ends this)", line)
+        self.assertTrue(all(not call.active() for call in self.reactor.getDelayedCalls()))
+
+    def test_the_one_that_comes_back_does_not_want_us(self) -> None:
+        refusal = GatewayError("INVALID_REQUEST", "unauthorized", {"code": "AUTH_TOKEN_MISMATCH"})
+        self.follow_over_a_restart(..., refusal)
+        self.assertEqual(self.status, 1)
+        self.assertIn("does not accept the token", self.err.splitlines()[-1])
+
+    def test_the_one_that_comes_back_has_another_token(self) -> None:
+        seen: list[Any] = []
+
+        def refused(socket: Any, frame: dict[str, Any]) -> Any:
+            seen.append(frame["params"]["auth"])
+            self.write({"gateway": {"auth": {"mode": "token", "token": f"another-{len(seen)}"}}})
+            return GatewayError("UNAVAILABLE", "starting")
+
+        self.follow_over_a_restart(refused, refused)
+        self.assertEqual(seen, [{"token": "s3cret"}, {"token": "another-1"}])
+        self.assertEqual(self.status, 130)
+
+    def test_a_configuration_that_is_being_edited_meanwhile(self) -> None:
+        def refused(socket: Any, frame: dict[str, Any]) -> Any:
+            self.write("{ half")
+            self.reactor.callLater(3, self.write, {"gateway": {"auth": {"mode": "token", "token": "s3cret"}}})
+            return GatewayError("UNAVAILABLE", "starting")
+
+        _, attempts = self.follow_over_a_restart(refused)
+        self.assertEqual((self.status, attempts), (130, [1, 7]))
+
+    def test_ctrl_c_while_waiting(self) -> None:
+        def tail(socket: Any, frame: dict[str, Any]) -> Any:
+            if self.gateway.params_of("logs.tail")[1:]:
+                self.reactor.serve = ConnectionRefusedError()
+                self.reactor.callLater(30, os.kill, os.getpid(), signal.SIGINT)
+                socket.close_with(1012, "service restart")
+                return ...
+            return {"file": "/l", "cursor": 1, "lines": ["one"]}
+
+        self.gateway.methods["logs.tail"] = tail
+        self.assertEqual(self.run_command("logs", "-f"), 130)
+        self.assertEqual(len(self.err.splitlines()), 1)
+
+    def test_a_restart_without_following(self) -> None:
+        self.gateway.methods["logs.tail"] = lambda socket, frame: socket.close_with(1012, "service restart") or ...
+        self.assertEqual(self.run_command("logs", "--url", "ws://127.0.0.1:18789"), 1)
+        self.assertIn("has stopped or restarts", self.err)
 
     def test_a_gateway_that_tells_something_else(self) -> None:
         for answer in (None, [], {"lines": 5}, {"lines": [None, 5]}, {"lines": "x", "file": []}):

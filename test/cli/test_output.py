@@ -2,10 +2,14 @@
 
 import io
 import os
+import re
 import sys
 from unittest import mock
 
+from twisted.internet.error import ConnectionRefusedError
+
 from openclaw.cli.output import State, announce, json_text
+from test.cli.gateway_fake import RemoteTestCase
 from test.cli.support import CommandTestCase
 
 
@@ -22,6 +26,77 @@ class StateTests(CommandTestCase):
         self.assertEqual(State(profile="x").paths.state_dir, self.home / ".openclaw-x")
         os.environ["OPENCLAW_STATE_DIR"] = "/elsewhere"
         self.assertEqual(str(State().paths.config_path), "/elsewhere/openclaw.json")
+
+    def test_advice(self) -> None:
+        text = (
+            "run openclaw quickstart, or: openclaw --profile y logs; see openclaw 1.0, ~/.openclaw and /x/openclaw here"
+        )
+        self.assertEqual(State().advice(text), text)
+        advised = text.replace("openclaw quickstart", "openclaw --profile x quickstart")
+        self.assertEqual(State(profile="x").advice(text), advised)
+        self.assertEqual(State(profile="x").advice(advised), advised)
+
+
+class ProfileTests(RemoteTestCase):
+    """What a command tells a person to type acts on the installation that the command was for."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.state_dir.rename(self.home / ".openclaw-second")
+        self.serve = ConnectionRefusedError()
+
+    def assert_advice(self, status: int, *arguments: str) -> None:
+        """A command ends so, and names nothing but commands of the profile."""
+        self.assertEqual(self.run_command("--profile", "second", *arguments), status, self.err)
+        named = re.findall(r"\bopenclaw (?:--profile second )?[a-z]\w*", self.out + self.err)
+        self.assertTrue(named, arguments)
+        self.assertEqual([one for one in named if "--profile" not in one], [], arguments)
+
+    def test_not_running(self) -> None:
+        for arguments, status in (
+            (("status",), 1),
+            (("status", "--json"), 1),
+            (("gateway", "status"), 0),
+            (("gateway", "probe"), 1),
+            (("gateway", "probe", "--json"), 1),
+            (("gateway", "call", "health"), 1),
+            (("gateway", "restart"), 1),
+            (("agent", "-m", "hello"), 1),
+            (("sessions",), 1),
+            (("logs",), 1),
+            (("gateway", "auth-token"), 0),
+            (("models", "list"), 0),
+            (("models", "status"), 0),
+            (("doctor", "--only", "embedded-model"), 0),
+        ):
+            self.assert_advice(status, *arguments)
+
+    def test_health(self) -> None:
+        with mock.patch("openclaw.cli.health.fetch", side_effect=OSError(111, "Connection refused")):
+            self.assert_advice(1, "health")
+            self.assert_advice(1, "health", "--json")
+
+    def test_no_credential(self) -> None:
+        (self.home / ".openclaw-second" / "openclaw.json").write_text("{}")
+        self.assert_advice(78, "gateway", "run")
+
+    def test_chat(self) -> None:
+        from openclaw.cli import chat, client
+
+        self.patch(sys, "stdin", io.StringIO("/help\n"))
+        self.patch(chat, "terminating", mock.MagicMock())
+        self.patch(client, "process_reactor", mock.Mock)
+        with mock.patch("openclaw.cli.background.Background.call", lambda *_: None):
+            self.assert_advice(0, "chat")
+
+    def test_an_edit_that_needs_a_restart(self) -> None:
+        self.assert_advice(0, "config", "set", "gateway.port", "18790")
+
+    def test_onboard(self) -> None:
+        arguments = ("onboard", "--non-interactive", "--accept-risk")
+        self.assert_advice(0, *arguments)
+        self.assert_advice(0, *arguments, "--json")
+        self.assert_advice(0, *arguments, "--auth-choice", "local")
 
 
 class JsonTests(CommandTestCase):

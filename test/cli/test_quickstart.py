@@ -243,6 +243,8 @@ class QuickstartTests(CommandTestCase):
     def test_config_elsewhere(self) -> None:
         os.environ["OPENCLAW_CONFIG_PATH"] = str(self.home / "new" / "c.json")
         self.assertEqual(self.run_command("--profile", "dev", "quickstart"), 7)
+        text = (self.home / "new" / "c.json").read_text()
+        self.assertIn("`openclaw --profile dev gateway auth-token --show` prints it", text)
         self.assertTrue((self.home / "new" / "c.json").exists())
         self.assertTrue((self.home / ".openclaw-dev").is_dir())
         self.assertIn("OPENCLAW_CONFIG_PATH=", self.out)

@@ -119,6 +119,7 @@ class InstallTests(ServiceTestCase):
         folder = self.home / ".openclaw-a"
         self.state_dir.rename(folder)
         self.assertEqual(self.run_command("--profile", "a", "gateway", "install", "--port", "19000"), 0, self.err)
+        self.assertIn("restart it with: openclaw --profile a gateway restart\n", self.out)
         text = (self.folder / "openclaw-gateway-a.service").read_text()
         self.assertIn(" gateway run --port 19000\n", text)
         self.assertIn("Environment=OPENCLAW_PROFILE=a\n", text)
@@ -143,6 +144,23 @@ class InstallTests(ServiceTestCase):
         self.calls.clear()
         self.assertEqual(self.gateway("install", "--force", "--no-enable"), 0, self.err)
         self.assertEqual((self.calls, self.socket.exists()), ([], False))
+
+    def test_another_socket(self) -> None:
+        """systemd listens where the old one says until the socket itself is begun anew."""
+        self.gateway("install", "--socket")
+        self.assertIn("restart it with: openclaw gateway restart\n", self.out)
+        self.gateway("install", "--socket", "--now")
+        self.assertEqual(self.verbs()[-1], "--user restart openclaw-gateway.service")
+        self.assertEqual(self.gateway("install", "--socket", "--port", "19000", "--force"), 0, self.err)
+        self.assertIn("begin anew with: openclaw gateway stop, then openclaw gateway start\n", self.out)
+        self.assertEqual(self.gateway("install", "--socket", "--port", "19001", "--force", "--now"), 0, self.err)
+        self.assertEqual(self.verbs()[-1], "--user restart openclaw-gateway.socket openclaw-gateway.service")
+
+    def test_what_replaces_a_different_one(self) -> None:
+        """The whole command: without an option of it the unit would become yet another one."""
+        self.gateway("install")
+        self.assertEqual(self.gateway("install", "--socket", "--port", "19000"), 1)
+        self.assertIn("replace it with: openclaw gateway install --port 19000 --socket --force\n", self.err)
 
     def test_socket_of_another_family(self) -> None:
         self.write({"gateway": {**DOCUMENT["gateway"], "bind": "custom", "customBindHost": "::1"}})
@@ -270,7 +288,9 @@ class RunTests(ServiceTestCase):
         for verb, result in (("start", "started"), ("stop", "stopped"), ("restart", "restarted")):
             self.assertEqual(self.gateway(verb), 0)
             self.assertEqual(self.out, f"openclaw-gateway is {result}\n")
-            self.assertEqual(self.verbs()[-1], f"--user {verb} openclaw-gateway.socket openclaw-gateway.service")
+            # a socket that stays open at a restart keeps clients waiting; closed they would be refused
+            units = "" if verb == "restart" else "openclaw-gateway.socket "
+            self.assertEqual(self.verbs()[-1], f"--user {verb} {units}openclaw-gateway.service")
         self.assertEqual(self.gateway("stop", "--json"), 0)
         self.assertEqual(self.json_out()["result"], "stopped")
 

@@ -11,7 +11,17 @@ from typing import Any
 
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
-from openclaw.cli.unit_file import Unit, named_profile, passed_endpoint, program_of, quoted, unit_name
+from openclaw.cli.unit_file import (
+    Unit,
+    install_command,
+    named_profile,
+    passed_endpoint,
+    port_of,
+    program_of,
+    quoted,
+    unit_name,
+    user_of,
+)
 from openclaw.errors import StartError
 
 
@@ -47,6 +57,27 @@ class NameTests(SynchronousTestCase):
             self.assertEqual(program_of(unit(python=program).service_text()), program)
         for text in ("", "[Service]\n", "ExecStart=\n", 'ExecStart="x\n'):
             self.assertEqual(program_of(text), "")
+
+    def test_what_a_unit_was_installed_with(self) -> None:
+        self.assertEqual((port_of(unit().service_text(), None), user_of(unit().service_text())), (None, None))
+        made = unit(system=True, user="claw", arguments=("gateway", "run", "--port", "19000"))
+        self.assertEqual((port_of(made.service_text(), None), user_of(made.service_text())), (19000, "claw"))
+        for listen in ("127.0.0.1:19000", "[::1]:19000"):
+            made = unit(listen=listen)
+            self.assertEqual(port_of(made.service_text(), made.socket_text()), 19000)
+        for text, socket_text in (
+            ("ExecStart=x --port", None),
+            ("ExecStart=x --port y", None),
+            ("", "ListenStream=/x"),
+        ):
+            self.assertIsNone(port_of(text, socket_text))
+
+    def test_install_command(self) -> None:
+        self.assertEqual(install_command(), "openclaw gateway install --force")
+        self.assertEqual(
+            install_command(system=True, port=1, socket=True, run_as="a b"),
+            "openclaw gateway install --system --port 1 --socket --run-as 'a b' --force",
+        )
 
     def test_folders_that_no_unit_can_name(self) -> None:
         for folder in ("/a/b\\", "/a/b ", "/a\nb", "/a/\udcff"):

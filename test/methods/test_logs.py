@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +125,26 @@ class TailTests(MethodTestCase):
                 path.rmdir()
             else:
                 path.unlink()
+
+    def test_written_last(self) -> None:
+        """What counts is when a file was written, unless that is in the future; else the newest name."""
+        now_s = time.time()
+        before, now, future = (
+            self.write("x\n", f"openclaw-{day}.log") for day in ("2026-11-22", DAY[9:19], "2037-01-01")
+        )
+
+        def current(before_s: float, at_s: float, future_s: float) -> Path | None:
+            for path, written_s in ((before, before_s), (now, at_s), (future, future_s)):
+                os.utime(path, (written_s, written_s))
+            return current_log(self.logs)
+
+        self.assertEqual(future, current(now_s, now_s, now_s))
+        # The clock was ahead for a while, with or without what keeps the times of files right.
+        self.assertEqual(now, current(now_s - 90_000, now_s, now_s - 5))
+        self.assertEqual(now, current(now_s - 90_000, now_s, now_s + 10 * 365 * 86400))
+        self.assertEqual(before, current(now_s, now_s - 5, now_s - 5), "it is behind")
+        self.assertEqual(now, current(now_s - 90_000, now_s + 30, now_s - 5), "a file server's clock")
+        self.assertEqual(future, current(now_s + 80_000, now_s + 80_000, now_s + 90_000), "nothing else is there")
 
     def test_current(self) -> None:
         """There may be no such folder."""
