@@ -66,7 +66,8 @@ class RunRequest:
     @ivar alias: another id by which its client knows the run, chosen by that client.
     @ivar timeout_s: seconds that the run may take, where the client wants it shorter than the configuration.
     @ivar retry_of: id of an earlier run of the same request that was cancelled or failed and has the user's turn in
-        the transcript; that turn is answered, and not stored again.
+        the transcript; that turn is answered, and not stored again.  L{openclaw.agents.placement.UNKNOWN_RUN} where
+        the run is not known any more.
     """
 
     run_id: str
@@ -183,12 +184,25 @@ class Runs:
         if run is not None:
             run.cancel()
             return True
-        for starting, request in self._starting.items():
-            if run_id in (request.run_id, request.alias):
-                self._cancelled.add(request.run_id)
-                starting.cancel()
-                return True
-        return False
+        found = self._find_starting(run_id)
+        if found is None:
+            return False
+        starting, request = found
+        self._cancelled.add(request.run_id)
+        starting.cancel()
+        return True
+
+    def session_of(self, run_id: str) -> str | None:
+        """The session key of the run that L{cancel} would end; C{None} if there is none."""
+        run = self.find(run_id)
+        if run is not None:
+            return str(run.target.session_key)
+        found = self._find_starting(run_id)
+        return None if found is None else self._entering.get(found[1].run_id)
+
+    def _find_starting(self, run_id: str) -> tuple[Deferred[Run], RunRequest] | None:
+        """A run that is not placed yet, by either of its ids."""
+        return next((one for one in self._starting.items() if run_id in (one[1].run_id, one[1].alias)), None)
 
     def cancel_session(self, session_key: str) -> list[str]:
         """

@@ -216,8 +216,7 @@ def _judge_secret(
     client: Client, origin: bytes | None, claim: ConnectClaim, rules: ConnectRules, limiter: FailureLimiter
 ) -> ConnectRefusal | None:
     """Compare what is shown with the secret; only a wrong one counts, never an absent one."""
-    # A page must not be able to slow down, nor to lock out, the programs of the machine that it is shown on.
-    counted = client if origin is None else Client(client.address, f"origin {origin.decode('latin-1')}", False)
+    counted = client if origin is None else _page_on(client, origin)
     try:
         limiter.check(counted)
         shown = [secret for secret in (claim.token, claim.password) if secret]
@@ -235,6 +234,17 @@ def _judge_secret(
             "retryAfterMs": int((error.retry_after_s or 0) * 1000),
         }
         return ConnectRefusal("INVALID_REQUEST", message, details, retry_after_s=error.retry_after_s)
+
+
+def _page_on(client: Client, origin: bytes) -> Client:
+    """
+    What a page's wrong secrets are counted under.
+
+    It must not be able to slow down, nor to lock out, the programs of the machine that it is shown on, and on this
+    one no other page either.  From another machine anybody can claim any number of origins: they count as one.
+    """
+    name = f"origin {origin.decode('latin-1')}" if client.is_loopback else f"pages on {client.bucket}"
+    return Client(client.address, name, False)
 
 
 def _declared(head: RequestHead) -> frozenset[str]:

@@ -4,6 +4,8 @@ Limits for those who guess credentials.
 Only a wrong credential counts, never an absent one.  A client beyond this machine is locked out after too many of
 them.  On loopback anybody could then lock out the owner, a web page included, so there a wrong credential is answered
 late and the right one always passes.
+
+The log tells of both, in few lines: nobody can fill it by guessing.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 import attrs
+from twisted.logger import Logger
 
 from openclaw.auth.client import Client
 from openclaw.errors import LockedOut
@@ -34,6 +37,14 @@ LONGEST_DELAY_S = 5.0
 
 MAX_DELAYED = 64
 """Most answers that are being held back at one time; further wrong credentials are told at once to come later."""
+
+TOLD_EVERY_S = 60.0
+"""Seconds in which the wrong credentials of one client are told in the log once."""
+
+MAX_TOLD = 20
+"""Most clients whose wrong credentials the log tells of in that time, and most lock-outs."""
+
+log = Logger()
 
 
 class Limits(Protocol):
@@ -62,6 +73,24 @@ class _Bucket:
     locked_at: float | None = None
 
 
+class _Told:
+    """What the log was told in the last L{TOLD_EVERY_S}."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._times: OrderedDict[object, float] = OrderedDict()
+
+    def add(self, name: object) -> bool:
+        """Note that something is told; gives false where it was, or where L{MAX_TOLD} others were."""
+        now = self._clock.seconds()
+        while self._times and not 0 <= now - next(iter(self._times.values())) < TOLD_EVERY_S:
+            self._times.popitem(last=False)
+        if name in self._times or len(self._times) >= MAX_TOLD:
+            return False
+        self._times[name] = now
+        return True
+
+
 class FailureLimiter:
     """
     Counts wrong credentials by client.
@@ -78,6 +107,8 @@ class FailureLimiter:
         self._buckets: OrderedDict[str, _Bucket] = OrderedDict()
         self._failure_count = 0
         self._due: list[float] = []
+        self._told_guesses = _Told(clock)
+        self._told_lockouts = _Told(clock)
 
     def __len__(self) -> int:
         """How many clients are remembered."""
@@ -108,11 +139,29 @@ class FailureLimiter:
         """
         limits = self._limits()
         if client.is_loopback and limits.exempt_loopback:
-            return self._delay(client, limits)
+            delay_s = self._delay(client, limits)
+            self._tell_guess(client)
+            return delay_s
         bucket = self._note(client, limits)
         if len(bucket.failures) >= min(limits.max_attempts, MAX_FAILURES):
             bucket.locked_at = self._clock.seconds()
+            self._tell_lockout(client, bucket.locked_at, limits)
+        else:
+            self._tell_guess(client)
         return 0.0
+
+    def _tell_guess(self, client: Client) -> None:
+        if self._told_guesses.add(client.bucket):
+            log.warn("a wrong credential from {address}", address=_address(client))
+
+    def _tell_lockout(self, client: Client, now: float, limits: Limits) -> None:
+        if self._told_lockouts.add((client.bucket, now)):
+            log.warn(
+                "{address} is locked out for {lockout_s:g} s after {count} wrong credentials",
+                address=_address(client),
+                lockout_s=limits.lockout_ms / 1000,
+                count=limits.max_attempts,
+            )
 
     def _delay(self, client: Client, limits: Limits) -> float:
         now = self._clock.seconds()
@@ -152,6 +201,11 @@ class FailureLimiter:
 
     def _forget(self, name: str) -> None:
         self._failure_count -= len(self._buckets.pop(name).failures)
+
+
+def _address(client: Client) -> str:
+    """Where a client is, for the log."""
+    return client.address or client.bucket
 
 
 def _locked_out(remaining_s: float) -> LockedOut:

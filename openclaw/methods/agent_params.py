@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any
+from typing import Annotated
 
-from msgspec import Meta
+from msgspec import Meta, Raw, Struct, field
 
 from openclaw.agents.resolve import Selection
 from openclaw.agents.runs import DEFAULT_CHANNEL, RunRequest
@@ -47,6 +47,16 @@ _NOT_SERVED = {
 _Name = Annotated[str, Meta(max_length=512)]
 
 
+class Attachments(Struct, array_like=True, frozen=True):
+    """
+    A list of which only the first item is kept, as it is: to decode all of a large one would take seconds.
+
+    @ivar first: nothing if the list is empty.
+    """
+
+    first: Raw = field(default_factory=Raw)
+
+
 class AgentParams(Params, frozen=True):
     """
     Parameters of C{agent}.
@@ -75,7 +85,7 @@ class AgentParams(Params, frozen=True):
     channel: Annotated[str, Meta(max_length=64)] | None = None
     lane: Annotated[str, Meta(max_length=64)] | None = None
     extra_system_prompt: str | None = None
-    attachments: list[Any] | None = None
+    attachments: Annotated[Attachments, Meta(extra_json_schema={"type": "array"})] | None = None
     provider: str | None = None
     reply_to: str | None = None
     reply_channel: str | None = None
@@ -108,7 +118,7 @@ def check_params(caller: Caller, params: AgentParams) -> None:
     if params.deliver:
         raise bad_param("agent", "deliver", "answers are not sent to channels yet; leave it out or send false")
     for name, reason in _NOT_SERVED.items():
-        if getattr(params, name) not in (None, "", []):
+        if getattr(params, name) not in (None, "", Attachments()):
             raise bad_param("agent", _camel(name), reason)
     if params.idempotency_key is not None and not _RUN_ID.fullmatch(params.idempotency_key):
         raise bad_param("agent", "idempotencyKey", "1 to 255 visible ASCII characters are needed")

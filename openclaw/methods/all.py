@@ -99,7 +99,7 @@ def make_methods(services: Services) -> MethodTable:
             *status_methods(given.report, given.runs, given.live, given.clock, given.health, given.paths),
             *presence_methods(given.presence),
             *agent_methods(given.runs, given.turns, given.store, given.live, given.clock),
-            *chat_methods(given.store, given.runs, given.turns, given.live, given.clock),
+            *chat_methods(given.store, given.runs, given.live, given.clock),
             *session_methods(given.store, given.runs, given.live, given.clock, given.paths),
             *model_methods(given.live),
             *agents_methods(given.live),

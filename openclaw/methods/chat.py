@@ -13,7 +13,6 @@ from openclaw.auth.scopes import READ, WRITE
 from openclaw.config.reload import LiveConfig
 from openclaw.ids import SessionKey
 from openclaw.interfaces import Clock, Entry, SessionStore
-from openclaw.methods.agent_turns import AgentTurns
 from openclaw.methods.chat_rows import history_rows
 from openclaw.methods.checks import bad_param, named_agent, named_session
 from openclaw.methods.session_rows import find_session, live_ids, model_defaults, session_id, session_row
@@ -62,7 +61,6 @@ class Chat:
 
     store: SessionStore
     runs: Runs
-    turns: AgentTurns
     live: LiveConfig
     clock: Clock
 
@@ -125,9 +123,7 @@ class Chat:
         return {"ok": True, "aborted": bool(ended), "runIds": ended}
 
     def _abort_run(self, run_id: str, key: str | None) -> list[str]:
-        run = self.runs.find(run_id)
-        session = str(run.target.session_key) if run is not None else self.turns.session_of(run_id)
-        if key is not None and session not in (None, key):
+        if key is not None and self.runs.session_of(run_id) not in (None, key):
             raise bad_param("chat.abort", "runId", "this run is of another session")
         return [run_id] if self.runs.cancel(run_id) else []
 
@@ -151,11 +147,9 @@ def _fitting(entries: tuple[Entry, ...], max_chars: int | None) -> tuple[Entry, 
     return entries[len(entries) - count :]
 
 
-def chat_methods(
-    store: SessionStore, runs: Runs, turns: AgentTurns, live: LiveConfig, clock: Clock
-) -> tuple[Method, ...]:
+def chat_methods(store: SessionStore, runs: Runs, live: LiveConfig, clock: Clock) -> tuple[Method, ...]:
     """The methods of this family."""
-    chat = Chat(store, runs, turns, live, clock)
+    chat = Chat(store, runs, live, clock)
     return (
         Method("chat.history", READ, ChatHistoryParams, chat.history),
         Method("chat.abort", WRITE, ChatAbortParams, chat.abort),

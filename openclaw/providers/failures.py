@@ -144,7 +144,7 @@ def error_of_answer(
     @param secrets: texts to keep out of messages.
     """
     text, codes = _read_body(body)
-    return _error(status, codes, clean_text(text, secrets), name=name, retry_after=retry_after_s(headers))
+    return _error(status, codes, text, name=name, secrets=secrets, retry_after=retry_after_s(headers))
 
 
 def error_of_event(error: Any, *, name: str, secrets: Iterable[str] = ()) -> OpenClawError:
@@ -162,13 +162,21 @@ def error_of_event(error: Any, *, name: str, secrets: Iterable[str] = ()) -> Ope
             break
     else:
         status = 500
-    return _error(status, codes, clean_text(text, secrets), name=name, retry_after=None, said_status=False)
+    return _error(status, codes, text, name=name, secrets=secrets, retry_after=None, said_status=False)
 
 
 def _error(
-    status: int, codes: list[str], text: str, *, name: str, retry_after: float | None, said_status: bool = True
+    status: int,
+    codes: list[str],
+    text: str,
+    *,
+    name: str,
+    secrets: Iterable[str],
+    retry_after: float | None,
+    said_status: bool = True,
 ) -> OpenClawError:
-    text = text or "no reason given"
+    secrets = tuple(secrets)
+    text = clean_text(text, secrets) or "no reason given"
     said = f"{status} {text}" if said_status or status != 500 else text
     if not _CONTEXT_CODES.isdisjoint(codes) or status == 413:
         return ContextTooLong(said)
@@ -180,7 +188,7 @@ def _error(
     if status in (400, 404, 422):
         if any(phrase in text.lower() for phrase in _CONTEXT_PHRASES):
             return ContextTooLong(said)
-        return ProviderRejected(said, status=status, code=_passed_code(codes))
+        return ProviderRejected(said, status=status, code=_passed_code(codes, secrets))
     if status == 429:
         return ProviderRateLimited(said, retry_after_s=retry_after)
     if status in (503, 529):
@@ -194,8 +202,8 @@ def _error(
     return LastingProviderFailure(f"the provider {name} gave an answer that was not expected: {said}")
 
 
-def _passed_code(codes: list[str]) -> str | None:
-    return next((clean_text(code)[:100] for code in codes if not code.isdigit()), None)
+def _passed_code(codes: list[str], secrets: Iterable[str]) -> str | None:
+    return next((clean_text(code, secrets)[:100] for code in codes if not code.isdigit()), None)
 
 
 def _read_body(body: bytes) -> tuple[str, list[str]]:

@@ -29,8 +29,13 @@ MAX_TOTAL_BYTES = 256 * 1024 * 1024
 PRUNED_AT_ONCE = 64
 """Most keys that one write deletes."""
 
+PRUNED_BYTES = 4 * 1024 * 1024
+"""The results of such a write, together, but for the last one."""
+
 MAX_ATTEMPTS = 16
 """How many runs of one key are remembered; the first ones go."""
+
+_OLDEST = "SELECT seq, claimed_at_ms, result_bytes FROM idempotency_keys ORDER BY claimed_at_ms, seq LIMIT 1"
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(KeptResult).decode
@@ -99,19 +104,16 @@ def prune_keys(connection: sqlite3.Connection, now_ms: int) -> int:
     """
     Delete keys that are too old or too many, the oldest first, at most L{PRUNED_AT_ONCE}.
 
-    @return: how many were deleted.
+    @return: how many were deleted; 0 only if no more are to be.
     """
-    cursor = connection.execute(
-        "DELETE FROM idempotency_keys WHERE seq IN (SELECT seq FROM idempotency_keys WHERE claimed_at_ms < ? LIMIT ?)",
-        (now_ms - KEPT_MS, PRUNED_AT_ONCE),
-    )
-    deleted = cursor.rowcount
-    while deleted < PRUNED_AT_ONCE and _is_over(connection):
-        connection.execute(
-            "DELETE FROM idempotency_keys WHERE seq = "
-            "(SELECT seq FROM idempotency_keys ORDER BY claimed_at_ms, seq LIMIT 1)"
-        )
+    deleted = size = 0
+    while deleted < PRUNED_AT_ONCE and size < PRUNED_BYTES:
+        row = connection.execute(_OLDEST).fetchone()
+        if row is None or not (row[1] < now_ms - KEPT_MS or _is_over(connection)):
+            break
+        connection.execute("DELETE FROM idempotency_keys WHERE seq = ?", row[:1])
         deleted += 1
+        size += row[2]
     return deleted
 
 

@@ -27,7 +27,7 @@ from openclaw.store.retention import (
 from openclaw.store.runs import finish_run, insert_run, interrupt_running, list_runs
 from openclaw.store.sessions import count_bytes, count_entries, list_sessions
 from openclaw.store.sqlite import DatabaseFile, open_memory, open_reader, touch
-from openclaw.store.transcripts import append_entries, prune_detached, read_branch, read_transcript
+from openclaw.store.transcripts import append_entries, count_branch_bytes, prune_detached, read_branch, read_transcript
 from openclaw.store.writer import JobRunner, StoreThread
 
 T = TypeVar("T")
@@ -36,7 +36,7 @@ SHORT_ENTRIES = 200
 """Entries of a session that are read between two commits: one or two milliseconds."""
 
 SHORT_BYTES = 1024 * 1024
-"""Most bytes of such a session, as images may make it large."""
+"""Most bytes of such entries, as images may make them large."""
 
 
 class GatewayStore:
@@ -143,9 +143,11 @@ class GatewayStore:
         """
 
         def is_short(connection: sqlite3.Connection) -> bool:
-            if count_entries(connection, session_key) > SHORT_ENTRIES:
-                return limit is not None and limit <= SHORT_ENTRIES
-            return count_bytes(connection, session_key) <= SHORT_BYTES
+            if count_entries(connection, session_key) <= SHORT_ENTRIES:
+                return count_bytes(connection, session_key) <= SHORT_BYTES
+            if limit is None or limit > SHORT_ENTRIES:
+                return False
+            return count_branch_bytes(connection, session_key, limit) <= SHORT_BYTES
 
         def read_short(connection: sqlite3.Connection) -> tuple[T, ...]:
             return (read(connection),) if is_short(connection) else ()

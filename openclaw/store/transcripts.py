@@ -24,15 +24,20 @@ MAX_LOOKED_AT = 2000
 
 # From the tip upwards.  UNION ALL, as a parent is always older than its child and the chain cannot be a circle;
 # only numbers pass through the recursion, which is what makes it quick.
-_BRANCH = """
+_UPWARDS = """
 WITH RECURSIVE branch (seq) AS (
     SELECT tip_seq FROM sessions WHERE key = ?
     UNION ALL
     SELECT e.parent_seq FROM branch AS b JOIN entries AS e ON e.seq = b.seq
     LIMIT ?
 )
-SELECT e.id, e.run_id, e.payload, e.stop_reason, e.created_at_ms FROM branch AS b CROSS JOIN entries AS e USING (seq)
 """
+_BRANCH = f"""{_UPWARDS}
+SELECT e.id, e.run_id, e.payload, e.stop_reason, e.created_at_ms FROM branch AS b CROSS JOIN entries AS e USING (seq)
+"""  # noqa: S608 - a constant
+_BRANCH_BYTES = f"""{_UPWARDS}
+SELECT coalesce(sum(length(e.payload)), 0) FROM branch AS b CROSS JOIN entries AS e USING (seq)
+"""  # noqa: S608 - a constant
 
 # All branches, in the order in which they were written.  The numbers come from an index and are sorted alone: the
 # LIMIT keeps SQLite from making one query of the two, which would sort whole messages.
@@ -90,6 +95,12 @@ def read_branch(connection: sqlite3.Connection, session_key: str, limit: int | N
             entries.append(Entry(entry_id, parent_id, run_id, _decode_message(payload), created_at_ms, stop_reason))
     entries.reverse()
     return tuple(entries)
+
+
+def count_branch_bytes(connection: sqlite3.Connection, session_key: str, limit: int) -> int:
+    """How large the entries are that L{read_branch} reads, without looking at what is said there."""
+    (size,) = connection.execute(_BRANCH_BYTES, (session_key, limit + 1)).fetchone()
+    return int(size)
 
 
 def read_transcript(connection: sqlite3.Connection, session_key: str) -> Transcript:

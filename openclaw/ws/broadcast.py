@@ -124,6 +124,11 @@ class Broadcaster:
                 timer.cancel()
         self._tick = self._next_slice = None
 
+    @property
+    def is_behind(self) -> bool:
+        """Whether something waits to be told."""
+        return bool(self._backlog)
+
     def publish(
         self,
         name: str,
@@ -151,11 +156,6 @@ class Broadcaster:
         while len(self._backlog) > MAX_BACKLOG_EVENTS or self._backlog_bytes > MAX_BACKLOG_BYTES:
             if not self._tell_oldest(None):
                 break
-
-    def flush(self) -> None:
-        """Tell everything that waits, at once."""
-        while self._backlog and self._tell_oldest(None):
-            pass
 
     def _tell_slice(self) -> None:
         self._next_slice = None

@@ -253,8 +253,14 @@ class GatewayWebSocketFactory(WebSocketServerFactory):
         if pause is not None:
             pause.cancel()
         self.broadcaster.publish("shutdown", {"reason": "gateway stopping"})
-        self.broadcaster.flush()
-        self._close(deque(self.open_connections), CLOSE_RESTART, "service restart")
+        self._close_told()
+
+    def _close_told(self) -> None:
+        """Close all connections once their clients were told everything, a few at a time as ever."""
+        if self.broadcaster.is_behind:
+            self.clock.callLater(0, self._close_told)
+        else:
+            self._close(deque(self.open_connections), CLOSE_RESTART, "service restart")
 
     def _close(self, connections: deque[GatewayWebSocket], code: int, reason: str) -> None:
         """Close connections; others have their turn while there are many."""

@@ -133,6 +133,19 @@ class PolicyTests(SynchronousTestCase):
         assert isinstance(refusal, ConnectRefusal)
         self.assertEqual(refusal.details["code"], "AUTH_RATE_LIMITED")
 
+    def test_origins_of_other_machines_count_as_one(self) -> None:
+        """A program can claim any of them; they do not lock out the programs of their address."""
+        wrong = attrs.evolve(CLAIM, token="no")
+        codes = []
+        for number in range(11):
+            name = f"box{number}.local"
+            head = make_head(("Origin", f"http://{name}"), peer="192.0.2.1", host=name)
+            refusal = self.policy.judge_connect(head, wrong)
+            assert isinstance(refusal, ConnectRefusal)
+            codes.append(refusal.details["code"])
+        self.assertEqual(codes, ["AUTH_TOKEN_MISMATCH"] * 10 + ["AUTH_RATE_LIMITED"])
+        self.assertIsInstance(self.judge(peer="192.0.2.1"), ConnectAdmission)
+
     def test_too_many_delayed(self) -> None:
         for _ in range(64):
             self.judge(attrs.evolve(CLAIM, token="no"))

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import tracemalloc
 from ipaddress import IPv4Address
+from typing import Any
 
 import attrs
 from twisted.internet.task import Clock
+from twisted.logger import LogLevel, formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from openclaw.auth import ratelimit
@@ -211,6 +213,72 @@ class DelayTests(LimiterTestCase):
         self.guess(LOOPBACK, MAX_DELAYED)
         self.clock.rightNow -= 3600
         self.assertEqual(len(self.guess(LOOPBACK)), 1)
+
+
+class LogTests(LimiterTestCase):
+    """What the log is told."""
+
+    def setUp(self) -> None:
+        """Watch the log."""
+        super().setUp()
+        self.events: list[Any] = []
+        globalLogPublisher.addObserver(self.events.append)
+        self.addCleanup(globalLogPublisher.removeObserver, self.events.append)
+
+    def told(self) -> list[str]:
+        """The lines since the last call, all of them warnings."""
+        events = [event for event in self.events if event["log_namespace"] == "openclaw.auth.ratelimit"]
+        self.events.clear()
+        self.assertLessEqual({event["log_level"] for event in events}, {LogLevel.warn})
+        return [formatEvent(event) for event in events]
+
+    def test_lockout(self) -> None:
+        """The first wrong credential and the lock-out are told, with the address; the refusals then are not."""
+        self.guess(REMOTE, 10)
+        for _ in range(100):
+            self.assertIsNotNone(self.locked_for(REMOTE))
+        self.assertEqual(
+            self.told(),
+            [
+                "a wrong credential from 203.0.113.7",
+                "203.0.113.7 is locked out for 300 s after 10 wrong credentials",
+            ],
+        )
+        self.clock.advance(300)
+        self.guess(REMOTE, 10)
+        self.assertEqual(len(self.told()), 2)
+
+    def test_once_a_minute(self) -> None:
+        """On loopback, where nobody is locked out, and for a client that guesses slowly."""
+        for client, address in ((LOOPBACK, "127.0.0.1"), (LOCAL_CLIENT, "loopback"), (REMOTE, REMOTE.address)):
+            self.guess(client, 2)
+            self.assertEqual(self.told(), [f"a wrong credential from {address}"])
+            self.clock.advance(ratelimit.TOLD_EVERY_S - 1)
+            self.guess(client)
+            self.assertEqual(self.told(), [])
+            self.clock.advance(1)
+            self.guess(client)
+            self.assertEqual(len(self.told()), 1)
+            self.clock.advance(3600)
+
+    def test_many_clients(self) -> None:
+        """However many guess, there are few lines; guesses do not keep lock-outs out of the log."""
+        self.limits = attrs.evolve(self.limits, max_attempts=2)
+        clients = [client_of_peer(f"198.51.100.{number}") for number in range(2 * ratelimit.MAX_TOLD)]
+        for times in (1, 1):
+            for client in clients:
+                self.guess(client, times)
+            self.assertEqual(len(self.told()), ratelimit.MAX_TOLD)
+        self.clock.advance(ratelimit.TOLD_EVERY_S)
+        self.guess(REMOTE)
+        self.assertEqual(len(self.told()), 1)
+
+    def test_clock_set_back(self) -> None:
+        """It does not silence the log."""
+        self.guess(REMOTE)
+        self.clock.rightNow -= 3600
+        self.guess(REMOTE)
+        self.assertEqual(len(self.told()), 2)
 
 
 class MemoryTests(LimiterTestCase):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from typing import Any
 
 import msgspec
@@ -85,6 +86,22 @@ class RefusedTests(MethodTestCase):
         for given, where in MALFORMED:
             error = self.assertRaises(msgspec.ValidationError, self.gateway.call, "agent", given)
             self.assertIn(where, str(error), given)
+
+    def test_attachments_are_not_decoded(self) -> None:
+        """However many, and however deep: that would hold everybody up for seconds."""
+        row = self.gateway.table.find("agent")
+        assert row is not None
+        decoder = msgspec.json.Decoder(row.params)
+        for many in (b"[[]]" + b",[[]]" * 200_000, b'{"a":{}}' + b',{"a":{}}' * 100_000):
+            data = b'{"message":"x","attachments":[' + many + b"]}"
+            tracemalloc.start()
+            try:
+                params = decoder.decode(data)
+                self.assertLess(tracemalloc.get_traced_memory()[1], 100_000)
+            finally:
+                tracemalloc.stop()
+            running = Deferred.fromCoroutine(row.run(Call(WRITER, "c", "cli", lambda payload: None), params))
+            self.assertIn("not available", self.failureResultOf(running, InvalidRequest).value.message)
 
     def test_surrogates(self) -> None:
         """Half of a surrogate pair is no text; the store could not keep it."""

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from openclaw.config.agents import AgentEntry
-from openclaw.errors import InvalidRequest, StoreError
+from openclaw.errors import InvalidRequest, RunCancelled, StoreError
 from openclaw.events import ProviderFinished, TextDelta
 from openclaw.interfaces import SessionStore
 from openclaw.methods import chat
@@ -239,6 +239,18 @@ class AbortTests(MethodTestCase):
         stream.push(TextDelta("a"), ProviderFinished("stop"))
         stream.end()
         self.assertEqual(["1", "a", "2"], self.texts())
+
+    def test_wrong_session_of_a_waiting_run_of_http(self) -> None:
+        """It is left alone, too."""
+        first = self.gateway.bench.start("1", key="x")
+        second = self.gateway.bench.start("2", key="x", alias="second")
+        run_id = "second"
+        called = self.gateway.call("chat.abort", {"runId": run_id, "sessionKey": "other"})
+        self.assertIn("another session", self.refused(called, InvalidRequest).message)
+        self.assertIsNone(second.error)
+        self.assertEqual([run_id], self.abort(runId=run_id, sessionKey="x")["runIds"])
+        self.assertIsInstance(second.error, RunCancelled)
+        self.assertIsNotNone(first.run)
 
     def test_neither(self) -> None:
         """A session or a run has to be named."""

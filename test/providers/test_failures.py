@@ -140,6 +140,14 @@ class StatusTests(SynchronousTestCase):
         self.assertEqual(504, len(error.message))
         self.assertEqual("a a", clean_text("a\u2028a", ["", "a"]))
 
+    def test_codes_hold_no_secret(self) -> None:
+        """A server may echo the key there; cut to its length first it could still be read."""
+        key = "sk-12345678"
+        self.assertEqual("bad_***", answer(400, openai_body(code=f"bad_{key}"), secrets=iter([key])).code)
+        self.assertNotIn("sk-", answer(422, openai_body(code="x" * 95 + key), secrets=[key]).code or "")
+        event = {"message": "told", "code": 400, "type": key}
+        self.assertEqual("***", error_of_event(event, name="mock", secrets=[key]).code)
+
     def test_auth_text_is_dropped(self) -> None:
         """What a provider writes about our key stays here."""
         self.assertNotIn("told", answer(401, openai_body()).message)

@@ -199,6 +199,20 @@ class IdempotencyTests(SynchronousTestCase):
             counts.append(self.totals()[0])
         self.assertEqual(counts, [6, 4, 2, 2])
 
+    def test_large_results_go_in_slices(self) -> None:
+        """A write frees so many bytes, however few keys that are: to free a page it has to be read."""
+        size = len(idempotency._encode(RESULT))
+        self.patch(idempotency, "PRUNED_BYTES", 2 * size)
+        for number in range(8):
+            self.claim(key=f"k{number}", at_ms=1000 + number)
+            self.finish(key=f"k{number}")
+        prune = lambda now_ms: self.successResultOf(self.store.prune_keys(now_ms))  # noqa: E731
+        self.assertEqual(prune(1003 + DAY_MS), 2)
+        self.assertEqual([prune(1003 + DAY_MS), prune(1003 + DAY_MS)], [1, 0])
+        self.patch(idempotency, "MAX_TOTAL_BYTES", size)
+        self.assertEqual([prune(2000) for _ in range(3)], [2, 2, 0])
+        self.assertEqual(self.totals(), (1, size))
+
     def test_find_turn(self) -> None:
         def entry(number: int, run_id: str, role: str) -> Entry:
             parent = None if number == 1 else f"e{number - 1}"

@@ -176,6 +176,27 @@ class OpenTests(TestCase):
             self.assertEqual((await store.branch(KEY, 10))[-1], written)
         self.assertEqual(threads, ["openclaw-store", "openclaw-store", "openclaw-reads"])
 
+    async def test_large_end_of_a_long_session_is_read_beside_the_writes(self) -> None:
+        """Of a long session as many of its last entries as are small together."""
+        store = await self.open()
+        self.patch(store_module, "SHORT_ENTRIES", 3)
+        self.patch(store_module, "SHORT_BYTES", 500)
+        threads: list[str] = []
+
+        def read(connection: sqlite3.Connection, *arguments: Any, **settings: Any) -> Any:
+            threads.append(threading.current_thread().name)
+            return read_branch(connection, *arguments, **settings)
+
+        read_branch = store_module.read_branch
+        self.patch(store_module, "read_branch", read)
+        texts = ["hello", "x" * 500, "hello", "hello", "hello"]
+        said = [entry(str(number), str(number - 1) if number else None, text) for number, text in enumerate(texts)]
+        await store.begin_run(BEGUN, said)
+        for limit in (2, 3):
+            self.assertEqual(await store.branch(KEY, limit), tuple(said[-limit:]))
+        # The parent of the first one is read, too.
+        self.assertEqual(threads, ["openclaw-store", "openclaw-reads"])
+
     async def test_a_turn_is_looked_for_beside_the_writes(self) -> None:
         """In a long session, too, whose rows are all read for it."""
         store = await self.open()

@@ -8,6 +8,7 @@ import struct
 import attrs
 from twisted.python.failure import Failure
 
+from openclaw.ws.broadcast import SLICE_LISTENERS
 from openclaw.ws.connection import MAX_EARLY_FRAMES, GatewayWebSocket, frame_head, unmask
 from openclaw.ws.factory import (
     MAX_PREAUTH_CONNECTIONS,
@@ -515,13 +516,23 @@ class DeadlineTests(WebSocketTestCase):
 
     def test_gateway_stops_with_many(self) -> None:
         """Closing five hundred at once would hold up everything else for 50 ms and more."""
-        peers = [self.connected(scopes=[]) for _ in range(2 * SLICE_CLOSED + 1)]
+        peers = [self.connected(scopes=[]) for _ in range(SLICE_CLOSED + 1)]
         self.websockets.close_all()
         self.assertEqual(len([peer for peer in peers if peer.close]), SLICE_CLOSED)
         self.tick()
         self.assertEqual({peer.close for peer in peers}, {(1012, "service restart")})
         for peer in peers:
             self.assertEqual(len(peer.events("shutdown")), 1)
+
+    def test_gateway_stops_with_more_than_are_told_at_once(self) -> None:
+        """Nobody is closed who was not told, and not all are told in one turn."""
+        peers = [self.connected(scopes=[]) for _ in range(2 * SLICE_LISTENERS + 1)]
+        self.websockets.close_all()
+        self.assertEqual([len(peer.events("shutdown")) for peer in peers].count(1), SLICE_LISTENERS)
+        self.assertEqual({peer.close for peer in peers}, {None})
+        self.tick()
+        self.assertEqual({peer.close for peer in peers}, {(1012, "service restart")})
+        self.assertEqual({len(peer.events("shutdown")) for peer in peers}, {1})
 
     def test_failure_is_no_secret_of_the_close(self) -> None:
         peer = self.open()
