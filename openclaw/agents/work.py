@@ -126,16 +126,17 @@ class Work:
 
     async def _work(self) -> None:
         error: OpenClawError | None = None
+        raised: Exception | None = None
         self._model_part = Deferred.fromCoroutine(self._converse())
         try:
             await self._model_part
         except OpenClawError as failed:
-            error = failed
+            error = raised = failed
         except Exception as failed:  # noqa: BLE001 -- a bug must end the run and not leave it hanging
             # A cancellation that we did not ask for is one, too: of a provider that gave up its own Deferred.
             if self._stopped_by is None or not isinstance(failed, CancelledError):
                 log.failure("run {run_id} failed by a bug", run_id=self.run.id)
-            error = OpenClawError("internal error")
+            error, raised = OpenClawError("internal error"), failed
         finally:
             self._model_is_done = True
             self._model_part = None
@@ -143,9 +144,11 @@ class Work:
                 self._deadline.cancel()
         if error is not None and self._stopped_by is not None:
             error = self._stopped_by
-        if error is not None:
-            # Its traceback holds the frames that hold it, and with them the whole answer until the next collection.
-            error.__traceback__ = error.__context__ = error.__cause__ = None
+        for one in (error, raised):
+            if one is not None:
+                # Its traceback holds the frames that hold it, and with them the whole answer until the next collection.
+                one.__traceback__ = one.__context__ = one.__cause__ = None
+        raised = None
         await self._finish(error)
 
     async def _converse(self) -> None:

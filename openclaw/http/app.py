@@ -12,11 +12,11 @@ from werkzeug.exceptions import HTTPException
 
 from openclaw.errors import NotFound, RunCancelled
 from openclaw.http.access import trace_id
-from openclaw.http.channel import GatewayRequest
 from openclaw.http.chat import ChatCompletions
 from openclaw.http.health import Health
 from openclaw.http.metrics import MetricsPage
 from openclaw.http.models import ModelList
+from openclaw.http.request import GatewayRequest
 from openclaw.http.respond import JSON_TYPE, as_openclaw_error, error_body, error_headers, json_body, reason_phrase
 from openclaw.log_lines import add_log_context
 from openclaw.metrics import Metrics
@@ -95,6 +95,7 @@ class Api:
     @app.handle_errors(Exception)  # type: ignore[arg-type]
     def failed(self, request: GatewayRequest, failure: Failure) -> bytes | None:
         """Turn a failure into an answer; if a part of another one is out already, cut the connection."""
+        given = failure
         if failure.check(CancelledError):
             # The client is gone, or the run was ended under it: then it is told so.
             failure = Failure(RunCancelled("the request was cancelled"))
@@ -102,6 +103,8 @@ class Api:
             # What the gate let through and no route takes, such as a model's name with doubled slashes.
             failure = Failure(NotFound("there is nothing at this path"))
         error = as_openclaw_error(failure, request.request_id)
+        # Its traceback holds the frames that hold it; it has been logged if it is a bug.
+        given.cleanFailure()
         if request.startedWriting:
             request.channel.forceAbortClient()
             return None

@@ -8,9 +8,8 @@ to a bounded buffer in memory as it is.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, cast
 
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime
@@ -24,19 +23,18 @@ from twisted.web.server import Request, Site
 from openclaw.auth.answer_headers import ANSWER_HEADERS
 from openclaw.auth.head import RequestHead
 from openclaw.errors import BodyTimeout, InvalidRequest, OpenClawError, Unauthorized
-from openclaw.http.access import CLIENT_LEFT, AccessLog, Served
+from openclaw.http.access import AccessLog, Served
 from openclaw.http.direct import bound_send_buffer, write_now
 from openclaw.http.gate import (
-    Admission,
     Gate,
     fold_slashes,
     large_headers,
     long_target,
     missing_host,
     request_id,
-    too_large,
 )
 from openclaw.http.reactor_turns import ReactorTurns
+from openclaw.http.request import SERVER, GatewayRequest
 from openclaw.http.respond import as_openclaw_error, error_body, error_headers, reason_phrase
 from openclaw.http.stall import StallWatch
 
@@ -69,80 +67,7 @@ How many requests of one connection are answered without a turn of the reactor.
 One read may hold a thousand that ask for little, which take longer than anybody else should wait.
 """
 
-SERVER = b"openclaw"
-
 log = Logger()
-
-
-class GatewayRequest(Request):
-    """
-    A request whose head was admitted by the gate.
-
-    @ivar admission: what the gate decided.
-    @ivar request_id: the caller's or a new one; every answer carries it.
-    @ivar received_s: when the request was complete, on the reactor's clock.
-    @ivar produced_output: whether the run behind it had told anything before it failed.
-    """
-
-    channel: GatewayChannel
-    site: GatewaySite
-    defaultContentType = None
-    admission: Admission
-    request_id: str = ""
-    received_s: float = 0.0
-    produced_output: bool = False
-    content: io.BytesIO
-
-    def gotLength(self, length: int | None) -> None:
-        """Prepare for the body: one buffer, so that a body of many small chunks costs no more than its bytes."""
-        self.content = io.BytesIO()
-
-    def handleContentChunk(self, data: bytes) -> None:
-        """Take a piece of the body; too large a body is refused as soon as that is known."""
-        if self.channel.is_refused:
-            return
-        if self.content.tell() + len(data) > self.admission.max_body_bytes:
-            self.content = io.BytesIO()
-            self.channel.refuse(too_large(self.admission.max_body_bytes))
-        else:
-            self.content.write(data)
-
-    def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
-        """The request is complete: render it.  Neither forms nor query strings are parsed."""
-        self.content.seek(0)
-        self.args = {}
-        self.method, self.clientproto = command, version
-        self.path, question_mark, query = path.partition(b"?")
-        self.path = fold_slashes(self.path)
-        self.uri = self.path + question_mark + query
-        self.received_s = self.channel.site.reactor.seconds()
-        self.process()
-
-    def take_body(self) -> bytes:
-        """The whole body, once: it may be large, and a run long."""
-        content, self.content = self.content, io.BytesIO()
-        return content.getvalue()
-
-    def served(self, status: int) -> Served:
-        """What is told of this request at its end."""
-        run_id = self.responseHeaders.getRawHeaders(b"X-OpenClaw-Run-Id")
-        return Served(
-            self.method,
-            self.path,
-            status,
-            self.channel.site.reactor.seconds() - self.received_s,
-            self.request_id,
-            run_id[0].decode() if run_id else "",
-        )
-
-    def connectionLost(self, reason: Failure) -> None:
-        if self.received_s and not self.finished and not self.channel.is_refused:
-            self.channel.site.served(self.served(CLIENT_LEFT))
-        super().connectionLost(reason)
-
-    def render(self, resrc: IResource) -> None:
-        self.setHeader(b"Server", SERVER)
-        super().render(resrc)
 
 
 class GatewayChannel(HTTPChannel):
@@ -292,6 +217,7 @@ class GatewayChannel(HTTPChannel):
         self._done_at_once += 1
         self.paused = self._done_at_once >= REQUESTS_AT_ONCE
         super().requestDone(request)
+        cast(GatewayRequest, request).forget()
 
     def writeSequence(self, iovec: Iterable[bytes]) -> None:
         """Write a piece of a stream; see L{write_now}."""

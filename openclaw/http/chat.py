@@ -31,9 +31,9 @@ from openclaw.events import (
     Timings,
     ToolCallDelta,
 )
-from openclaw.http.channel import GatewayRequest
 from openclaw.http.idempotency import Repeating, body_digest, read_repeating
 from openclaw.http.openai_types import ChatRequest, decode_chat_request, read_conversation
+from openclaw.http.request import GatewayRequest
 from openclaw.http.respond import as_openclaw_error, error_object, json_body
 from openclaw.http.source import AnswerSource, OwnRun
 from openclaw.http.sse import EventStream

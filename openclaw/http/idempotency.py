@@ -16,7 +16,7 @@ import attrs
 from openclaw.agents.resolve import Target
 from openclaw.agents.shared import Claim
 from openclaw.errors import InvalidRequest
-from openclaw.http.channel import GatewayRequest
+from openclaw.http.request import GatewayRequest
 from openclaw.interfaces import Caller
 
 KEY_HEADER = "Idempotency-Key"

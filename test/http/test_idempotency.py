@@ -12,8 +12,8 @@ from twisted.web.http_headers import Headers
 from openclaw.agents.resolve import Target
 from openclaw.agents.shared import Claim
 from openclaw.errors import InvalidRequest
-from openclaw.http.channel import GatewayRequest
 from openclaw.http.idempotency import Repeating, body_digest, fingerprint, read_repeating
+from openclaw.http.request import GatewayRequest
 from openclaw.ids import SessionKey
 from openclaw.interfaces import Caller
 

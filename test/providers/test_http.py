@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from typing import Any
 
 from hyperlink import EncodedURL
@@ -52,6 +54,25 @@ class PostTests(SynchronousTestCase):
         receive(self.successResultOf(answer), client.reactor, 60.0, "mock")
         client.post()
         self.assertNotIn("cookie", peer.request()[1])
+
+    def test_parser_goes_with_its_answer(self) -> None:
+        """Without the garbage collector; Twisted's parser and the decoder of chunks refer to each other."""
+        client = Client()
+        answer = client.post()
+        peer = client.accept()
+        peer.request()
+        gc.disable()
+        self.addCleanup(gc.enable)
+        parser = weakref.ref(peer.protocol._wrappedProtocol.wrappedProtocol._parser)
+        peer.head()
+        self.assertIsNotNone(parser())
+        body = receive(self.successResultOf(answer), client.reactor, 60.0, "mock")
+        peer.chunks(b"x", end=True)
+        self.assertEqual(b"x", self.successResultOf(body.read()))
+        self.assertIsNone(parser())
+        # The connection takes the next request.
+        client.post()
+        self.assertEqual(b"the body", peer.request()[2])
 
     def test_redirect(self) -> None:
         """A redirect is given as it is, not followed."""
