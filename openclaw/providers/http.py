@@ -67,6 +67,8 @@ class _Client(HTTP11ClientProtocol):
 class _ClientFactory(ClientFactory):
     """Makes them, in place of Twisted's own."""
 
+    noisy = False
+
     def __init__(self, quiescent: Callable[[HTTP11ClientProtocol], None], metadata: str) -> None:
         self._quiescent = quiescent
         self._metadata = metadata

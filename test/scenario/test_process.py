@@ -42,7 +42,8 @@ class RunTests(GatewayTestCase):
         self.assertEqual(Client(self.port, "wrong").get("/v1/models")[0], 401)
         self.assertEqual(gateway.end(), 0)
         self.assertEqual(gateway.out, f"openclaw gateway listening at http://127.0.0.1:{self.port}\n")
-        self.assertEqual(gateway.told, [])
+        (guess,) = gateway.told
+        self.assertIn("a wrong credential from 127.0.0.1", guess)
         with self.assertRaises(ConnectionRefusedError):
             Client(self.port)
 
