@@ -224,7 +224,8 @@ class GatewayChannel(HTTPChannel):
         write_now(self.transport, iovec)
 
     def give_up_transport(self) -> None:
-        """Another protocol is about to take the connection over: it is no longer this site's."""
+        """Another protocol is about to take the connection over: it is no longer this site's, nor watched here."""
+        self._stop_watching()
         self.site.open_connections.discard(self)
 
     def loseConnection(self) -> None:

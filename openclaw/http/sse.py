@@ -71,7 +71,8 @@ class EventStream:
         self._request.finish()
 
     def close(self) -> None:
-        """Give up the timer and the place as producer; harmless when done before."""
+        """Give up the timer and the place as producer; nobody waits for the client after that.  May be repeated."""
+        self._paused = False
         if self._tick is not None and self._tick.active():
             self._tick.cancel()
         self._tick = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from openclaw.events import ProviderFinished, TextDelta
+from openclaw.http.source import OwnRun
 from openclaw.http.sse import KEEPALIVE, KEEPALIVE_S, EventStream
 from openclaw.http.stall import STALL_S
 from test.http.support import Client, GatewayTestCase
@@ -119,6 +120,24 @@ class PaceTests(GatewayTestCase):
         self.assertFalse(self.client.answer().whole)
         transport.start_reading()
         self.tick()
+        self.assertEqual(self.client.answer().events[-1], "[DONE]")
+
+    def test_request_is_over_although_its_end_is_not_read(self) -> None:
+        left: list[OwnRun] = []
+        leave = OwnRun.leave
+
+        def note(source: OwnRun) -> None:
+            left.append(source)
+            leave(source)
+
+        self.patch(OwnRun, "leave", note)
+        transport = self.begin().transport
+        transport.stop_reading()
+        self.push(ProviderFinished("stop"))
+        self.stream.end()
+        self.tick()
+        self.assertEqual(len(left), 1)
+        transport.start_reading()
         self.assertEqual(self.client.answer().events[-1], "[DONE]")
 
     def test_producer_methods_without_a_wait(self) -> None:

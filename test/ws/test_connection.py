@@ -8,6 +8,7 @@ import struct
 import attrs
 from twisted.python.failure import Failure
 
+from openclaw.http.stall import STALL_S
 from openclaw.ws.broadcast import SLICE_LISTENERS
 from openclaw.ws.connection import MAX_EARLY_FRAMES, GatewayWebSocket, frame_head, unmask
 from openclaw.ws.factory import (
@@ -53,6 +54,19 @@ class UpgradeTests(WebSocketTestCase):
     def test_any_origin_may_upgrade(self) -> None:
         for origin in ("null", "https://evil.example"):
             self.assertEqual(len(self.open(f"Origin: {origin}").told), 1)
+
+    def test_what_went_before_it_is_watched_no_longer(self) -> None:
+        """The answer before the upgrade may still have been on its way."""
+        peer = Peer(self.tcp())
+        peer.client.transport.stop_reading()
+        peer.upgrade()
+        peer.client.transport.start_reading()
+        self.assertTrue(peer.connect()["ok"])
+        for _ in range(4):
+            self.wait(STALL_S / 3)
+            self.assertFalse(peer.client.transport.aborted)
+            peer.answer("read")
+        self.over(peer)
 
     def test_the_connection_is_its_own_producer(self) -> None:
         peer = self.open()
