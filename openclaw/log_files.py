@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from queue import SimpleQueue
 
 import attrs
 
@@ -91,11 +92,13 @@ class LogFiles:
         self._told = told
         self._retry_s = retry_s
         self._output = _Output(folder, max_file_bytes, kept_files, now_s)
-        self._lock = threading.Lock()
+        # The garbage collector has things logged, too, and at any moment: inside of put, for example.  This lock and
+        # this queue may be used again by the thread that is just using them.
+        self._lock = threading.RLock()
         self._lines: deque[bytes] = deque()
         self._queued_bytes = 0
         self._dropped = 0
-        self._wake = threading.Event()
+        self._wake: SimpleQueue[None] = SimpleQueue()
         self._closed = threading.Event()
         self._is_failing = False
         self._thread: threading.Thread | None = None
@@ -107,19 +110,21 @@ class LogFiles:
 
     def put(self, line: bytes) -> None:
         """Have a line written, which ends in a line feed; returns at once.  Any thread may call this."""
+        size = len(line)
         with self._lock:
             self._lines.append(line)
-            self._queued_bytes += len(line)
+            self._queued_bytes += size
             while len(self._lines) > MAX_QUEUED_LINES or self._queued_bytes > MAX_QUEUED_BYTES:
-                self._queued_bytes -= len(self._lines.popleft())
+                size = len(self._lines.popleft())
+                self._queued_bytes -= size
                 self._dropped += 1
-        if not self._wake.is_set():
-            self._wake.set()
+        if self._wake.empty():
+            self._wake.put(None)
 
     def close(self, deadline_s: float = CLOSE_DEADLINE_S) -> None:
         """Write what waits and close; what takes longer than C{deadline_s} is given up.  Blocks as long."""
         self._closed.set()
-        self._wake.set()
+        self._wake.put(None)
         if self._thread is not None:
             self._thread.join(deadline_s)
             self._thread = None
@@ -129,8 +134,7 @@ class LogFiles:
     def _run(self) -> None:
         try:
             while True:
-                self._wake.wait()
-                self._wake.clear()
+                self._wake.get()
                 # Before the last look at the queue: what was put before the files were closed is written.
                 is_last = self._closed.is_set()
                 is_done = self._write_all()
@@ -138,7 +142,7 @@ class LogFiles:
                     return
                 if not is_done:
                     self._closed.wait(self._retry_s)
-                    self._wake.set()
+                    self._wake.put(None)
         finally:
             self._output.close()
 
@@ -160,9 +164,9 @@ class LogFiles:
         """The next lines, at most about L{CHUNK_BYTES}; empty if there are none."""
         with self._lock:
             taken: list[bytes] = []
-            if self._dropped:
-                taken.append(self._told.lost(self._dropped))
-                self._dropped = 0
+            dropped, self._dropped = self._dropped, 0
+            if dropped:
+                taken.append(self._told.lost(dropped))
             size = 0
             while self._lines and size < CHUNK_BYTES:
                 taken.append(self._lines.popleft())

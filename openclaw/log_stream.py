@@ -35,7 +35,9 @@ class LineStream:
         self._dropped = 0
         # What the reader has not taken of the last line.
         self._rest = b""
-        self._lock = threading.Lock()
+        # The garbage collector has things logged, too, and at any moment: inside of a write, for example.
+        self._lock = threading.RLock()
+        self._is_writing = False
         with suppress(OSError, ValueError):
             stream.flush()
         self._terminal = _terminal(stream)
@@ -49,15 +51,26 @@ class LineStream:
                 self._stream.flush()
             return
         with self._lock:
-            if self._rest:
-                self._push(descriptor, 0)
-            if self._rest:
+            if self._is_writing:
                 self._dropped += 1
                 return
-            if self._dropped:
-                line, self._dropped = self._lost(self._dropped) + line, 0
-            self._rest = line.encode(self._stream.encoding or "utf-8", "backslashreplace")
-            self._push(descriptor, WAIT_MS)
+            self._is_writing = True
+            try:
+                self._write(descriptor, line)
+            finally:
+                self._is_writing = False
+
+    def _write(self, descriptor: int, line: str) -> None:
+        if self._rest:
+            self._push(descriptor, 0)
+        if self._rest:
+            self._dropped += 1
+            return
+        dropped, self._dropped = self._dropped, 0
+        if dropped:
+            line = self._lost(dropped) + line
+        self._rest = line.encode(self._stream.encoding or "utf-8", "backslashreplace")
+        self._push(descriptor, WAIT_MS)
 
     def _descriptor(self) -> int | None:
         """Where to write; C{None} if the stream has no descriptor."""

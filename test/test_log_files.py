@@ -164,6 +164,21 @@ class LogFilesTests(SynchronousTestCase):
         files.close()
         self.assertEqual(self.text(), "two\n")
 
+    def test_the_garbage_collector(self) -> None:
+        """What it has logged while lines are taken or put, and so at any step of both, does not wait for that."""
+
+        def lost(count: int) -> bytes:
+            files.put(b"leaked\n")
+            return b"%d lost\n" % count
+
+        files = LogFiles(self.folder, Told(self.failures.append, lost), now_s=lambda: self.now_s)
+        with mock.patch.object(module, "MAX_QUEUED_LINES", 1):
+            files.put(b"one\n")
+            files.put(b"two\n")
+        files.start()
+        files.close(DEADLINE_S)
+        self.assertEqual(self.text(), "1 lost\ntwo\nleaked\n")
+
     def test_queue_is_bounded(self) -> None:
         self.patch(module, "MAX_QUEUED_LINES", 3)
         files = self.files()

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import io
 import os
 import select
 import termios
+import threading
+from collections.abc import Callable
 from typing import TextIO
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -19,6 +22,31 @@ DEADLINE_S = 5.0
 
 def lost(count: int) -> str:
     return f"{count} lost\n"
+
+
+def collecting(act: Callable[[], None], on_garbage: Callable[[], None]) -> bool:
+    """Whether something comes to its end a thousand times while the garbage collector runs in it again and again."""
+    kept: list[list[None]] = []
+
+    def work() -> None:
+        for _ in range(1000):
+            kept.append([])
+            act()
+
+    def collected(phase: str, info: object) -> None:
+        on_garbage()
+
+    thread = threading.Thread(target=work, daemon=True)
+    thresholds = gc.get_threshold()
+    gc.callbacks.append(collected)
+    gc.set_threshold(1, 1_000_000, 1_000_000)
+    try:
+        thread.start()
+        thread.join(DEADLINE_S)
+    finally:
+        gc.set_threshold(*thresholds)
+        gc.callbacks.remove(collected)
+    return not thread.is_alive()
 
 
 class LineStreamTests(SynchronousTestCase):
@@ -86,6 +114,12 @@ class LineStreamTests(SynchronousTestCase):
     def test_a_stream_that_is_shared(self) -> None:
         """What others write to it still waits."""
         self.assertTrue(os.get_blocking(self.stream.fileno()))
+
+    def test_the_garbage_collector(self) -> None:
+        """What it has logged in the middle of a line does not wait for that line."""
+        with open(os.devnull, "w") as stream:
+            lines = LineStream(stream, lost)
+            self.assertTrue(collecting(lambda: lines.write("one\n"), lambda: lines.write("leaked\n")))
 
 
 class TerminalTests(LineStreamTests):

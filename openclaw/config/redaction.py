@@ -53,12 +53,14 @@ def redacted(value: Any, *, known: Set[str] = frozenset(), below: str = "", hide
         return [redacted(item, known=known, below=below, hide=hide) for item in value]
     if not isinstance(value, str) or _PLACEHOLDER.fullmatch(value):
         return value
-    hide = hide or (len(value) >= LEAST_KNOWN_CHARACTERS and value in known) or shows_credential(value)
+    hide = hide or (len(value) >= LEAST_KNOWN_CHARACTERS and value in known)
     return REDACTED if hide else _open_text(value)
 
 
 def _open_text(text: str) -> str:
-    """A text that is no secret, but a URL in it may hold one."""
+    """A text that is not called a secret, but may be one by its looks, or a URL that holds one."""
+    if shows_credential(text):
+        return REDACTED
     if "://" not in text:
         return text
     return _SECRET_IN_QUERY.sub(rf"\g<1>{REDACTED}", _USER_IN_URL.sub(REDACTED, text))

@@ -106,7 +106,7 @@ class RedactionTests(SynchronousTestCase):
         self.assertNotIn("password", shown["gateway"]["auth"])
         self.assertEqual({"X": REDACTED}, shown["models"]["providers"]["p"]["headers"])
         self.assertEqual(f"http://{REDACTED}@h/v1?key={REDACTED}", shown["models"]["providers"]["p"]["baseUrl"])
-        self.assertEqual(["text"], as_document(("text",)))
+        self.assertEqual(["text", REDACTED], as_document(("text", "https://h/v1/sk-proj-0123456789abcdef")))
 
     def test_amounts(self) -> None:
         """Durations and sizes in a form that the file may have; no limit is C{false}."""
