@@ -125,6 +125,8 @@ class LocalModelConfig:
     @ivar path: a GGUF file to use in place of the known weights.
     @ivar model: name of known weights.
     @ivar context_tokens: tokens of one conversation, prompt and answer together.
+    @ivar max_tokens: most tokens of one answer.  A small model does not always come to an end, and an answer that
+        fills the conversation leaves no room for a next one.
     @ivar parallel: conversations at a time.
     @ivar threads: threads of the model's process; without it as many as fit the cores.
     """
@@ -132,6 +134,7 @@ class LocalModelConfig:
     path: Text | None = None
     model: Text = "smollm2-135m"
     context_tokens: Annotated[int, Between(256, 1_048_576)] = 4096
+    max_tokens: Annotated[int, Between(1, 1_048_576)] = 512
     parallel: Annotated[int, Between(1, 64)] = 2
     threads: Annotated[int, Between(1, 1024)] | None = None
 

@@ -100,7 +100,7 @@ class Catalog:
             model_id=model_id,
             provider=self._local,
             context_window=models.local.context_tokens,
-            max_tokens=None,
+            max_tokens=models.local.max_tokens,
         )
 
     def _provider(self, provider_id: str, config: ProviderConfig) -> ModelProvider:

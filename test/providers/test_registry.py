@@ -87,14 +87,14 @@ class CatalogTests(CatalogTestCase):
 
     def test_local(self) -> None:
         """The embedded model is its own provider."""
-        self.config = config(LocalModelConfig(context_tokens=2048))
+        self.config = config(LocalModelConfig(context_tokens=2048, max_tokens=100))
         local = ScriptedProvider()
         model = self.catalog(local).resolve("local/smollm2-135m")
         self.assertIs(local, model.provider)
         self.assertEqual(
             ("local/smollm2-135m", "local", "smollm2-135m"), (model.ref, model.provider_id, model.model_id)
         )
-        self.assertEqual((2048, None), (model.context_window, model.max_tokens))
+        self.assertEqual((2048, 100), (model.context_window, model.max_tokens))
 
     def test_other_local_model(self) -> None:
         """No other name under C{local/} is the embedded model's; the message says which is."""
