@@ -25,13 +25,13 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import deferLater, react
 
 from benchmarks.stats import quantile
-from openclaw.agents.retention import Retention
 from openclaw.config.amounts import Size
 from openclaw.config.session import MaintenanceConfig
 from openclaw.ids import new_entry_id, new_run_id
-from openclaw.interfaces import Entry, RunRecord, SessionQuery
 from openclaw.messages import Message, Role
 from openclaw.process import settle_memory
+from openclaw.records import Entry, RunRecord, SessionQuery
+from openclaw.sessions.retention import Retention
 from openclaw.store.sqlite import open_database
 from openclaw.store.store import GatewayStore
 

@@ -64,7 +64,7 @@ class ProviderUsage:
 
 
 ProviderEvent = TextDelta | ReasoningDelta | ToolCallDelta | ProviderFinished | ProviderUsage
-"""What a L{openclaw.interfaces.ProviderStream} yields, in batches."""
+"""What a L{openclaw.models.ProviderStream} yields, in batches."""
 
 
 @attrs.frozen

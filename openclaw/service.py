@@ -26,8 +26,6 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from openclaw._version import __version__
-from openclaw.agents.joins import Joins
-from openclaw.agents.retention import Retention
 from openclaw.agents.runs import Runs
 from openclaw.auth.policy import AccessPolicy
 from openclaw.config.describe import exit_status
@@ -63,6 +61,8 @@ from openclaw.providers.local import LocalProvider, make_local_model
 from openclaw.providers.local_process import LocalModel
 from openclaw.providers.local_spawn import LocalSettings
 from openclaw.providers.registry import Catalog
+from openclaw.sessions.retention import Retention
+from openclaw.sharing.joins import Joins
 from openclaw.store.store import GatewayStore
 from openclaw.ws.factory import GatewayWebSocketFactory, Surface
 from openclaw.ws.presence import Presence
@@ -77,7 +77,7 @@ STEP_DEADLINE_S = 10.0
 """
 How long any one part may take to stop before the others go on without it, in seconds.
 
-Twice what a run then waits for the store (L{openclaw.agents.store_wait.SHORT_STORE_TIMEOUT_S}), so that each client
+Twice what a run then waits for the store (L{openclaw.sessions.store_wait.SHORT_STORE_TIMEOUT_S}), so that each client
 is told how its run ended although the disk hangs.
 """
 

@@ -14,30 +14,21 @@ import attrs
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.task import Clock
 
+from openclaw.agents.request import RunRequest
 from openclaw.agents.resolve import Selection
 from openclaw.agents.run import Run, RunEvents
-from openclaw.agents.runs import RunRequest, Runs
+from openclaw.agents.runs import Runs
 from openclaw.config.agents import AgentDefaults, AgentEntry, AgentsConfig
 from openclaw.config.schema import Config
 from openclaw.errors import ModelNotFound, OpenClawError
 from openclaw.events import RunEvent, RunFailed, RunFinished, RunOutcome, TextDelta
-from openclaw.interfaces import (
-    Caller,
-    Entry,
-    KeptResult,
-    KeyClaim,
-    KeyRecord,
-    ModelProvider,
-    ResolvedModel,
-    RunRecord,
-    SessionPage,
-    SessionQuery,
-    SessionStore,
-    Transcript,
-)
+from openclaw.interfaces import Caller
 from openclaw.messages import Message
+from openclaw.models import ModelProvider, ResolvedModel
 from openclaw.providers.scripted import ScriptedProvider
+from openclaw.records import Entry, KeptResult, KeyClaim, KeyRecord, RunRecord, SessionPage, SessionQuery, Transcript
 from openclaw.store.store import GatewayStore
+from openclaw.stores import SessionStore
 
 OPERATOR = Caller("operator", frozenset({"operator.write"}), "127.0.0.1")
 """Who makes the requests of tests."""
@@ -63,7 +54,7 @@ def assistant(text: str) -> Message:
 
 class FixedCatalog:
     """
-    A L{openclaw.interfaces.ModelCatalog} that gives one provider for every model.
+    A L{openclaw.models.ModelCatalog} that gives one provider for every model.
 
     @ivar unknown: providers that it says are not configured.
     """
@@ -74,7 +65,7 @@ class FixedCatalog:
         self.unknown: set[str] = set()
 
     def resolve(self, ref: str) -> ResolvedModel:
-        """See L{openclaw.interfaces.ModelCatalog.resolve}."""
+        """See L{openclaw.models.ModelCatalog.resolve}."""
         provider_id, _, model_id = ref.partition("/")
         if provider_id in self.unknown:
             raise ModelNotFound(f"the provider {provider_id} is not configured")
@@ -96,7 +87,7 @@ class HeldCall:
 
 class HeldStore:
     """
-    A L{openclaw.interfaces.SessionStore} in memory whose calls take effect when a test says so, in their order.
+    A L{openclaw.stores.SessionStore} in memory whose calls take effect when a test says so, in their order.
 
     @ivar held: the calls that wait.
     @ivar holds: names of the methods that are held; all others take effect at once.
@@ -130,43 +121,43 @@ class HeldStore:
         return call.deferred
 
     def branch(self, session_key: str, limit: int | None = None) -> Deferred[tuple[Entry, ...]]:
-        """See L{openclaw.interfaces.SessionStore.branch}."""
+        """See L{openclaw.stores.SessionStore.branch}."""
         return self._call("branch", lambda: self.inner.branch(session_key, limit))
 
     def transcript(self, session_key: str) -> Deferred[Transcript]:
-        """See L{openclaw.interfaces.SessionStore.transcript}."""
+        """See L{openclaw.stores.SessionStore.transcript}."""
         return self._call("transcript", lambda: self.inner.transcript(session_key))
 
     def begin_run(self, run: RunRecord, entries: Sequence[Entry], *, detached: bool = False) -> Deferred[None]:
-        """See L{openclaw.interfaces.SessionStore.begin_run}."""
+        """See L{openclaw.stores.SessionStore.begin_run}."""
         return self._call("begin_run", lambda: self.inner.begin_run(run, entries, detached=detached))
 
     def end_run(self, run: RunRecord, entries: Sequence[Entry], *, detached: bool = False) -> Deferred[None]:
-        """See L{openclaw.interfaces.SessionStore.end_run}."""
+        """See L{openclaw.stores.SessionStore.end_run}."""
         return self._call("end_run", lambda: self.inner.end_run(run, entries, detached=detached))
 
     def sessions(self, query: SessionQuery) -> Deferred[SessionPage]:
-        """See L{openclaw.interfaces.SessionStore.sessions}."""
+        """See L{openclaw.stores.SessionStore.sessions}."""
         return self._call("sessions", lambda: self.inner.sessions(query))
 
     def runs(self, limit: int) -> Deferred[tuple[RunRecord, ...]]:
-        """See L{openclaw.interfaces.SessionStore.runs}."""
+        """See L{openclaw.stores.SessionStore.runs}."""
         return self._call("runs", lambda: self.inner.runs(limit))
 
     def claim_key(self, claim: KeyClaim) -> Deferred[KeyRecord | None]:
-        """See L{openclaw.interfaces.IdempotencyStore.claim_key}."""
+        """See L{openclaw.stores.IdempotencyStore.claim_key}."""
         return self._call("claim_key", lambda: self.inner.claim_key(claim))
 
     def finish_key(self, claim: KeyClaim, result: KeptResult | None) -> Deferred[None]:
-        """See L{openclaw.interfaces.IdempotencyStore.finish_key}."""
+        """See L{openclaw.stores.IdempotencyStore.finish_key}."""
         return self._call("finish_key", lambda: self.inner.finish_key(claim, result))
 
     def free_key(self, claim: KeyClaim) -> Deferred[None]:
-        """See L{openclaw.interfaces.IdempotencyStore.free_key}."""
+        """See L{openclaw.stores.IdempotencyStore.free_key}."""
         return self._call("free_key", lambda: self.inner.free_key(claim))
 
     def find_turn(self, session_key: str, run_ids: Sequence[str]) -> Deferred[str | None]:
-        """See L{openclaw.interfaces.IdempotencyStore.find_turn}."""
+        """See L{openclaw.stores.IdempotencyStore.find_turn}."""
         return self._call("find_turn", lambda: self.inner.find_turn(session_key, run_ids))
 
 

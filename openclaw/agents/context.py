@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from openclaw.interfaces import Entry
 from openclaw.messages import Message
+from openclaw.records import Entry
 
 NO_ANSWER = "[This turn was interrupted before it was answered.]"
 """

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Sequence
 import attrs
 
 from openclaw.agents.models import Candidate, Prompt, falls_back, most_telling
+from openclaw.agents.retry import Retries
 from openclaw.errors import (
     LastingProviderFailure,
     OpenClawError,
@@ -21,10 +22,9 @@ from openclaw.errors import (
     ProviderRateLimited,
 )
 from openclaw.events import ProviderEvent, ProviderFinished, ReasoningDelta, TextDelta, ToolCallDelta
-from openclaw.interfaces import ModelRequest, ProviderStream, ResolvedModel
 from openclaw.messages import FinishReason, Message, ToolCall, Usage, estimate_tokens
+from openclaw.models import ModelRequest, ProviderStream, ResolvedModel
 from openclaw.providers.keys import KeyedProvider
-from openclaw.providers.retry import Retries
 
 MAX_KEPT_CHARACTERS = 16 * 1024 * 1024
 """Most that is kept of one answer, reasoning and calls included; only a broken server writes as much."""

@@ -14,8 +14,8 @@ import attrs
 from openclaw.agents.resolve import Target
 from openclaw.config.schema import Config
 from openclaw.errors import ModelNotFound, OpenClawError, ProviderError, ProviderRejected
-from openclaw.interfaces import ModelCatalog, ModelRequest, ResolvedModel, Sampling
 from openclaw.messages import Message
+from openclaw.models import ModelCatalog, ModelRequest, ResolvedModel, Sampling
 
 
 @attrs.frozen

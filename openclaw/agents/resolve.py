@@ -6,16 +6,12 @@ Plain functions without state; the rules are those of C{docs/http-api.md}, secti
 
 from __future__ import annotations
 
-from typing import Literal
-
 import attrs
 
 from openclaw.config.schema import Config
 from openclaw.errors import ModelNotFound
 from openclaw.ids import SessionKey, check_client_key_text, client_session_key, normalise_agent_id
-
-KeySource = Literal["key", "chat", "metadata", "user", "fresh"]
-"""Where a session key came from: the client's own key, a chat id of its user interface, metadata, the user, nowhere."""
+from openclaw.sessions.keys import KeySource
 
 MODEL_ALIAS = "openclaw"
 """The model name that means the default agent."""

@@ -12,81 +12,36 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 
-import attrs
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.defer import TimeoutError as WaitedTooLong
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from openclaw.agents.context import build_context
-from openclaw.agents.lanes import LaneLimits, Lanes, Place
 from openclaw.agents.loop import ModelTurn
 from openclaw.agents.models import Candidate, Prompt, candidate_refs, find_candidates
 from openclaw.agents.prompt import system_prompt
-from openclaw.agents.resolve import Selection, Target, resolve
+from openclaw.agents.request import RunRequest
+from openclaw.agents.resolve import Target, resolve
+from openclaw.agents.retry import Retries
 from openclaw.agents.run import Run
-from openclaw.agents.turns import SentTurn, Turns
 from openclaw.agents.work import Work
 from openclaw.config.schema import Config
 from openclaw.errors import Draining, ModelNotFound, RunCancelled
 from openclaw.events import EventBus, RunBegan, RunInfo, Timings
-from openclaw.interfaces import (
-    Caller,
-    Clock,
-    ModelCatalog,
-    RunRecord,
-    Sampling,
-    SessionStore,
-)
+from openclaw.interfaces import Caller, Clock
 from openclaw.log_lines import add_log_context
-from openclaw.messages import Message
-from openclaw.providers.retry import Retries
+from openclaw.models import ModelCatalog
+from openclaw.records import RunRecord
+from openclaw.sessions.lanes import LaneLimits, Lanes, Place
+from openclaw.sessions.turns import SentTurn, Turns
+from openclaw.stores import SessionStore
 
 DRAINING_RETRY_AFTER_S = 5.0
 """What a client is told to wait while the gateway stops, in seconds: about one restart."""
 
-DEFAULT_CHANNEL = "webchat"
-"""The channel of a request that names none, as the original has it."""
 
 log = Logger()
-
-
-@attrs.frozen
-class RunRequest:
-    """
-    What a surface asks of an agent.
-
-    @ivar run_id: chosen by the surface (L{openclaw.ids.new_run_id}), which can so name the run before it is placed.
-    @ivar messages: the conversation as sent, without system messages; at least one.
-    @ivar system: system and developer texts in their order.
-    @ivar channel: where the conversation takes place.
-    @ivar keep: store a session that the client did not name, too.
-    @ivar whole: the surface takes the answer from the outcome; false where it has told it event by event.
-    @ivar received_s: when the request was complete, on the gateway's clock.
-    @ivar alias: another id by which its client knows the run, chosen by that client.
-    @ivar timeout_s: seconds that the run may take, where the client wants it shorter than the configuration.
-    @ivar retry_of: id of an earlier run of the same request that was cancelled or failed and has the user's turn in
-        the transcript; that turn is answered, and not stored again.  L{openclaw.agents.placement.UNKNOWN_RUN} where
-        the run is not known any more.
-    """
-
-    run_id: str
-    selection: Selection
-    messages: tuple[Message, ...]
-    received_s: float
-    system: tuple[str, ...] = ()
-    sampling: Sampling = attrs.field(factory=Sampling)
-    channel: str = DEFAULT_CHANNEL
-    keep: bool = False
-    whole: bool = True
-    alias: str | None = None
-    timeout_s: float | None = None
-    retry_of: str | None = None
-
-    @property
-    def shown_id(self) -> str:
-        """The id by which the client knows the run."""
-        return self.alias if self.alias is not None else self.run_id
 
 
 class Runs:

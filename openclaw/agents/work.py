@@ -11,25 +11,21 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
-from openclaw.agents.lanes import Place
 from openclaw.agents.loop import Delta, LoopHooks, ModelTurn, converse
 from openclaw.agents.models import Candidate, Prompt
 from openclaw.agents.resolve import Target
+from openclaw.agents.retry import Retries
 from openclaw.agents.run import Run
-from openclaw.agents.store_wait import SHORT_STORE_TIMEOUT_S, STORE_TIMEOUT
-from openclaw.agents.turns import PlacedTurn, Turns
 from openclaw.errors import Draining, OpenClawError, RunCancelled, RunTimeout, StoreError
 from openclaw.events import EventBus, RunFailed, RunFinished, RunInfo, RunOutcome, RunOver, RunTold, Timings
 from openclaw.ids import new_entry_id
-from openclaw.interfaces import (
-    Clock,
-    Entry,
-    ProviderStream,
-    RunRecord,
-    RunStatus,
-)
+from openclaw.interfaces import Clock
 from openclaw.messages import FinishReason, Message, Usage
-from openclaw.providers.retry import Retries
+from openclaw.models import ProviderStream
+from openclaw.records import Entry, RunRecord, RunStatus
+from openclaw.sessions.lanes import Place
+from openclaw.sessions.store_wait import SHORT_STORE_TIMEOUT_S, STORE_TIMEOUT
+from openclaw.sessions.turns import PlacedTurn, Turns
 
 log = Logger()
 

@@ -15,10 +15,9 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.python.failure import Failure
 
-from openclaw.agents.joins import Joins
+from openclaw.agents.request import DEFAULT_CHANNEL, RunRequest
 from openclaw.agents.resolve import MODEL_ALIAS, Selection, Target
-from openclaw.agents.runs import DEFAULT_CHANNEL, RunRequest, Runs
-from openclaw.agents.shared import Claim
+from openclaw.agents.runs import Runs
 from openclaw.config.schema import Config
 from openclaw.errors import InvalidRequest, OpenClawError
 from openclaw.events import (
@@ -40,6 +39,8 @@ from openclaw.http.sse import EventStream
 from openclaw.ids import new_run_id
 from openclaw.interfaces import Clock
 from openclaw.messages import FinishReason, Usage
+from openclaw.sharing.joins import Joins
+from openclaw.sharing.shared import Claim
 
 HEAD_DELAY_S = 1.0
 """Seconds after which a stream's head goes out although the model has said nothing yet."""

@@ -14,10 +14,10 @@ from hashlib import sha256
 import attrs
 
 from openclaw.agents.resolve import Target
-from openclaw.agents.shared import Claim
 from openclaw.errors import InvalidRequest
 from openclaw.http.request import GatewayRequest
 from openclaw.interfaces import Caller
+from openclaw.sharing.shared import Claim
 
 KEY_HEADER = "Idempotency-Key"
 RETRY_HEADER = "x-stainless-retry-count"

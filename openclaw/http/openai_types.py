@@ -18,8 +18,8 @@ from msgspec import Meta, Struct
 
 from openclaw.errors import InvalidRequest, ModelNotFound
 from openclaw.http.respond import from_validation_error
-from openclaw.interfaces import Sampling
 from openclaw.messages import Message, ToolCall
+from openclaw.models import Sampling
 
 _Penalty = Annotated[float, Meta(ge=-2, le=2)]
 _StopText = Annotated[str, Meta(min_length=1)]

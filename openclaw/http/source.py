@@ -12,7 +12,7 @@ from openclaw.events import RunOutcome, Timings
 
 
 class AnswerSource(Protocol):
-    """One request's part in a run: its own run, or its share in one (L{openclaw.agents.shared.Reader})."""
+    """One request's part in a run: its own run, or its share in one (L{openclaw.sharing.shared.Reader})."""
 
     async def placed(self) -> Timings | None:
         """Wait for the run's place; gives its milestones, C{None} where an old answer is told."""

@@ -13,19 +13,21 @@ from twisted.internet.defer import TimeoutError as WaitedTooLong
 
 from openclaw.agents.run import Run
 from openclaw.agents.runs import Runs
-from openclaw.agents.store_wait import in_time
 from openclaw.auth.scopes import WRITE
 from openclaw.config.reload import LiveConfig
 from openclaw.errors import RunCancelled, StoreError
 from openclaw.events import BusEvent, RunOutcome, RunOver
 from openclaw.ids import SessionKey
-from openclaw.interfaces import Clock, SessionQuery, SessionRow, SessionStore
+from openclaw.interfaces import Clock
 from openclaw.methods.agent_params import AgentParams, check_params, choose_session, to_request
 from openclaw.methods.agent_turns import ABORTED_BY, AgentTurns, Turn, TurnEnd
 from openclaw.methods.chat_rows import stop_word
 from openclaw.methods.checks import bad_param, named_agent
 from openclaw.methods.session_rows import PAGE, context_tokens, find_session, session_id, split_ref, usage_figures
 from openclaw.methods.table import Call, Method, Params
+from openclaw.records import SessionQuery, SessionRow
+from openclaw.sessions.store_wait import in_time
+from openclaw.stores import SessionStore
 
 MAX_WAIT_MS = 600_000
 """Longest wait of C{agent.wait}, milliseconds."""

@@ -7,15 +7,16 @@ from typing import Annotated
 
 from msgspec import Meta, Raw, Struct, field
 
+from openclaw.agents.request import DEFAULT_CHANNEL, RunRequest
 from openclaw.agents.resolve import Selection
-from openclaw.agents.runs import DEFAULT_CHANNEL, RunRequest
 from openclaw.auth.scopes import ADMIN, require
 from openclaw.config.schema import Config
 from openclaw.ids import SessionKey, new_run_id
-from openclaw.interfaces import Caller, Sampling
+from openclaw.interfaces import Caller
 from openclaw.messages import Message
 from openclaw.methods.checks import MAIN_SESSION, bad_param, default_agent, named_agent, named_session
 from openclaw.methods.table import Params
+from openclaw.models import Sampling
 
 MAX_TIMEOUT_S = 31_536_000
 """Longest C{timeout} that can be asked for, seconds: a year."""

@@ -14,8 +14,9 @@ import attrs
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 
+from openclaw.agents.request import RunRequest
 from openclaw.agents.run import Run
-from openclaw.agents.runs import DRAINING_RETRY_AFTER_S, RunRequest, Runs
+from openclaw.agents.runs import DRAINING_RETRY_AFTER_S, Runs
 from openclaw.errors import Draining, OpenClawError, RunCancelled
 from openclaw.interfaces import Caller, Clock
 from openclaw.methods.recent import Recent

@@ -10,7 +10,7 @@ import attrs
 from openclaw.agents.runs import Runs
 from openclaw.config.paths import Paths
 from openclaw.config.reload import LiveConfig, ReadInThread
-from openclaw.interfaces import Clock, HealthSource, SessionStore
+from openclaw.interfaces import Clock, HealthSource
 from openclaw.methods.agent import agent_methods
 from openclaw.methods.agent_turns import AgentTurns
 from openclaw.methods.agents import agents_methods
@@ -25,6 +25,7 @@ from openclaw.methods.sessions import session_methods
 from openclaw.methods.snapshot import GatewaySnapshot
 from openclaw.methods.status import status_methods
 from openclaw.methods.table import MethodTable
+from openclaw.stores import SessionStore
 
 
 @attrs.frozen

@@ -8,15 +8,17 @@ import attrs
 from msgspec import Meta
 
 from openclaw.agents.runs import Runs
-from openclaw.agents.store_wait import in_time
 from openclaw.auth.scopes import READ, WRITE
 from openclaw.config.reload import LiveConfig
 from openclaw.ids import SessionKey
-from openclaw.interfaces import Clock, Entry, SessionStore
+from openclaw.interfaces import Clock
 from openclaw.methods.chat_rows import history_rows
 from openclaw.methods.checks import bad_param, named_agent, named_session
 from openclaw.methods.session_rows import find_session, live_ids, model_defaults, session_id, session_row
 from openclaw.methods.table import Call, Method, Params
+from openclaw.records import Entry
+from openclaw.sessions.store_wait import in_time
+from openclaw.stores import SessionStore
 
 MAX_HISTORY_CHARS = 2 * 1024 * 1024
 """Most characters of text in one answer of C{chat.history}; the oldest rows beyond it are left out."""

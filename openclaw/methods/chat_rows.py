@@ -7,8 +7,8 @@ from typing import Any
 
 import msgspec
 
-from openclaw.interfaces import Entry, StopReason
 from openclaw.messages import Message, ToolCall
+from openclaw.records import Entry, StopReason
 
 _STOP: dict[StopReason, str] = {
     "stop": "stop",

@@ -14,15 +14,17 @@ import attrs
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 
-from openclaw.agents.store_wait import in_time
 from openclaw.config.paths import Paths
 from openclaw.config.reload import LiveConfig
 from openclaw.config.schema import Config
 from openclaw.errors import StoreError
-from openclaw.interfaces import Caller, Clock, HealthSource, SessionQuery, SessionRow, SessionStore
+from openclaw.interfaces import Caller, Clock, HealthSource
 from openclaw.methods.checks import REDACTED_PATH, shown_path
 from openclaw.methods.event_loop import EventLoopDelay
 from openclaw.methods.table import Call, Method, Params
+from openclaw.records import SessionQuery, SessionRow
+from openclaw.sessions.store_wait import in_time
+from openclaw.stores import SessionStore
 
 COUNTS_KEPT_S = 5.0
 """How long counted sessions are good for, seconds."""

@@ -13,12 +13,14 @@ from typing import Any
 
 from openclaw.agents.resolve import agent_model_ref
 from openclaw.agents.run import Run
-from openclaw.agents.store_wait import in_time
 from openclaw.config.models import DEFAULT_CONTEXT_TOKENS, LOCAL_PROVIDER
 from openclaw.config.schema import Config
-from openclaw.interfaces import Clock, RunRecord, SessionQuery, SessionRecord, SessionRow, SessionStore
+from openclaw.interfaces import Clock
 from openclaw.messages import Usage
 from openclaw.methods.checks import MAIN_SESSION
+from openclaw.records import RunRecord, SessionQuery, SessionRecord, SessionRow
+from openclaw.sessions.store_wait import in_time
+from openclaw.stores import SessionStore
 
 _NAMESPACE = uuid.UUID("6f1c9f6e-3d0e-5f0a-9b8e-6a4d2c1b7e55")
 

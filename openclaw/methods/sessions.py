@@ -10,16 +10,18 @@ from msgspec import Meta
 from twisted.internet.task import deferLater
 
 from openclaw.agents.runs import Runs
-from openclaw.agents.store_wait import in_time
 from openclaw.auth.scopes import READ
 from openclaw.config.paths import Paths
 from openclaw.config.reload import LiveConfig
 from openclaw.config.schema import Config
 from openclaw.ids import normalise_agent_id
-from openclaw.interfaces import Clock, SessionQuery, SessionRow, SessionStore
+from openclaw.interfaces import Clock
 from openclaw.methods.checks import bad_param, shown_path
 from openclaw.methods.session_rows import live_ids, model_defaults, session_row
 from openclaw.methods.table import Call, Method, Params
+from openclaw.records import SessionQuery, SessionRow
+from openclaw.sessions.store_wait import in_time
+from openclaw.stores import SessionStore
 
 ROWS_AT_ONCE = 200
 """How many rows are made before others have their turn: about 2 ms."""

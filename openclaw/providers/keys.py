@@ -12,7 +12,8 @@ from collections.abc import Callable, Collection, Sequence
 from twisted.logger import Logger
 
 from openclaw.errors import OpenClawError
-from openclaw.interfaces import Clock, ModelProvider, ModelRequest, ProviderStream
+from openclaw.interfaces import Clock
+from openclaw.models import ModelProvider, ModelRequest, ProviderStream
 
 SET_ASIDE_S = 60.0
 """Seconds for which a refused key is used after the others; less if the provider asked for a shorter wait."""
@@ -53,7 +54,7 @@ class KeyRing:
 
 class KeyedProvider:
     """
-    A L{openclaw.interfaces.ModelProvider} with several keys, for one run.
+    A L{openclaw.models.ModelProvider} with several keys, for one run.
 
     @ivar _tried: the keys that were refused in this run.
     """
@@ -72,7 +73,7 @@ class KeyedProvider:
         self._key: str | None = None
 
     def stream(self, request: ModelRequest) -> ProviderStream:
-        """See L{openclaw.interfaces.ModelProvider.stream}; a run keeps its key until that is refused."""
+        """See L{openclaw.models.ModelProvider.stream}; a run keeps its key until that is refused."""
         if self._key is None:
             # Of keys that were all refused, the one that it was longest ago.
             self._key = self._ring.choose(self._keys, self._tried) or self._ring.choose(self._keys)

@@ -19,7 +19,8 @@ from twisted.internet.threads import deferToThreadPool
 
 from openclaw.errors import ProviderFailed, ProviderTimeout
 from openclaw.events import ProviderEvent
-from openclaw.interfaces import Clock, ModelRequest, ProviderStream
+from openclaw.interfaces import Clock
+from openclaw.models import ModelRequest, ProviderStream
 from openclaw.providers.local_process import LocalModel
 from openclaw.providers.local_spawn import LocalSettings
 from openclaw.providers.openai_completions import Endpoint, OpenAICompletionsProvider
@@ -49,7 +50,7 @@ def make_local_model(
 
 class LocalProvider:
     """
-    The L{openclaw.interfaces.ModelProvider} of the embedded model.
+    The L{openclaw.models.ModelProvider} of the embedded model.
 
     @param local_model: the child's supervisor.
     @param http_client: a client that keeps no connections.

@@ -23,8 +23,9 @@ from twisted.web.iweb import IResponse
 from openclaw._version import __version__
 from openclaw.errors import LastingProviderFailure, OpenClawError, ProviderError, ProviderFailed
 from openclaw.events import ProviderEvent
-from openclaw.interfaces import Clock, ModelRequest
+from openclaw.interfaces import Clock
 from openclaw.messages import Message
+from openclaw.models import ModelRequest
 from openclaw.providers.body import BodyReceiver, receive
 from openclaw.providers.failures import error_of_answer
 from openclaw.providers.http import RequestURL, post, ready_url, request_headers
@@ -75,7 +76,7 @@ class Endpoint:
 
 class OpenAICompletionsProvider:
     """
-    A L{openclaw.interfaces.ModelProvider} over one L{Endpoint}.
+    A L{openclaw.models.ModelProvider} over one L{Endpoint}.
 
     @ivar endpoint: that endpoint.
     """
@@ -91,13 +92,13 @@ class OpenAICompletionsProvider:
         self._address = _address_of(endpoint)
 
     def stream(self, request: ModelRequest) -> CompletionStream:
-        """See L{openclaw.interfaces.ModelProvider.stream}."""
+        """See L{openclaw.models.ModelProvider.stream}."""
         return CompletionStream(self.endpoint, self._address, self._http_client, self._clock, request)
 
 
 class CompletionStream:
     """
-    One call under way: a L{openclaw.interfaces.ProviderStream}.
+    One call under way: a L{openclaw.models.ProviderStream}.
 
     The finish and the usage are in its last batch, in this order.
     """

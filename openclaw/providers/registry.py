@@ -14,7 +14,8 @@ from treq.client import HTTPClient
 from openclaw.config.models import LOCAL_PROVIDER, ModelConfig, ProviderConfig
 from openclaw.config.schema import Config
 from openclaw.errors import ModelNotFound, ProviderAuthFailed
-from openclaw.interfaces import Clock, ModelProvider, ResolvedModel
+from openclaw.interfaces import Clock
+from openclaw.models import ModelProvider, ResolvedModel
 from openclaw.providers.keys import KeyedProvider, KeyRing
 from openclaw.providers.openai_completions import Endpoint, OpenAICompletionsProvider
 
@@ -32,7 +33,7 @@ _PRIVATE_SUFFIXES = (".localhost", ".local", ".internal", ".lan", ".home.arpa")
 
 class Catalog:
     """
-    A L{openclaw.interfaces.ModelCatalog} over the live configuration.
+    A L{openclaw.models.ModelCatalog} over the live configuration.
 
     The provider of an unchanged configuration is the same object each time; a changed one gets a new one, and calls
     under way keep theirs.  All providers share their connections, so a key that changes costs none.

@@ -23,7 +23,7 @@ from twisted.internet.defer import Deferred
 
 from openclaw.errors import OpenClawError, ProviderFailed
 from openclaw.events import ProviderEvent, ProviderFinished, TextDelta
-from openclaw.interfaces import ModelRequest
+from openclaw.models import ModelRequest
 
 Step = Sequence[ProviderEvent] | OpenClawError
 """One step of a script: a batch, or the error that ends the call."""
@@ -170,7 +170,7 @@ def _closed() -> ProviderFailed:
 
 class ScriptedProvider:
     """
-    A L{openclaw.interfaces.ModelProvider} whose calls are fed by hand or from a queue of scripts.
+    A L{openclaw.models.ModelProvider} whose calls are fed by hand or from a queue of scripts.
 
     @ivar requests: all that was asked, in order.
     @ivar streams: the calls, in order.
@@ -193,7 +193,7 @@ class ScriptedProvider:
         self.enqueue(*batches, [ProviderFinished("stop")])
 
     def stream(self, request: ModelRequest) -> ScriptedStream:
-        """See L{openclaw.interfaces.ModelProvider.stream}."""
+        """See L{openclaw.models.ModelProvider.stream}."""
         stream = ScriptedStream(request, hold_head=self.hold_head)
         self.requests.append(request)
         self.streams.append(stream)

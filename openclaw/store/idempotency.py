@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from openclaw.interfaces import KeptResult, KeyClaim, KeyRecord
+from openclaw.records import KeptResult, KeyClaim, KeyRecord
 
 KEPT_MS = 24 * 3600 * 1000
 """How long a key is kept, in milliseconds from when it was claimed."""
@@ -43,7 +43,7 @@ _decode = msgspec.json.Decoder(KeptResult).decode
 
 def claim_key(connection: sqlite3.Connection, claim: KeyClaim) -> KeyRecord | None:
     """
-    Take a key for a run where that may be; see L{openclaw.interfaces.IdempotencyStore.claim_key}.
+    Take a key for a run where that may be; see L{openclaw.stores.IdempotencyStore.claim_key}.
 
     @return: what was known of the key, whether it was taken or not.
     """

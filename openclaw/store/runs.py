@@ -6,8 +6,8 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Any
 
-from openclaw.interfaces import RunRecord
 from openclaw.messages import Usage
+from openclaw.records import RunRecord
 from openclaw.store.limits import check_limit
 
 _COLUMNS = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from typing import Any
 
-from openclaw.interfaces import Entry, SessionPage, SessionQuery, SessionRecord, SessionRow
+from openclaw.records import Entry, SessionPage, SessionQuery, SessionRecord, SessionRow
 from openclaw.store.limits import check_limit, check_offset
 from openclaw.store.runs import run_columns, run_record
 

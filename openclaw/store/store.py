@@ -1,4 +1,4 @@
-"""The gateway's store: L{openclaw.interfaces.SessionStore} on one SQLite database."""
+"""The gateway's store: L{openclaw.stores.SessionStore} on one SQLite database."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.logger import Logger
 
 from openclaw.errors import StartError, StoreError
-from openclaw.interfaces import Entry, KeptResult, KeyClaim, KeyRecord, RunRecord, SessionPage, SessionQuery, Transcript
+from openclaw.records import Entry, KeptResult, KeyClaim, KeyRecord, RunRecord, SessionPage, SessionQuery, Transcript
 from openclaw.store.idempotency import claim_key, find_turn, finish_key, free_key, prune_keys
 from openclaw.store.inline import InlineStoreThread
 from openclaw.store.retention import (
@@ -125,12 +125,12 @@ class GatewayStore:
         return readers.addBoth(lambda _: self._jobs.close())
 
     def branch(self, session_key: str, limit: int | None = None) -> Deferred[tuple[Entry, ...]]:
-        """See L{openclaw.interfaces.SessionStore.branch}."""
+        """See L{openclaw.stores.SessionStore.branch}."""
         read = partial(read_branch, session_key=session_key, limit=limit)
         return self._read_session(session_key, read, limit)
 
     def transcript(self, session_key: str) -> Deferred[Transcript]:
-        """See L{openclaw.interfaces.SessionStore.transcript}."""
+        """See L{openclaw.stores.SessionStore.transcript}."""
         return self._read_session(session_key, partial(read_transcript, session_key=session_key))
 
     def _read_session(
@@ -161,7 +161,7 @@ class GatewayStore:
 
     def begin_run(self, run: RunRecord, entries: Sequence[Entry], *, detached: bool = False) -> Deferred[None]:
         """
-        See L{openclaw.interfaces.SessionStore.begin_run}.
+        See L{openclaw.stores.SessionStore.begin_run}.
 
         Without entries no session is created.  An entry whose parent is not in the session fails with
         C{store_conflict}.
@@ -176,7 +176,7 @@ class GatewayStore:
 
     def end_run(self, run: RunRecord, entries: Sequence[Entry], *, detached: bool = False) -> Deferred[None]:
         """
-        See L{openclaw.interfaces.SessionStore.end_run}.
+        See L{openclaw.stores.SessionStore.end_run}.
 
         A run that was never begun, as that of an unstored session, is stored here.  An entry whose parent is not
         in the session fails with C{store_conflict}.
@@ -195,7 +195,7 @@ class GatewayStore:
 
     def sessions(self, query: SessionQuery) -> Deferred[SessionPage]:
         """
-        See L{openclaw.interfaces.SessionStore.sessions}.
+        See L{openclaw.stores.SessionStore.sessions}.
 
         @raise openclaw.errors.InvalidRequest: through the Deferred, for a limit that is negative or over 10,000, and
             for a negative offset.
@@ -204,7 +204,7 @@ class GatewayStore:
 
     def runs(self, limit: int) -> Deferred[tuple[RunRecord, ...]]:
         """
-        See L{openclaw.interfaces.SessionStore.runs}.
+        See L{openclaw.stores.SessionStore.runs}.
 
         @raise openclaw.errors.InvalidRequest: through the Deferred, for a limit that is negative or over 10,000.
         """
@@ -213,51 +213,51 @@ class GatewayStore:
     # ------------------------------------------------------------------------------ idempotency
 
     def claim_key(self, claim: KeyClaim) -> Deferred[KeyRecord | None]:
-        """See L{openclaw.interfaces.IdempotencyStore.claim_key}."""
+        """See L{openclaw.stores.IdempotencyStore.claim_key}."""
         return self._jobs.run_write(partial(claim_key, claim=claim))
 
     def finish_key(self, claim: KeyClaim, result: KeptResult | None) -> Deferred[None]:
-        """See L{openclaw.interfaces.IdempotencyStore.finish_key}; the result is encoded in the store's thread."""
+        """See L{openclaw.stores.IdempotencyStore.finish_key}; the result is encoded in the store's thread."""
         return self._jobs.run_write(partial(finish_key, claim=claim, result=result))
 
     def free_key(self, claim: KeyClaim) -> Deferred[None]:
-        """See L{openclaw.interfaces.IdempotencyStore.free_key}."""
+        """See L{openclaw.stores.IdempotencyStore.free_key}."""
         return self._jobs.run_write(partial(free_key, claim=claim))
 
     def find_turn(self, session_key: str, run_ids: Sequence[str]) -> Deferred[str | None]:
-        """See L{openclaw.interfaces.IdempotencyStore.find_turn}."""
+        """See L{openclaw.stores.IdempotencyStore.find_turn}."""
         return self._read_session(session_key, partial(find_turn, session_key=session_key, run_ids=tuple(run_ids)))
 
     # ------------------------------------------------------------------------------ retention
 
     def count_sessions(self) -> Deferred[int]:
-        """See L{openclaw.interfaces.RetentionStore.count_sessions}."""
+        """See L{openclaw.stores.RetentionStore.count_sessions}."""
         return self._lists.run_read(count_sessions)
 
     def archive_sessions(self, before_ms: int, excess: int, now_ms: int, limit: int) -> Deferred[int]:
-        """See L{openclaw.interfaces.RetentionStore.archive_sessions}."""
+        """See L{openclaw.stores.RetentionStore.archive_sessions}."""
         return self._jobs.run_write(lambda store: archive_sessions(store, before_ms, excess, now_ms, limit))
 
     def list_archived(self, limit: int) -> Deferred[tuple[str, ...]]:
-        """See L{openclaw.interfaces.RetentionStore.list_archived}."""
+        """See L{openclaw.stores.RetentionStore.list_archived}."""
         return self._lists.run_read(partial(list_archived, limit=limit))
 
     def drop_session(self, key: str) -> Deferred[bool]:
-        """See L{openclaw.interfaces.RetentionStore.drop_session}."""
+        """See L{openclaw.stores.RetentionStore.drop_session}."""
         return self._jobs.run_write(partial(drop_session, key=key))
 
     def purge_dropped(self, limit: int) -> Deferred[bool]:
-        """See L{openclaw.interfaces.RetentionStore.purge_dropped}."""
+        """See L{openclaw.stores.RetentionStore.purge_dropped}."""
         return self._jobs.run_write(partial(purge_dropped, limit=limit))
 
     def prune_keys(self, now_ms: int) -> Deferred[int]:
-        """See L{openclaw.interfaces.RetentionStore.prune_keys}."""
+        """See L{openclaw.stores.RetentionStore.prune_keys}."""
         return self._jobs.run_write(partial(prune_keys, now_ms=now_ms))
 
     def delete_runs(self, after: tuple[int, int], before_ms: int, limit: int) -> Deferred[tuple[int, int] | None]:
-        """See L{openclaw.interfaces.RetentionStore.delete_runs}."""
+        """See L{openclaw.stores.RetentionStore.delete_runs}."""
         return self._jobs.run_write(lambda store: delete_runs(store, after, before_ms, limit))
 
     def used_bytes(self) -> Deferred[int]:
-        """See L{openclaw.interfaces.RetentionStore.used_bytes}."""
+        """See L{openclaw.stores.RetentionStore.used_bytes}."""
         return self._lists.run_read(used_bytes)

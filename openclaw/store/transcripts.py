@@ -12,8 +12,8 @@ from collections.abc import Sequence
 import msgspec
 
 from openclaw.errors import StoreError
-from openclaw.interfaces import Entry, Transcript
 from openclaw.messages import Message
+from openclaw.records import Entry, Transcript
 from openclaw.store.sessions import ensure_session, set_tip
 
 _encode_message = msgspec.json.Encoder().encode

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from twisted.trial.unittest import SynchronousTestCase
 
 from openclaw.agents.context import NO_ANSWER, build_context
-from openclaw.interfaces import Entry, StopReason
 from openclaw.messages import Message, ToolCall
+from openclaw.records import Entry, StopReason
 from test.fakes import assistant, user
 
 U1, A1, U2, A2, U3 = user("u1"), assistant("a1"), user("u2"), assistant("a2"), user("u3")

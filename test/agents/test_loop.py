@@ -10,11 +10,11 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from openclaw.agents.loop import Delta, LoopHooks, ModelTurn, converse
 from openclaw.agents.models import Candidate, Prompt, find_candidates
+from openclaw.agents.retry import Retries
 from openclaw.errors import OpenClawError, ProviderAuthFailed, ProviderFailed
 from openclaw.events import ProviderFinished, ProviderUsage, ReasoningDelta, TextDelta, ToolCallDelta
-from openclaw.interfaces import ProviderStream
 from openclaw.messages import Message, ToolCall, Usage
-from openclaw.providers.retry import Retries
+from openclaw.models import ProviderStream
 from openclaw.providers.scripted import ScriptedProvider
 from test.fakes import FixedCatalog
 

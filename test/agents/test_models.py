@@ -23,7 +23,7 @@ from openclaw.errors import (
     RunTimeout,
     TransientProviderTimeout,
 )
-from openclaw.interfaces import ResolvedModel, Sampling
+from openclaw.models import ResolvedModel, Sampling
 from openclaw.providers.scripted import ScriptedProvider
 from test.fakes import FixedCatalog, config_with, user
 

@@ -12,11 +12,12 @@ from openclaw.agents import runs as runs_module
 from openclaw.agents.context import NO_ANSWER
 from openclaw.agents.resolve import Selection
 from openclaw.agents.runs import DRAINING_RETRY_AFTER_S
-from openclaw.agents.store_wait import STORE_TIMEOUT_S
 from openclaw.config.agents import AgentEntry
 from openclaw.errors import Draining, InvalidRequest, ModelNotFound, Overloaded, RunCancelled, StoreError
 from openclaw.events import ProviderFinished, TextDelta
-from openclaw.interfaces import Entry, RunRecord, Sampling, SessionQuery
+from openclaw.models import Sampling
+from openclaw.records import Entry, RunRecord, SessionQuery
+from openclaw.sessions.store_wait import STORE_TIMEOUT_S
 from openclaw.store.store import GatewayStore
 from test.fakes import OPERATOR, Bench, HeldStore, Started, assistant, config_with, user
 

@@ -14,8 +14,8 @@ from openclaw.agents.resolve import Selection
 from openclaw.agents.runs import Runs
 from openclaw.errors import Draining, Overloaded, ProviderAuthFailed, ProviderOverloaded, RunCancelled, StoreError
 from openclaw.events import ProviderFinished, RunFailed, TextDelta
-from openclaw.interfaces import Entry, Transcript
 from openclaw.providers.scripted import ScriptedStream
+from openclaw.records import Entry, Transcript
 from test.fakes import Bench, HeldStore, Started, config_with
 
 _KEYS = ("openai-chat:a", "b", None)

@@ -11,7 +11,6 @@ from twisted.logger import LogEvent, LogLevel, formatEvent, globalLogPublisher
 from openclaw.agents import loop as loop_module
 from openclaw.agents import work as work_module
 from openclaw.agents.loop import ModelTurn
-from openclaw.agents.store_wait import SHORT_STORE_TIMEOUT_S, STORE_TIMEOUT_S
 from openclaw.config.agents import AgentEntry
 from openclaw.errors import (
     LastingProviderFailure,
@@ -36,6 +35,7 @@ from openclaw.events import (
 )
 from openclaw.messages import ToolCall, Usage
 from openclaw.providers.scripted import ScriptedStream
+from openclaw.sessions.store_wait import SHORT_STORE_TIMEOUT_S, STORE_TIMEOUT_S
 from test.agents.test_runs import BenchTestCase
 from test.fakes import Started, config_with
 

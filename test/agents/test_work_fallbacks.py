@@ -18,8 +18,8 @@ from openclaw.errors import (
     RunCancelled,
 )
 from openclaw.events import BusEvent, ProviderFinished, ProviderUsage, RunFinished, RunOver, TextDelta
-from openclaw.interfaces import ResolvedModel
 from openclaw.messages import Usage
+from openclaw.models import ResolvedModel
 from openclaw.providers.keys import KeyedProvider, KeyRing
 from openclaw.providers.scripted import ScriptedProvider
 from test.agents.test_runs import BenchTestCase

@@ -13,7 +13,6 @@ from twisted.logger import LogEvent, LogLevel, globalLogPublisher
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from openclaw.agents.joins import Joins
 from openclaw.agents.runs import Runs
 from openclaw.auth.policy import AccessPolicy
 from openclaw.config.agents import AgentDefaults, AgentsConfig, ModelChoice
@@ -36,9 +35,10 @@ from openclaw.http.gate import Gate
 from openclaw.http.health import Health
 from openclaw.http.models import ModelList
 from openclaw.http.root import Root
-from openclaw.interfaces import ResolvedModel
 from openclaw.methods.table import MethodTable
+from openclaw.models import ResolvedModel
 from openclaw.providers.scripted import ScriptedProvider, ScriptedStream
+from openclaw.sharing.joins import Joins
 from openclaw.store.store import GatewayStore
 from openclaw.ws.factory import GatewayWebSocketFactory, Surface
 from openclaw.ws.presence import Presence

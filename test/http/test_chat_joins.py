@@ -6,12 +6,12 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 
-from openclaw.agents.joins import Joins
-from openclaw.agents.shared import ALONE_S
 from openclaw.errors import ProviderFailed, ProviderRejected
 from openclaw.events import ProviderFinished, ProviderUsage, ReasoningDelta, TextDelta, ToolCallDelta
 from openclaw.http import idempotency
 from openclaw.messages import Usage
+from openclaw.sharing.joins import Joins
+from openclaw.sharing.shared import ALONE_S
 from test.http.support import START_S, Answer, Client, GatewayTestCase, make_config
 
 STOP = ProviderFinished("stop")

@@ -7,11 +7,11 @@ from unittest import mock
 
 from twisted.internet.defer import Deferred
 
-from openclaw.agents.recent import KEPT_S
 from openclaw.errors import ProviderAuthFailed, ProviderFailed, ProviderTimeout
 from openclaw.events import ProviderFinished, ProviderUsage, ReasoningDelta, TextDelta, ToolCallDelta
 from openclaw.http import chat
 from openclaw.messages import Usage
+from openclaw.sharing.recent import KEPT_S
 from test.http.support import START_S, Answer, Client, GatewayTestCase, make_config
 
 STOP = ProviderFinished("stop")

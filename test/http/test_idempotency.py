@@ -10,12 +10,12 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.http_headers import Headers
 
 from openclaw.agents.resolve import Target
-from openclaw.agents.shared import Claim
 from openclaw.errors import InvalidRequest
 from openclaw.http.idempotency import Repeating, body_digest, fingerprint, read_repeating
 from openclaw.http.request import GatewayRequest
 from openclaw.ids import SessionKey
 from openclaw.interfaces import Caller
+from openclaw.sharing.shared import Claim
 
 CALLER = Caller("operator", frozenset({"operator.read", "operator.write"}), "127.0.0.1")
 STABLE = Target("main", SessionKey("main", "k"), "key", "local/m")

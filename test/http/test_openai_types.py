@@ -18,8 +18,8 @@ from openclaw.http.openai_types import (
     decode_chat_request,
     read_conversation,
 )
-from openclaw.interfaces import Sampling
 from openclaw.messages import Message, ToolCall
+from openclaw.models import Sampling
 
 USER = {"role": "user", "content": "hi"}
 

@@ -16,10 +16,12 @@ from openclaw.config.reload import LiveConfig
 from openclaw.config.schema import Config
 from openclaw.errors import OpenClawError
 from openclaw.events import ProviderFinished, ProviderUsage, TextDelta
-from openclaw.interfaces import Caller, Entry, SessionStore
+from openclaw.interfaces import Caller
 from openclaw.messages import Usage
 from openclaw.methods.all import Services, make_methods
 from openclaw.methods.table import Call
+from openclaw.records import Entry
+from openclaw.stores import SessionStore
 from test.fakes import Bench
 
 ADMINISTRATOR = Caller("operator", frozenset({ADMIN}))

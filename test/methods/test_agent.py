@@ -9,7 +9,6 @@ from collections.abc import Sequence
 import attrs
 from twisted.internet.defer import Deferred
 
-from openclaw.agents.store_wait import STORE_TIMEOUT_S
 from openclaw.config.agents import AgentEntry
 from openclaw.errors import (
     Draining,
@@ -23,9 +22,12 @@ from openclaw.errors import (
     StoreError,
 )
 from openclaw.events import ProviderFinished, ProviderUsage, TextDelta
-from openclaw.interfaces import Caller, Entry, RunRecord, SessionQuery, SessionStore
+from openclaw.interfaces import Caller
 from openclaw.methods.agent_turns import KEEP_S
 from openclaw.methods.session_rows import session_id
+from openclaw.records import Entry, RunRecord, SessionQuery
+from openclaw.sessions.store_wait import STORE_TIMEOUT_S
+from openclaw.stores import SessionStore
 from test.fakes import OPERATOR, HeldStore, Started, config_with
 from test.methods.support import ADMINISTRATOR, USAGE, MethodTestCase
 
@@ -314,7 +316,7 @@ class FallbackStore(HeldStore):
     """Stores another model at a run's end than at its beginning, as after a fallback."""
 
     def end_run(self, run: RunRecord, entries: Sequence[Entry], **settings: bool) -> Deferred[None]:
-        """See L{openclaw.interfaces.SessionStore.end_run}."""
+        """See L{openclaw.stores.SessionStore.end_run}."""
         return super().end_run(attrs.evolve(run, model_ref="other/fallback"), entries, **settings)
 
 

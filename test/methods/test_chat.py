@@ -9,9 +9,9 @@ import msgspec
 from openclaw.config.agents import AgentEntry
 from openclaw.errors import InvalidRequest, RunCancelled, StoreError
 from openclaw.events import ProviderFinished, TextDelta
-from openclaw.interfaces import SessionStore
 from openclaw.methods import chat
 from openclaw.methods.chat_rows import CUT_MARK
+from openclaw.stores import SessionStore
 from test.fakes import HeldStore, assistant, config_with, user
 from test.methods.support import MethodTestCase
 

@@ -8,9 +8,9 @@ from typing import Any
 import msgspec
 from twisted.trial.unittest import SynchronousTestCase
 
-from openclaw.interfaces import Entry
 from openclaw.messages import Message, ToolCall
 from openclaw.methods.chat_rows import CUT_MARK, history_rows, stop_word
+from openclaw.records import Entry
 
 
 def row(message: Message, **settings: Any) -> dict[str, Any]:

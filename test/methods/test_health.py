@@ -10,15 +10,15 @@ import attrs
 from twisted.internet.defer import Deferred
 
 from openclaw._version import __version__
-from openclaw.agents.store_wait import STORE_TIMEOUT_S
 from openclaw.config.agents import AgentEntry
 from openclaw.config.gateway import GatewayConfig, ReloadConfig
 from openclaw.config.reload import LastReload
 from openclaw.config.schema import Config
 from openclaw.errors import StoreError
-from openclaw.interfaces import SessionStore
 from openclaw.methods.health import COUNTS_FRESH_S, COUNTS_KEPT_S, HealthFacts, SessionCounts, health_payload
 from openclaw.methods.status import resident_bytes
+from openclaw.sessions.store_wait import STORE_TIMEOUT_S
+from openclaw.stores import SessionStore
 from test.fakes import HeldStore, config_with
 from test.methods.support import ADMINISTRATOR, NOBODY, READER, MethodTestCase
 

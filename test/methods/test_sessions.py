@@ -13,7 +13,6 @@ from openclaw.config.models import ModelConfig, ModelsConfig, ProviderConfig
 from openclaw.config.schema import Config
 from openclaw.errors import InvalidRequest, ProviderRejected
 from openclaw.events import ProviderFinished, ProviderUsage, TextDelta
-from openclaw.interfaces import Entry, RunRecord, SessionRecord, SessionRow
 from openclaw.messages import Usage
 from openclaw.methods import session_rows, sessions
 from openclaw.methods.session_rows import (
@@ -24,6 +23,7 @@ from openclaw.methods.session_rows import (
     session_id,
     session_row,
 )
+from openclaw.records import Entry, RunRecord, SessionRecord, SessionRow
 from test.fakes import config_with, user
 from test.methods.support import ADMINISTRATOR, READER, MethodTestCase
 

@@ -13,8 +13,8 @@ from twisted.python.failure import Failure
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IResponse
 
-from openclaw.interfaces import ModelRequest, Sampling
 from openclaw.messages import Message
+from openclaw.models import ModelRequest, Sampling
 from openclaw.providers.http import make_agent, make_http_client, post, ready_url
 from openclaw.providers.openai_completions import Endpoint, OpenAICompletionsProvider
 

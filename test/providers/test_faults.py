@@ -18,8 +18,9 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from openclaw.agents import loop as loop_module
+from openclaw.agents.request import RunRequest
 from openclaw.agents.resolve import Selection
-from openclaw.agents.runs import RunRequest, Runs
+from openclaw.agents.runs import Runs
 from openclaw.config.agents import AgentEntry, AgentsConfig, ModelChoice
 from openclaw.config.models import ModelsConfig, ProviderConfig
 from openclaw.config.schema import Config

@@ -14,8 +14,8 @@ from twisted.web.server import NOT_DONE_YET, Request
 
 from openclaw.errors import ProviderFailed, ProviderTimeout
 from openclaw.events import ProviderFinished, TextDelta
-from openclaw.interfaces import ModelRequest, ProviderStream, Sampling
 from openclaw.messages import Message
+from openclaw.models import ModelRequest, ProviderStream, Sampling
 from openclaw.providers import local as local_module
 from openclaw.providers.http import make_http_client
 from openclaw.providers.local import READY_TIMEOUT_S, LocalProvider, make_local_model

@@ -25,8 +25,8 @@ from openclaw.errors import (
     TransientProviderTimeout,
 )
 from openclaw.events import ProviderFinished, ProviderUsage, ReasoningDelta, TextDelta, ToolCallDelta
-from openclaw.interfaces import ModelRequest, Sampling
 from openclaw.messages import Message, ToolCall, Usage
+from openclaw.models import ModelRequest, Sampling
 from openclaw.providers.openai_completions import Endpoint, OpenAICompletionsProvider, encode_request
 from openclaw.providers.sse import MAX_EVENT_BYTES
 from test.providers.http_fakes import DONE, REQUEST, Call, Peer, Upstream, chunk, event, text, usage

@@ -12,7 +12,7 @@ from openclaw.config.models import LocalModelConfig, ModelConfig, ModelsConfig, 
 from openclaw.config.schema import Config
 from openclaw.config.secret import Secret
 from openclaw.errors import ModelNotFound, ProviderAuthFailed
-from openclaw.interfaces import ModelProvider
+from openclaw.models import ModelProvider
 from openclaw.providers.keys import KeyedProvider
 from openclaw.providers.openai_completions import CompletionStream, OpenAICompletionsProvider
 from openclaw.providers.registry import Catalog, endpoint_of, is_self_hosted, keys_of, keys_of_environ

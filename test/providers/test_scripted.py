@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from openclaw.errors import ProviderFailed
 from openclaw.events import ProviderFinished, TextDelta
-from openclaw.interfaces import ModelProvider
+from openclaw.models import ModelProvider
 from openclaw.providers.scripted import ScriptedProvider, ScriptedStream
 from test.providers.http_fakes import REQUEST
 

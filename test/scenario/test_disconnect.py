@@ -14,7 +14,6 @@ from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
-from openclaw.agents.joins import Joins
 from openclaw.agents.runs import Runs
 from openclaw.auth.policy import AccessPolicy
 from openclaw.config.schema import Config
@@ -27,6 +26,7 @@ from openclaw.http.health import Health
 from openclaw.http.models import ModelList
 from openclaw.http.root import Root
 from openclaw.providers.scripted import ScriptedProvider
+from openclaw.sharing.joins import Joins
 from openclaw.store.store import GatewayStore
 from test.http.support import AUTH, CHAT, HandSetHealth, ScriptedCatalog, make_config, make_websockets, parse_answers
 

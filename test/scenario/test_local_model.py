@@ -15,8 +15,8 @@ from twisted.trial.unittest import TestCase
 
 from openclaw.errors import ContextTooLong, ProviderError, ProviderFailed
 from openclaw.events import ProviderFinished, ProviderUsage, TextDelta
-from openclaw.interfaces import ModelRequest, Sampling
 from openclaw.messages import Message
+from openclaw.models import ModelRequest, Sampling
 from openclaw.providers.http import make_agent, make_http_client
 from openclaw.providers.local import LocalProvider, make_local_model
 from openclaw.providers.local_spawn import LocalSettings, resident_bytes

@@ -5,8 +5,8 @@ from __future__ import annotations
 import sqlite3
 from typing import Any
 
-from openclaw.interfaces import Entry, RunRecord
 from openclaw.messages import Message
+from openclaw.records import Entry, RunRecord
 
 
 def sqlite_error(code: int, text: str = "secret detail /a/path") -> sqlite3.OperationalError:

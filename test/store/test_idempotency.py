@@ -6,8 +6,8 @@ import attrs
 from twisted.trial.unittest import SynchronousTestCase
 
 from openclaw.errors import StoreError
-from openclaw.interfaces import Entry, KeptError, KeptResult, KeyClaim, KeyRecord
 from openclaw.messages import Message, ToolCall, Usage
+from openclaw.records import Entry, KeptError, KeptResult, KeyClaim, KeyRecord
 from openclaw.store import idempotency
 from openclaw.store.store import GatewayStore
 

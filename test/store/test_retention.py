@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from openclaw.interfaces import SessionQuery
+from openclaw.records import SessionQuery
 from openclaw.store import retention
 from openclaw.store.retention import (
     archive_sessions,

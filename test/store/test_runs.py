@@ -6,8 +6,8 @@ import attrs
 from twisted.trial.unittest import SynchronousTestCase
 
 from openclaw.errors import InvalidRequest
-from openclaw.interfaces import RunRecord
 from openclaw.messages import Usage
+from openclaw.records import RunRecord
 from openclaw.store.runs import finish_run, insert_run, interrupt_running, list_runs
 from openclaw.store.sqlite import open_memory
 

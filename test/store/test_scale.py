@@ -13,7 +13,7 @@ from typing import Any
 import attrs
 from twisted.trial.unittest import SynchronousTestCase
 
-from openclaw.interfaces import KeyClaim, RunRecord, SessionQuery
+from openclaw.records import KeyClaim, RunRecord, SessionQuery
 from openclaw.store.idempotency import claim_key, free_key
 from openclaw.store.retention import archive_sessions, delete_runs, drop_session, list_archived, purge_dropped
 from openclaw.store.runs import finish_run, insert_run, interrupt_running, list_runs

@@ -7,8 +7,8 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from openclaw.errors import InvalidRequest
-from openclaw.interfaces import Entry, RunRecord, SessionQuery, SessionRecord, SessionRow
 from openclaw.messages import Message
+from openclaw.records import Entry, RunRecord, SessionQuery, SessionRecord, SessionRow
 from openclaw.store.limits import MAX_LISTED
 from openclaw.store.runs import insert_run
 from openclaw.store.sessions import ensure_session, list_sessions, set_tip

@@ -17,13 +17,14 @@ from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from openclaw.errors import InvalidRequest, StartError, StoreError
-from openclaw.interfaces import SessionQuery, SessionStore
 from openclaw.messages import Usage
+from openclaw.records import SessionQuery
 from openclaw.store import health, writer
 from openclaw.store import store as store_module
 from openclaw.store.sqlite import open_database, open_reader
 from openclaw.store.store import GatewayStore
 from openclaw.store.writer import StoreThread
+from openclaw.stores import SessionStore
 
 from .connections import entry, run_record, sqlite_error
 

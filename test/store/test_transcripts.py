@@ -9,8 +9,8 @@ import msgspec
 from twisted.trial.unittest import SynchronousTestCase
 
 from openclaw.errors import StoreError
-from openclaw.interfaces import Entry, Transcript
 from openclaw.messages import Message, ToolCall
+from openclaw.records import Entry, Transcript
 from openclaw.store import transcripts
 from openclaw.store.runs import finish_run, insert_run
 from openclaw.store.sqlite import open_memory

@@ -1,4 +1,4 @@
-"""Tests of L{openclaw.agents.placement}."""
+"""Tests of L{openclaw.sessions.placement}."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from openclaw.agents import placement as placement_module
-from openclaw.agents.placement import MAX_SINGLE_STARTS, Append, DetachedRoot, Placement, place
-from openclaw.agents.resolve import KeySource
-from openclaw.agents.session_tree import SessionTree
-from openclaw.interfaces import Entry, StopReason, Transcript
 from openclaw.messages import Message, ToolCall
+from openclaw.records import Entry, StopReason, Transcript
+from openclaw.sessions import placement as placement_module
+from openclaw.sessions.keys import KeySource
+from openclaw.sessions.placement import MAX_SINGLE_STARTS, Append, DetachedRoot, Placement, place
+from openclaw.sessions.tree import SessionTree
 from test.fakes import assistant, user
 
 APPENDING: tuple[KeySource, ...] = ("key", "metadata", "user")

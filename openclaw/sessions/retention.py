@@ -18,7 +18,8 @@ from twisted.python.failure import Failure
 
 from openclaw.config.session import MaintenanceConfig
 from openclaw.errors import StoreError
-from openclaw.interfaces import Clock, RetentionStore
+from openclaw.interfaces import Clock
+from openclaw.stores import RetentionStore
 
 SWEEP_INTERVAL_S = 600.0
 """Seconds between two looks at the store; the first comes as long after the start."""

@@ -15,10 +15,10 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from openclaw.agents.context import NO_ANSWER
 from openclaw.agents.resolve import Selection
-from openclaw.agents.session_tree import SessionTree
 from openclaw.errors import ProviderAuthFailed
 from openclaw.events import ProviderFinished, TextDelta, ToolCallDelta
 from openclaw.messages import Message, ToolCall
+from openclaw.sessions.tree import SessionTree
 from openclaw.store.store import GatewayStore
 from test.fakes import Bench, Started, assistant, user
 

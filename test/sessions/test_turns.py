@@ -1,4 +1,4 @@
-"""Tests of L{openclaw.agents.turns}: which lane a run takes, and what is stored where."""
+"""Tests of L{openclaw.sessions.turns}: which lane a run takes, and what is stored where."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from itertools import pairwise
 from twisted.internet.defer import CancelledError
 
 from openclaw.agents.resolve import Selection
-from openclaw.agents.store_wait import STORE_TIMEOUT_S
 from openclaw.errors import Overloaded, ProviderOverloaded, ProviderRejected, StoreError
 from openclaw.events import ProviderFinished, TextDelta
-from openclaw.interfaces import Entry, RunRecord
 from openclaw.messages import Message
+from openclaw.records import Entry, RunRecord
+from openclaw.sessions.store_wait import STORE_TIMEOUT_S
 from test.agents.test_runs import BenchTestCase
 from test.fakes import Started, assistant, config_with, user
 

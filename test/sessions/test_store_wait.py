@@ -1,4 +1,4 @@
-"""Tests of L{openclaw.agents.store_wait}; what a run makes of it is in C{test_runs.py} and C{test_work.py}."""
+"""Tests of L{openclaw.sessions.store_wait}; what a run makes of it is in C{test_runs.py} and C{test_work.py}."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from openclaw.agents.store_wait import STORE_TIMEOUT_S, in_time
 from openclaw.errors import StoreError
+from openclaw.sessions.store_wait import STORE_TIMEOUT_S, in_time
 
 
 class InTimeTests(SynchronousTestCase):

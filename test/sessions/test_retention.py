@@ -1,4 +1,4 @@
-"""Tests of L{openclaw.agents.retention}."""
+"""Tests of L{openclaw.sessions.retention}."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from openclaw.agents.retention import PAUSE_S, SLICE_ROWS, SWEEP_INTERVAL_S, Retention
 from openclaw.config.amounts import Duration, Size
 from openclaw.config.session import MaintenanceConfig
 from openclaw.errors import StoreError
-from openclaw.interfaces import Entry, KeyClaim, RunRecord, SessionQuery
 from openclaw.messages import Message
+from openclaw.records import Entry, KeyClaim, RunRecord, SessionQuery
+from openclaw.sessions.retention import PAUSE_S, SLICE_ROWS, SWEEP_INTERVAL_S, Retention
 from openclaw.store.store import GatewayStore
 
 DAY_S = 86_400.0

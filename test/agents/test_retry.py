@@ -1,10 +1,11 @@
-"""Tests of L{openclaw.providers.retry}."""
+"""Tests of L{openclaw.agents.retry}."""
 
 from __future__ import annotations
 
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from openclaw.agents.retry import MAX_KEY_CHANGES, Retries
 from openclaw.errors import (
     ContextTooLong,
     LastingProviderFailure,
@@ -18,7 +19,6 @@ from openclaw.errors import (
     ProviderTimeout,
     TransientProviderTimeout,
 )
-from openclaw.providers.retry import MAX_KEY_CHANGES, Retries
 
 FAILED = ProviderFailed("reset")
 

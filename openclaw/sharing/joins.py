@@ -18,27 +18,22 @@ import attrs
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 
-from openclaw.agents.placement import UNKNOWN_RUN
-from openclaw.agents.recent import Recent
-from openclaw.agents.replay import (
-    Batch,
-    EventLog,
-    answer_size,
-    events_of,
-    is_final,
-    kept_result,
-    outcome_of,
-    with_answer,
-)
+from openclaw.agents.request import RunRequest
 from openclaw.agents.resolve import Target
 from openclaw.agents.run import Run
-from openclaw.agents.runs import RunRequest, Runs
-from openclaw.agents.shared import Claim, Reader, Shared
-from openclaw.agents.store_wait import STORE_TIMEOUT, in_time
+from openclaw.agents.runs import Runs
 from openclaw.errors import IdempotencyConflict, OpenClawError, ResultNotKept, RunCancelled, StoreError
 from openclaw.events import RunFailed, RunFinished, RunOutcome
-from openclaw.interfaces import Caller, Clock, IdempotencyStore, KeyClaim
+from openclaw.interfaces import Caller, Clock
 from openclaw.messages import Usage
+from openclaw.records import KeyClaim
+from openclaw.sessions.placement import UNKNOWN_RUN
+from openclaw.sessions.store_wait import STORE_TIMEOUT, in_time
+from openclaw.sharing.kept import answer_size, events_of, is_final, kept_result, outcome_of, with_answer
+from openclaw.sharing.log import Batch, EventLog
+from openclaw.sharing.recent import Recent
+from openclaw.sharing.shared import Claim, Reader, Shared
+from openclaw.stores import IdempotencyStore
 
 MAX_KEPT_CHARACTERS = 1024 * 1024
 """Largest answer that is kept to be told again."""

@@ -1,4 +1,4 @@
-"""Tests of L{openclaw.agents.lanes}."""
+"""Tests of L{openclaw.sessions.lanes}."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from openclaw.agents.lanes import OVERLOADED_RETRY_AFTER_S, LaneLimits, Lanes, Place
 from openclaw.errors import Overloaded
+from openclaw.sessions.lanes import OVERLOADED_RETRY_AFTER_S, LaneLimits, Lanes, Place
 
 
 class _LaneTestCase(SynchronousTestCase):

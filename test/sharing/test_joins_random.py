@@ -1,13 +1,13 @@
-"""Random requests, departures, failures and delays of the store against L{openclaw.agents.joins}."""
+"""Random requests, departures, failures and delays of the store against L{openclaw.sharing.joins}."""
 
 from __future__ import annotations
 
 import random
 
-from openclaw.agents.shared import ALONE_S, Claim
 from openclaw.errors import ProviderFailed, ProviderRejected
 from openclaw.events import ProviderFinished, TextDelta
-from test.agents.test_joins import Ask, JoinsTestCase
+from openclaw.sharing.shared import ALONE_S, Claim
+from test.sharing.test_joins import Ask, JoinsTestCase
 
 CALLS = ("claim_key", "finish_key", "free_key", "find_turn", "begin_run", "end_run")
 

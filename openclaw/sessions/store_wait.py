@@ -27,7 +27,7 @@ def in_time(answer: Deferred[T], clock: Clock) -> Deferred[T]:
 
     The call itself cannot be taken back: it may still take effect later, in its place among the others.
 
-    @param answer: what a method of L{openclaw.interfaces.SessionStore} returned.
+    @param answer: what a method of L{openclaw.stores.SessionStore} returned.
     @return: C{answer}; fails with L{StoreError} of the code L{STORE_TIMEOUT} after L{STORE_TIMEOUT_S}.  Cancelling
         it only stops waiting.
     """

@@ -1,4 +1,4 @@
-"""Tests of L{openclaw.agents.session_tree}."""
+"""Tests of L{openclaw.sessions.tree}."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from openclaw.agents.session_tree import ENTRY_BYTES, TREE_BYTES, SessionTree, is_silent, show
-from openclaw.interfaces import Entry, RunRecord, Transcript
 from openclaw.messages import Message, ToolCall
+from openclaw.records import Entry, RunRecord, Transcript
+from openclaw.sessions.tree import ENTRY_BYTES, TREE_BYTES, SessionTree, is_silent, show
 from openclaw.store.store import GatewayStore
 from test.fakes import assistant, user
 

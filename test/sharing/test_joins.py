@@ -1,4 +1,4 @@
-"""Tests of L{openclaw.agents.joins} and L{openclaw.agents.shared}."""
+"""Tests of L{openclaw.sharing.joins} and L{openclaw.sharing.shared}."""
 
 from __future__ import annotations
 
@@ -8,12 +8,6 @@ import attrs
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from openclaw.agents import joins as joins_module
-from openclaw.agents import recent, replay
-from openclaw.agents.joins import Joins
-from openclaw.agents.recent import KEPT_S
-from openclaw.agents.shared import ALONE_S, Claim, Promise, Reader
-from openclaw.agents.store_wait import STORE_TIMEOUT_S
 from openclaw.errors import (
     Draining,
     IdempotencyConflict,
@@ -26,7 +20,15 @@ from openclaw.errors import (
     StoreError,
 )
 from openclaw.events import ProviderFinished, RunEvent, RunFailed, RunFinished, RunOutcome, TextDelta
-from openclaw.interfaces import Caller, Entry, KeyClaim, KeyRecord, RunRecord
+from openclaw.interfaces import Caller
+from openclaw.records import Entry, KeyClaim, KeyRecord, RunRecord
+from openclaw.sessions.store_wait import STORE_TIMEOUT_S
+from openclaw.sharing import joins as joins_module
+from openclaw.sharing import log as log_module
+from openclaw.sharing import recent
+from openclaw.sharing.joins import Joins
+from openclaw.sharing.recent import KEPT_S
+from openclaw.sharing.shared import ALONE_S, Claim, Promise, Reader
 from test.fakes import OPERATOR, Bench, HeldStore, config_with, user
 
 A, B = b"a" * 32, b"b" * 32
@@ -383,7 +385,7 @@ class KeyTests(JoinsTestCase):
         self.assertEqual(len(self.provider.requests), 2)
 
     def test_too_large_to_be_joined(self) -> None:
-        self.patch(replay.EventLog.__init__, "__defaults__", (1000,))
+        self.patch(log_module.EventLog.__init__, "__defaults__", (1000,))
         first = self.ask(KEY)
         for _ in range(3):
             self.push("x" * 900)
@@ -396,7 +398,7 @@ class KeyTests(JoinsTestCase):
         self.assertEqual(record.state, "too_large")
 
     def test_provider_that_floods_alone(self) -> None:
-        self.patch(replay.EventLog.__init__, "__defaults__", (1000,))
+        self.patch(log_module.EventLog.__init__, "__defaults__", (1000,))
         self.ask(KEY).leave()
         (shared,) = self.joins._live
         for _ in range(50):
@@ -407,7 +409,7 @@ class KeyTests(JoinsTestCase):
         self.assertEqual(self.provider.streams[-1].taken, 51)
 
     def test_joiner_that_does_not_read(self) -> None:
-        self.patch(replay.EventLog.__init__, "__defaults__", (4000,))
+        self.patch(log_module.EventLog.__init__, "__defaults__", (4000,))
         first, idle = self.ask(KEY), self.ask(KEY, paused=True)
         for _ in range(30):
             self.push("x" * 500)
@@ -770,7 +772,7 @@ class RetryTests(JoinsTestCase):
             self.assertEqual((len(self.joins._recent), self.joins._recent.total_cost), (0, 0))
 
     def test_too_large_to_be_joined(self) -> None:
-        self.patch(replay.EventLog.__init__, "__defaults__", (1000,))
+        self.patch(log_module.EventLog.__init__, "__defaults__", (1000,))
         first = self.ask(FIRST)
         for _ in range(3):
             self.push("x" * 900)

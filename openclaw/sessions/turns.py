@@ -14,16 +14,18 @@ from twisted.internet.defer import CancelledError
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from openclaw.agents.lanes import Lanes, Place
-from openclaw.agents.placement import Placement, place
-from openclaw.agents.resolve import KeySource
-from openclaw.agents.session_tree import SessionTree, is_silent
-from openclaw.agents.store_wait import STORE_TIMEOUT, in_time
-from openclaw.agents.transcripts import TranscriptCache
 from openclaw.errors import StoreError
 from openclaw.ids import new_entry_id
-from openclaw.interfaces import Clock, Entry, RunRecord, RunStatus, SessionStore
+from openclaw.interfaces import Clock
 from openclaw.messages import Message
+from openclaw.records import Entry, RunRecord, RunStatus
+from openclaw.sessions.keys import KeySource
+from openclaw.sessions.lanes import Lanes, Place
+from openclaw.sessions.placement import Placement, place
+from openclaw.sessions.store_wait import STORE_TIMEOUT, in_time
+from openclaw.sessions.transcripts import TranscriptCache
+from openclaw.sessions.tree import SessionTree, is_silent
+from openclaw.stores import SessionStore
 
 log = Logger()
 
@@ -36,7 +38,7 @@ class SentTurn:
     @ivar session_key: the session; C{None} if nothing of it is stored.
     @ivar messages: as sent, without system messages.
     @ivar source: where the session key came from.
-    @ivar retry_of: a run whose turn is to be answered again; see L{openclaw.agents.placement.place}.
+    @ivar retry_of: a run whose turn is to be answered again; see L{openclaw.sessions.placement.place}.
     """
 
     session_key: str | None

@@ -1,12 +1,12 @@
-"""Tests of L{openclaw.agents.recent}."""
+"""Tests of L{openclaw.sharing.recent}."""
 
 from __future__ import annotations
 
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from openclaw.agents import recent
-from openclaw.agents.recent import KEPT_S, Recent
+from openclaw.sharing import recent
+from openclaw.sharing.recent import KEPT_S, Recent
 
 
 class Remembered:

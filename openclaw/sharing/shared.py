@@ -9,13 +9,14 @@ import attrs
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 
-from openclaw.agents.recent import Entry
-from openclaw.agents.replay import Batch, EventLog, LogReader, answer_size, events_of
 from openclaw.agents.run import Take
 from openclaw.errors import OpenClawError, ResultNotKept
 from openclaw.events import RunFailed, RunOutcome, Timings
 from openclaw.interfaces import Clock
 from openclaw.messages import Usage
+from openclaw.sharing.kept import answer_size, events_of
+from openclaw.sharing.log import Batch, EventLog, LogReader
+from openclaw.sharing.recent import Entry
 
 ALONE_S = 600.0
 """How long a run that is to go on without its client may do so, in seconds from when the last one left."""

@@ -10,8 +10,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from openclaw.agents.resolve import Selection
 from openclaw.events import ProviderFinished, TextDelta
-from openclaw.interfaces import Entry, RunRecord
 from openclaw.messages import Message, ToolCall
+from openclaw.records import Entry, RunRecord
 from openclaw.store.store import GatewayStore
 from test.fakes import Bench, Started, assistant, user
 

@@ -1,4 +1,4 @@
-"""Tests of L{openclaw.agents.transcripts}."""
+"""Tests of L{openclaw.sessions.transcripts}."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from openclaw.agents.session_tree import SessionTree
-from openclaw.agents.store_wait import STORE_TIMEOUT_S
-from openclaw.agents.transcripts import DETACHED_KEPT_MS, SLICE_ENTRIES, TranscriptCache
 from openclaw.errors import StoreError
-from openclaw.interfaces import Entry, RunRecord
+from openclaw.records import Entry, RunRecord
+from openclaw.sessions.store_wait import STORE_TIMEOUT_S
+from openclaw.sessions.transcripts import DETACHED_KEPT_MS, SLICE_ENTRIES, TranscriptCache
+from openclaw.sessions.tree import SessionTree
 from test.fakes import HeldStore, assistant, user
 
 

@@ -12,9 +12,9 @@ from collections.abc import Sequence
 
 import attrs
 
-from openclaw.agents.resolve import KeySource
-from openclaw.agents.session_tree import Node, SessionTree, Shown, is_silent, show
 from openclaw.messages import Message
+from openclaw.sessions.keys import KeySource
+from openclaw.sessions.tree import Node, SessionTree, Shown, is_silent, show
 
 MAX_SINGLE_STARTS = 4
 """Places where a window may begin that are followed one by one; if there are more, all are followed together."""

@@ -16,9 +16,11 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 
-from openclaw.agents.session_tree import SessionTree
-from openclaw.agents.store_wait import in_time
-from openclaw.interfaces import Clock, Entry, SessionStore, Transcript
+from openclaw.interfaces import Clock
+from openclaw.records import Entry, Transcript
+from openclaw.sessions.store_wait import in_time
+from openclaw.sessions.tree import SessionTree
+from openclaw.stores import SessionStore
 
 MAX_CACHED_BYTES = 16 * 1024 * 1024
 """Most memory that kept transcripts take, as their trees estimate it."""
@@ -98,7 +100,7 @@ class TranscriptCache:
         return waiter
 
     def append(self, session_key: str, entries: Sequence[Entry], *, detached: bool) -> None:
-        """Note what was committed; see L{openclaw.interfaces.SessionStore.begin_run}."""
+        """Note what was committed; see L{openclaw.stores.SessionStore.begin_run}."""
         if not entries:
             return
         load = self._loads.get(session_key)

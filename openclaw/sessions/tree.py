@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from sys import getsizeof
 
-from openclaw.interfaces import Entry, Transcript
 from openclaw.messages import Message, Role, ToolCall
+from openclaw.records import Entry, Transcript
 
 ENTRY_BYTES = 1150
 """Estimated memory of an entry and of its part in the tree, in bytes, without its text; measured on CPython 3.11."""
@@ -143,7 +143,7 @@ class SessionTree:
         self.detached = set(transcript.detached)
 
     def append(self, entries: Sequence[Entry], *, detached: bool) -> None:
-        """Do what the store did with these entries; see L{openclaw.interfaces.SessionStore.begin_run}."""
+        """Do what the store did with these entries; see L{openclaw.stores.SessionStore.begin_run}."""
         if not self.grow(entries):
             return
         if detached:

@@ -1,0 +1,1 @@
+"""The sessions: their transcripts, lanes, turns and keeping."""

@@ -1,0 +1,1 @@
+"""Requests that are sent more than once, and runs that several requests share."""
