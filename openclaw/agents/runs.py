@@ -33,7 +33,7 @@ from openclaw.interfaces import Caller, Clock
 from openclaw.log_lines import add_log_context
 from openclaw.models import ModelCatalog
 from openclaw.records import RunRecord
-from openclaw.sessions.lanes import LaneLimits, Lanes, Place
+from openclaw.sessions.lanes import LaneLimits, Lanes, Slot
 from openclaw.sessions.turns import SentTurn, Turns
 from openclaw.stores import SessionStore
 
@@ -231,7 +231,7 @@ class Runs:
         request: RunRequest,
         target: Target,
         candidates: Sequence[Candidate],
-        lane: Place,
+        lane: Slot,
         timings: Timings,
         sent: SentTurn,
     ) -> Work:

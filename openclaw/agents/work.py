@@ -23,7 +23,7 @@ from openclaw.interfaces import Clock
 from openclaw.messages import FinishReason, Message, Usage
 from openclaw.models import ProviderStream
 from openclaw.records import Entry, RunRecord, RunStatus
-from openclaw.sessions.lanes import Place
+from openclaw.sessions.lanes import Slot
 from openclaw.sessions.store_wait import SHORT_STORE_TIMEOUT_S, STORE_TIMEOUT
 from openclaw.sessions.turns import PlacedTurn, Turns
 
@@ -54,7 +54,7 @@ class Work:
         bus: EventBus,
         info: RunInfo,
         retries: Retries,
-        lane: Place,
+        lane: Slot,
         candidates: Sequence[Candidate],
         prompt: Prompt,
         record: RunRecord,

@@ -2,7 +2,7 @@
 Lanes: who runs when.
 
 Runs of one session go one after the other, in the order of their admission; over all sessions at most so many
-run at once.  A run first waits for its session, then for one of the global slots, both first come, first served.
+run at once.  A run first waits for its session, then until it may run, both first come, first served.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ class LaneLimits:
     max_waiting: int
 
 
-class Place:
+class Slot:
     """
-    A run's place: its session lane, if it needs one, and, unless paused, one global slot.
+    A run's slot: the lane of its session, if it needs one, and, unless paused, one of the places to run.
 
     Whoever holds it calls L{leave} exactly when the run is over; leaving twice is harmless.
     """
@@ -42,27 +42,27 @@ class Place:
     def __init__(self, lanes: Lanes, session: str | None) -> None:
         self._lanes = lanes
         self._session = session
-        self._has_slot = False
+        self._is_running = False
         self._turn: Deferred[None] | None = None
         self._left = False
 
     def pause(self) -> None:
-        """Give the global slot to somebody else while this run only waits; the session lane is kept."""
-        if self._has_slot:
-            self._has_slot = False
-            self._lanes._free_slot()
+        """Let somebody else run while this run only waits; the session lane is kept."""
+        if self._is_running:
+            self._is_running = False
+            self._lanes._free_run()
 
     def resume(self) -> Deferred[None]:
         """
-        Take a global slot again, behind those who wait for one.
+        Run again, behind those who wait for that.
 
-        @return: fires when the slot is there, at once if it was not given away; cancelling it gives the turn up
-            and leaves the place paused.
-        @raise RuntimeError: if the place was left.
+        @return: fires when it may run, at once if it was not paused; cancelling it gives the turn up
+            and leaves the slot paused.
+        @raise RuntimeError: if the slot was left.
         """
         if self._left:
-            raise RuntimeError("this place was left")
-        return self._lanes._take_slot(self)
+            raise RuntimeError("this slot was left")
+        return self._lanes._take_run(self)
 
     @property
     def has_session(self) -> bool:
@@ -70,17 +70,17 @@ class Place:
         return self._session is not None
 
     def leave_session(self) -> None:
-        """Give the session lane to the next run for good; the slot is kept.  Harmless without a session lane."""
+        """Give the session lane to the next run for good; this one runs on.  Harmless without a session lane."""
         session, self._session = self._session, None
         self._lanes._free_session(session)
 
     async def enter_session(self, session: str) -> None:
         """
-        Take a session lane, behind those who wait for it, and then a slot again, which meanwhile is given up.
+        Take a session lane, behind those who wait for it, and then run again; meanwhile it is paused.
 
         Cancelling it gives up the turn; whatever is held by then goes with L{leave}.
 
-        @param session: the session's key; for a place that holds no session lane.
+        @param session: the session's key; for a slot that holds no session lane.
         """
         self.pause()
         self._lanes.waiting += 1
@@ -92,7 +92,7 @@ class Place:
             self._lanes.waiting -= 1
 
     def leave(self) -> None:
-        """Give up the slot and the session lane; a L{resume} under way is cancelled."""
+        """Give up all of it; a L{resume} under way is cancelled."""
         if self._left:
             return
         self._left = True
@@ -104,9 +104,9 @@ class Place:
 
 class Lanes:
     """
-    The session lanes and the global slots of one gateway.
+    The session lanes of one gateway, and who of all runs may run.
 
-    @ivar running: how many runs hold a slot.
+    @ivar running: how many run.
     @ivar waiting: how many runs wait to be let in.
     """
 
@@ -114,7 +114,7 @@ class Lanes:
         self._limits = limits
         # A session is in here while a run holds its lane; the deque has those that wait for it.
         self._sessions: dict[str, deque[Deferred[None]]] = {}
-        self._slot_queue: deque[Place] = deque()
+        self._run_queue: deque[Slot] = deque()
         # Sessions whose lane was given up and not passed on yet.
         self._freed_sessions: deque[str] = deque()
         self._is_handing_over = False
@@ -125,12 +125,12 @@ class Lanes:
         """Whether a run that enters this session would have to wait for another one."""
         return session in self._sessions
 
-    def enter(self, session: str | None) -> Deferred[Place]:
+    def enter(self, session: str | None) -> Deferred[Slot]:
         """
-        Wait for a place.
+        Wait for a slot.
 
         @param session: the session's key; C{None} for a run that shares its session with nobody.
-        @return: fires with the place; fails with L{Overloaded} if there is no room to wait.  Cancelling it takes
+        @return: fires with the slot; fails with L{Overloaded} if there is no room to wait.  Cancelling it takes
             the run out of the queue, and what it already held goes to the next.
         """
         must_wait = session in self._sessions or self.running >= self._limits().max_running
@@ -140,20 +140,20 @@ class Lanes:
             )
         return Deferred.fromCoroutine(self._enter(session))
 
-    async def _enter(self, session: str | None) -> Place:
-        place = Place(self, session)
+    async def _enter(self, session: str | None) -> Slot:
+        slot = Slot(self, session)
         self.waiting += 1
         try:
             if session is not None:
                 await self._take_session(session)
             try:
-                await self._take_slot(place)
+                await self._take_run(slot)
             except CancelledError:
-                place.leave()
+                slot.leave()
                 raise
         finally:
             self.waiting -= 1
-        return place
+        return slot
 
     def _take_session(self, session: str) -> Deferred[None]:
         queue = self._sessions.get(session)
@@ -169,20 +169,20 @@ class Lanes:
             self._freed_sessions.append(session)
             self._hand_over()
 
-    def _take_slot(self, place: Place) -> Deferred[None]:
-        if place._has_slot:
+    def _take_run(self, slot: Slot) -> Deferred[None]:
+        if slot._is_running:
             return succeed(None)
-        turn: Deferred[None] = Deferred(lambda _: self._give_up(place))
-        place._turn = turn
-        self._slot_queue.append(place)
+        turn: Deferred[None] = Deferred(lambda _: self._give_up(slot))
+        slot._turn = turn
+        self._run_queue.append(slot)
         self._hand_over()
         return turn
 
-    def _give_up(self, place: Place) -> None:
-        place._turn = None
-        self._slot_queue.remove(place)
+    def _give_up(self, slot: Slot) -> None:
+        slot._turn = None
+        self._run_queue.remove(slot)
 
-    def _free_slot(self) -> None:
+    def _free_run(self) -> None:
         self.running -= 1
         self._hand_over()
 
@@ -190,23 +190,23 @@ class Lanes:
         """
         Pass on what is free until nobody can use it.
 
-        A run that gets its place may fail and leave it before this call is back; its place is then passed on by the
+        A run that gets its slot may fail and leave it before this call is back; its slot is then passed on by the
         loop below, not from within, so that a thousand such runs need no deeper stack than one.
         """
         if self._is_handing_over:
             return
         self._is_handing_over = True
         try:
-            while self._freed_sessions or self._can_give_slot():
+            while self._freed_sessions or self._can_let_run():
                 if self._freed_sessions:
                     self._pass_session(self._freed_sessions.popleft())
                 else:
-                    self._give_slot(self._slot_queue.popleft())
+                    self._let_run(self._run_queue.popleft())
         finally:
             self._is_handing_over = False
 
-    def _can_give_slot(self) -> bool:
-        return bool(self._slot_queue) and self.running < self._limits().max_running
+    def _can_let_run(self) -> bool:
+        return bool(self._run_queue) and self.running < self._limits().max_running
 
     def _pass_session(self, session: str) -> None:
         queue = self._sessions[session]
@@ -215,9 +215,9 @@ class Lanes:
         else:
             del self._sessions[session]
 
-    def _give_slot(self, place: Place) -> None:
-        turn, place._turn = place._turn, None
+    def _let_run(self, slot: Slot) -> None:
+        turn, slot._turn = slot._turn, None
         assert turn is not None
-        place._has_slot = True
+        slot._is_running = True
         self.running += 1
         turn.callback(None)

@@ -20,7 +20,7 @@ from openclaw.interfaces import Clock
 from openclaw.messages import Message
 from openclaw.records import Entry, RunRecord, RunStatus
 from openclaw.sessions.keys import KeySource
-from openclaw.sessions.lanes import Lanes, Place
+from openclaw.sessions.lanes import Lanes, Slot
 from openclaw.sessions.placement import Placement, place
 from openclaw.sessions.store_wait import STORE_TIMEOUT, in_time
 from openclaw.sessions.transcripts import TranscriptCache
@@ -84,7 +84,7 @@ class Turns:
         self._clock = clock
         self._lanes = lanes
 
-    async def enter(self, sent: SentTurn) -> Place:
+    async def enter(self, sent: SentTurn) -> Slot:
         """
         Wait for a place in the lanes.
 
@@ -98,7 +98,7 @@ class Turns:
             return await self._lanes.enter(None if sent.place_in(tree).detached else key)
         return await self._enter_looking(sent, key)
 
-    async def _enter_looking(self, sent: SentTurn, key: str) -> Place:
+    async def _enter_looking(self, sent: SentTurn, key: str) -> Slot:
         """Wait in the lane, as that keeps the order, and read the transcript meanwhile: this may be the wrong lane."""
         waiting = self._lanes.enter(key)
         steps_out = False
@@ -120,7 +120,7 @@ class Turns:
             looking.cancel()
         return await self._lanes.enter(None)
 
-    async def begin(self, lane: Place, sent: SentTurn, run: RunRecord) -> PlacedTurn:
+    async def begin(self, lane: Slot, sent: SentTurn, run: RunRecord) -> PlacedTurn:
         """
         Find the turn's place and store it.
 

@@ -34,7 +34,7 @@ class Forgettable(Protocol):
 T = TypeVar("T", bound=Forgettable)
 
 
-class Entry(Generic[T]):
+class Kept(Generic[T]):
     """
     One run that is remembered, until it is replaced or dropped.
 
@@ -70,9 +70,9 @@ class Recent(Generic[T]):
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._entries: OrderedDict[Hashable, Entry[T]] = OrderedDict()
+        self._entries: OrderedDict[Hashable, Kept[T]] = OrderedDict()
         # The ended ones in the order of their ends, and when they are to go.
-        self._ended: dict[Entry[T], float] = {}
+        self._ended: dict[Kept[T], float] = {}
         self._timer: IDelayedCall | None = None
         self.total_cost = 0
 
@@ -84,25 +84,25 @@ class Recent(Generic[T]):
         entry = self._entries.get(name)
         return None if entry is None else entry.value
 
-    def add(self, name: Hashable, value: T) -> Entry[T]:
+    def add(self, name: Hashable, value: T) -> Kept[T]:
         """Remember a run, in the place of an earlier one of this name."""
         earlier = self._entries.get(name)
         if earlier is not None:
             self.drop(earlier)
-        entry = self._entries[name] = Entry(self, name, value)
+        entry = self._entries[name] = Kept(self, name, value)
         if len(self._entries) > MAX_ENTRIES:
             self.drop(next(iter(self._entries.values())))
         return entry
 
-    def change_cost(self, entry: Entry[T], cost: int) -> None:
-        """See L{Entry.set_cost}."""
+    def change_cost(self, entry: Kept[T], cost: int) -> None:
+        """See L{Kept.set_cost}."""
         self.total_cost += cost - entry.cost
         entry.cost = cost
         while self.total_cost > MAX_TOTAL_COST:
             self.drop(next(iter(self._entries.values())))
 
-    def count_down(self, entry: Entry[T]) -> None:
-        """See L{Entry.ended}."""
+    def count_down(self, entry: Kept[T]) -> None:
+        """See L{Kept.ended}."""
         self._ended[entry] = self._clock.seconds() + KEPT_S
         if self._timer is None:
             self._timer = self._clock.callLater(KEPT_S, self._sweep)
@@ -115,8 +115,8 @@ class Recent(Generic[T]):
         for entry in list(self._entries.values()):
             self.drop(entry)
 
-    def drop(self, entry: Entry[T]) -> None:
-        """See L{Entry.drop}."""
+    def drop(self, entry: Kept[T]) -> None:
+        """See L{Kept.drop}."""
         entry.is_kept = False
         del self._entries[entry.name]
         self._ended.pop(entry, None)

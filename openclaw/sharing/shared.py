@@ -16,7 +16,7 @@ from openclaw.interfaces import Clock
 from openclaw.messages import Usage
 from openclaw.sharing.kept import answer_size, events_of
 from openclaw.sharing.log import Batch, EventLog, LogReader
-from openclaw.sharing.recent import Entry
+from openclaw.sharing.recent import Kept
 
 ALONE_S = 600.0
 """How long a run that is to go on without its client may do so, in seconds from when the last one left."""
@@ -117,7 +117,7 @@ class Shared:
         self.is_stopping = False
         self.has_ended = False
         self.is_replay = False
-        self.entry: Entry[Any] | None = None
+        self.entry: Kept[Any] | None = None
         self.log = EventLog(self.tell_cost) if streamed else None
         self._clock = clock
         self._goes_on = claim.goes_on

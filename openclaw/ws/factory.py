@@ -33,7 +33,7 @@ from openclaw.ws.dispatch import CountCall, count_nothing
 from openclaw.ws.handshake import CLOSE_TRY_AGAIN, Phase
 from openclaw.ws.hello import Snapshot
 from openclaw.ws.presence import Presence
-from openclaw.ws.run_events import RunEvents
+from openclaw.ws.run_broadcast import RunBroadcast
 
 MAX_PREAUTH_FRAME_BYTES = 65536
 """Largest frame before C{connect} succeeded, in bytes (original: the same, closes with 1009)."""
@@ -139,7 +139,7 @@ class GatewayWebSocketFactory(WebSocketServerFactory):
         self.open_connections: set[GatewayWebSocket] = set()
         self.new_id = new_id
         self.broadcaster = Broadcaster(reactor, surface.snapshot.health, self._listen_to_runs)
-        self._run_events = RunEvents(surface.bus, reactor, self.broadcaster.publish)
+        self._run_broadcast = RunBroadcast(surface.bus, reactor, self.broadcaster.publish)
         # When they came, those of each client in that order.
         self._preauth: dict[str, dict[GatewayWebSocket, float]] = {}
         self._unread_bytes = 0
@@ -238,7 +238,7 @@ class GatewayWebSocketFactory(WebSocketServerFactory):
             self.tell_presence()
 
     def _listen_to_runs(self, wanted: bool) -> None:
-        self._run_events.listen(wanted)
+        self._run_broadcast.listen(wanted)
 
     def check_credentials(self) -> None:
         """Another configuration applies: close the connections of clients that its credential would not let in."""

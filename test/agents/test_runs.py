@@ -39,7 +39,7 @@ class BenchTestCase(SynchronousTestCase):
         """Nothing is left when all runs are over."""
         lanes = self.bench.runs._lanes
         self.assertEqual(
-            (0, 0, {}, 0), (lanes.running, lanes.waiting, lanes._sessions, len(lanes._slot_queue)), "places left"
+            (0, 0, {}, 0), (lanes.running, lanes.waiting, lanes._sessions, len(lanes._run_queue)), "places left"
         )
         self.assertEqual(([], {}), (list(self.bench.runs.live), self.bench.runs._starting), "runs left")
         self.assertEqual([], self.bench.clock.getDelayedCalls(), "timers left")

@@ -135,7 +135,7 @@ class RandomTests(SynchronousTestCase):
 
     def check_nothing_is_left(self, runs: Runs) -> None:
         lanes = runs._lanes
-        self.assertEqual((0, 0, {}, 0), (lanes.running, lanes.waiting, lanes._sessions, len(lanes._slot_queue)))
+        self.assertEqual((0, 0, {}, 0), (lanes.running, lanes.waiting, lanes._sessions, len(lanes._run_queue)))
         self.assertEqual(([], {}), (list(runs.live), runs._starting))
 
     def check_branch(self, branch: tuple[Entry, ...]) -> None:

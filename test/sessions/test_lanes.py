@@ -12,7 +12,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from openclaw.errors import Overloaded
-from openclaw.sessions.lanes import OVERLOADED_RETRY_AFTER_S, LaneLimits, Lanes, Place
+from openclaw.sessions.lanes import OVERLOADED_RETRY_AFTER_S, LaneLimits, Lanes, Slot
 
 
 class _LaneTestCase(SynchronousTestCase):
@@ -21,29 +21,29 @@ class _LaneTestCase(SynchronousTestCase):
         self.lanes = Lanes(lambda: self.limits)
         self.order: list[str] = []
 
-    def enter(self, name: str, session: str | None = None) -> Deferred[Place]:
+    def enter(self, name: str, session: str | None = None) -> Deferred[Slot]:
         """Enter; when let in, C{name} is noted."""
 
-        def let_in(place: Place) -> Place:
+        def let_in(slot: Slot) -> Slot:
             self.order.append(name)
-            return place
+            return slot
 
         return self.lanes.enter(session).addCallback(let_in)
 
-    def place(self, session: str | None = None) -> Place:
+    def slot(self, session: str | None = None) -> Slot:
         return self.successResultOf(self.enter("-", session))
 
     def assert_empty(self) -> None:
         self.assertEqual((0, 0), (self.lanes.running, self.lanes.waiting))
         self.assertEqual({}, self.lanes._sessions)
-        self.assertEqual((deque(), deque()), (self.lanes._slot_queue, self.lanes._freed_sessions))
+        self.assertEqual((deque(), deque()), (self.lanes._run_queue, self.lanes._freed_sessions))
 
 
 class LaneTests(_LaneTestCase):
     def test_free(self) -> None:
-        place = self.place("s")
+        slot = self.slot("s")
         self.assertEqual((1, 0), (self.lanes.running, self.lanes.waiting))
-        place.leave()
+        slot.leave()
         self.assert_empty()
 
     def test_one_session_in_order(self) -> None:
@@ -98,7 +98,7 @@ class LaneTests(_LaneTestCase):
         self.assert_empty()
 
     def test_cancel_while_waiting_for_a_slot_passes_the_session_on(self) -> None:
-        first, second = self.place("x"), self.place("y")
+        first, second = self.slot("x"), self.slot("y")
         b, c = self.enter("b", "s"), self.enter("c", "s")
         b.cancel()
         self.failureResultOf(b, CancelledError)
@@ -109,17 +109,17 @@ class LaneTests(_LaneTestCase):
         self.assert_empty()
 
     def test_cancel_the_last_one_waiting_for_a_slot(self) -> None:
-        places = [self.place("x"), self.place("y")]
+        slots = [self.slot("x"), self.slot("y")]
         b = self.enter("b", "s")
         b.cancel()
         self.failureResultOf(b, CancelledError)
         self.assertNotIn("s", self.lanes._sessions)
-        for place in places:
-            place.leave()
+        for slot in slots:
+            slot.leave()
         self.assert_empty()
 
     def test_leave_twice(self) -> None:
-        a, b = self.place("s"), self.place("t")
+        a, b = self.slot("s"), self.slot("t")
         waiting = [self.enter("c", "s"), self.enter("d", "s")]
         a.leave()
         a.leave()
@@ -131,7 +131,7 @@ class LaneTests(_LaneTestCase):
         self.assert_empty()
 
     def test_pause_frees_the_slot_and_keeps_the_session(self) -> None:
-        a, b = self.place("s"), self.place("t")
+        a, b = self.slot("s"), self.slot("t")
         third, same = self.enter("c", "u"), self.enter("d", "s")
         a.pause()
         self.assertEqual(["-", "-", "c"], self.order)
@@ -148,16 +148,16 @@ class LaneTests(_LaneTestCase):
         self.assert_empty()
 
     def test_leave_while_paused(self) -> None:
-        a = self.place("s")
+        a = self.slot("s")
         a.pause()
         self.assertEqual(0, self.lanes.running)
         a.leave()
         self.assert_empty()
 
     def test_resume_waits_behind_those_before(self) -> None:
-        a, b = self.place("s"), self.place("t")
+        a, b = self.slot("s"), self.slot("t")
         a.pause()
-        self.place("u")
+        self.slot("u")
         v = self.enter("v", "v")
         resumed = a.resume()
         b.leave()
@@ -166,16 +166,16 @@ class LaneTests(_LaneTestCase):
         self.successResultOf(resumed)
 
     def test_resume_without_pause(self) -> None:
-        a = self.place("s")
+        a = self.slot("s")
         self.successResultOf(a.resume())
         self.assertEqual(1, self.lanes.running)
         a.leave()
         self.assert_empty()
 
     def test_cancelled_resume_leaves_the_place_paused(self) -> None:
-        a, b = self.place("s"), self.place("t")
+        a, b = self.slot("s"), self.slot("t")
         a.pause()
-        c = self.place("u")
+        c = self.slot("u")
         resumed = a.resume()
         resumed.cancel()
         self.failureResultOf(resumed, CancelledError)
@@ -187,9 +187,9 @@ class LaneTests(_LaneTestCase):
         self.assert_empty()
 
     def test_leave_gives_a_resume_up(self) -> None:
-        a, b = self.place("s"), self.place("t")
+        a, b = self.slot("s"), self.slot("t")
         a.pause()
-        c = self.place("u")
+        c = self.slot("u")
         resumed = a.resume()
         a.leave()
         self.failureResultOf(resumed, CancelledError)
@@ -200,7 +200,7 @@ class LaneTests(_LaneTestCase):
 
     def test_queue_bound(self) -> None:
         self.limits = LaneLimits(1, 2)
-        self.place("s")
+        self.slot("s")
         waiting = [self.enter("b", "s"), self.enter("c", "t")]
         for session in ("s", "u", None):
             error = self.failureResultOf(self.lanes.enter(session), Overloaded).value
@@ -211,10 +211,10 @@ class LaneTests(_LaneTestCase):
 
     def test_no_queue_at_all(self) -> None:
         self.limits = LaneLimits(1, 0)
-        a = self.place("s")
+        a = self.slot("s")
         self.failureResultOf(self.lanes.enter("t"), Overloaded)
         a.leave()
-        self.place("t").leave()
+        self.slot("t").leave()
         self.assert_empty()
 
     def test_a_raised_limit_lets_the_oldest_in_first(self) -> None:
@@ -226,22 +226,22 @@ class LaneTests(_LaneTestCase):
         self.assertEqual(["a", "b", "c"], self.order)
 
     def test_a_lowered_limit_waits_for_runs_to_end(self) -> None:
-        places = [self.place("a"), self.place("b")]
+        slots = [self.slot("a"), self.slot("b")]
         waiting = self.enter("c", "c")
         self.limits = LaneLimits(1, 10)
-        places[0].leave()
+        slots[0].leave()
         self.assertNoResult(waiting)
-        places[1].leave()
+        slots[1].leave()
         self.successResultOf(waiting)
 
     def test_a_thousand_that_leave_at_once_need_no_deep_stack(self) -> None:
         self.limits = LaneLimits(1, 3000)
-        places = [self.place("s")]
+        slots = [self.slot("s")]
         left: list[Any] = []
         for index in range(1000):
             for session in ("s", f"other{index}"):
-                self.lanes.enter(session).addCallback(lambda place: left.append(place.leave()))
-        places[0].leave()
+                self.lanes.enter(session).addCallback(lambda slot: left.append(slot.leave()))
+        slots[0].leave()
         self.assertEqual(2000, len(left))
         self.assert_empty()
 
@@ -256,11 +256,11 @@ class LaneTests(_LaneTestCase):
 
     def test_cancel_from_inside_a_hand_over(self) -> None:
         """Whoever gets the lane may cancel the one behind it, who has just been promised nothing."""
-        a = self.place("s")
-        behind: list[Deferred[Place]] = []
+        a = self.slot("s")
+        behind: list[Deferred[Slot]] = []
 
-        def let_in(place: Place) -> None:
-            place.leave()
+        def let_in(slot: Slot) -> None:
+            slot.leave()
             behind[0].cancel()
 
         self.lanes.enter("s").addCallback(let_in)
@@ -274,7 +274,7 @@ class SessionOfAPlaceTests(_LaneTestCase):
     """Giving up the session lane alone, and taking one later."""
 
     def test_leave_session(self) -> None:
-        a, b = self.place("s"), self.enter("b", "s")
+        a, b = self.slot("s"), self.enter("b", "s")
         self.assertTrue(a.has_session and self.lanes.is_busy("s"))
         a.leave_session()
         second = self.successResultOf(b)
@@ -289,7 +289,7 @@ class SessionOfAPlaceTests(_LaneTestCase):
         self.assert_empty()
 
     def test_leave_session_when_all_is_left(self) -> None:
-        a, b = self.place("s"), self.enter("b", "s")
+        a, b = self.slot("s"), self.enter("b", "s")
         c = self.enter("c", "s")
         a.leave()
         a.leave_session()
@@ -298,41 +298,41 @@ class SessionOfAPlaceTests(_LaneTestCase):
         self.assert_empty()
 
     def test_enter_session(self) -> None:
-        holder, place, behind = self.place("s"), self.place(), self.enter("behind", "t")
-        entering = Deferred.fromCoroutine(place.enter_session("s"))
+        holder, slot, behind = self.slot("s"), self.slot(), self.enter("behind", "t")
+        entering = Deferred.fromCoroutine(slot.enter_session("s"))
         # Its slot is somebody else's meanwhile.
         other = self.successResultOf(behind)
         self.assertEqual((2, 1), (self.lanes.running, self.lanes.waiting))
         later = self.enter("later", "s")
         holder.leave()
         self.successResultOf(entering)
-        self.assertEqual((True, 1), (place.has_session, self.lanes.waiting))
+        self.assertEqual((True, 1), (slot.has_session, self.lanes.waiting))
         self.assertNoResult(later)
-        place.leave()
+        slot.leave()
         self.successResultOf(later).leave()
         other.leave()
         self.assert_empty()
 
     def test_enter_session_cancelled(self) -> None:
-        holder, place = self.place("s"), self.place()
-        entering = Deferred.fromCoroutine(place.enter_session("s"))
+        holder, slot = self.slot("s"), self.slot()
+        entering = Deferred.fromCoroutine(slot.enter_session("s"))
         entering.cancel()
         self.failureResultOf(entering, CancelledError)
-        self.assertFalse(place.has_session)
-        place.leave()
+        self.assertFalse(slot.has_session)
+        slot.leave()
         holder.leave()
         self.assert_empty()
 
     def test_enter_session_cancelled_while_waiting_for_a_slot(self) -> None:
-        holder, place = self.place("s"), self.place()
-        entering = Deferred.fromCoroutine(place.enter_session("s"))
-        others = [self.place("x")]
+        holder, slot = self.slot("s"), self.slot()
+        entering = Deferred.fromCoroutine(slot.enter_session("s"))
+        others = [self.slot("x")]
         holder.leave_session()
         others.append(holder)
-        self.assertTrue(place.has_session)
+        self.assertTrue(slot.has_session)
         entering.cancel()
         self.failureResultOf(entering, CancelledError)
-        place.leave()
+        slot.leave()
         for other in others:
             other.leave()
         self.assert_empty()
@@ -410,8 +410,8 @@ class InterleavingTests(SynchronousTestCase):
     def test_against_the_model(self, max_running: int, max_waiting: int, steps: list[tuple[str, int]]) -> None:
         lanes = Lanes(lambda: LaneLimits(max_running, max_waiting))
         model = _Model(max_running, max_waiting)
-        entering: list[Deferred[Place]] = []
-        places: dict[int, Place] = {}
+        entering: list[Deferred[Slot]] = []
+        slots: dict[int, Slot] = {}
         resuming: dict[int, Deferred[None]] = {}
         admitted: list[int] = []
 
@@ -423,8 +423,8 @@ class InterleavingTests(SynchronousTestCase):
                 return
             entering.append(deferred)
 
-            def let_in(place: Place) -> None:
-                places[run] = place
+            def let_in(slot: Slot) -> None:
+                slots[run] = slot
                 admitted.append(run)
 
             deferred.addCallbacks(let_in, lambda failure: failure.trap(CancelledError))
@@ -447,26 +447,26 @@ class InterleavingTests(SynchronousTestCase):
                 entering[run].cancel()
                 model.change(run, "over")
             elif kind == "leave":
-                places[run].leave()
+                slots[run].leave()
                 model.change(run, "over")
             elif kind == "leave session":
-                places[run].leave_session()
+                slots[run].leave_session()
                 model.session[run] = None
                 model.settle()
             elif kind == "pause":
-                places[run].pause()
+                slots[run].pause()
                 model.change(run, "paused")
             else:
-                resuming[run] = places[run].resume()
+                resuming[run] = slots[run].resume()
                 resuming[run].addErrback(lambda failure: failure.trap(CancelledError) and None)
                 model.change(run, "resuming")
 
         def check() -> None:
-            running = [run for run, place in places.items() if place._has_slot]
+            running = [run for run, slot in slots.items() if slot._has_slot]
             self.assertEqual(set(model.runs_in("running")), set(running))
             self.assertEqual((len(running), model.waiting()), (lanes.running, lanes.waiting))
             self.assertLessEqual(lanes.running, max_running)
-            held = [model.session[run] for run, place in places.items() if not place._left and model.session[run]]
+            held = [model.session[run] for run, slot in slots.items() if not slot._left and model.session[run]]
             self.assertEqual(len(held), len(set(held)))
             for session in _SESSIONS:
                 of_session = [run for run in admitted if session is not None and model.session[run] == session]
@@ -483,4 +483,4 @@ class InterleavingTests(SynchronousTestCase):
             check()
         self.assertEqual([], model.runs_in("for session", "for slot"))
         self.assertEqual((0, 0, {}), (lanes.running, lanes.waiting, lanes._sessions))
-        self.assertEqual(deque(), lanes._slot_queue)
+        self.assertEqual(deque(), lanes._run_queue)

@@ -1,4 +1,4 @@
-"""Tests for L{openclaw.ws.run_events}: what connected clients hear of runs."""
+"""Tests for L{openclaw.ws.run_broadcast}: what connected clients hear of runs."""
 
 from __future__ import annotations
 
@@ -29,22 +29,22 @@ from openclaw.events import (
     Timings,
 )
 from openclaw.messages import Usage
-from openclaw.ws import run_events
-from openclaw.ws.run_events import MIN_INTERVAL_S, STEP_CHARS, RunEvents
+from openclaw.ws import run_broadcast
+from openclaw.ws.run_broadcast import MIN_INTERVAL_S, STEP_CHARS, RunBroadcast
 from test.ws.support import WebSocketTestCase
 
 INFO = RunInfo("run-1", "shown-1", "main", "agent:main:main", "scripted/m", "webchat")
 ABOUT = {"runId": "shown-1", "sessionKey": "agent:main:main", "agentId": "main"}
 
 
-class RunEventsTestCase(SynchronousTestCase):
+class RunBroadcastTestCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.clock.advance(1000)
         self.bus = EventBus()
         self.told: list[tuple[str, Any]] = []
         self.dropped: list[bool] = []
-        self.events = RunEvents(self.bus, self.clock, self.publish)
+        self.events = RunBroadcast(self.bus, self.clock, self.publish)
         self.events.listen(True)
 
     def publish(self, name: str, payload: Any, *, droppable: bool = False) -> None:
@@ -75,7 +75,7 @@ class RunEventsTestCase(SynchronousTestCase):
         return [payload["deltaText"] for payload in self.take("chat") if payload["state"] == "delta"]
 
 
-class TextTests(RunEventsTestCase):
+class TextTests(RunBroadcastTestCase):
     def test_blanks_at_the_ends(self) -> None:
         self.begin()
         for text in ("\n", " \n", "a ", " \n", "b", "\n", " "):
@@ -208,7 +208,7 @@ class TextTests(RunEventsTestCase):
         self.assertEqual(self.deltas[1:], ["y"])
 
     def test_too_long_a_text(self) -> None:
-        self.patch(run_events, "MAX_TEXT_CHARS", 5)
+        self.patch(run_broadcast, "MAX_TEXT_CHARS", 5)
         self.begin()
         for _ in range(4):
             self.say("abc")
@@ -249,7 +249,7 @@ class TextTests(RunEventsTestCase):
         self.assertEqual(self.told[-1][1]["message"]["content"][0]["text"], "abc")
 
 
-class EndTests(RunEventsTestCase):
+class EndTests(RunBroadcastTestCase):
     def test_cancelled(self) -> None:
         self.begin()
         self.say("par")
@@ -298,7 +298,7 @@ class EndTests(RunEventsTestCase):
             self.assertEqual(states, ["error"])
 
 
-class ListeningTests(RunEventsTestCase):
+class ListeningTests(RunBroadcastTestCase):
     def test_beginning_was_not_heard(self) -> None:
         self.say("b")
         self.end(text="ab")

@@ -71,7 +71,7 @@ class _Shown:
     timer: IDelayedCall | None = None
 
 
-class RunEvents:
+class RunBroadcast:
     """
     Turns what the bus tells into events, while anybody listens.
 
