@@ -462,7 +462,7 @@ class InterleavingTests(SynchronousTestCase):
                 model.change(run, "resuming")
 
         def check() -> None:
-            running = [run for run, slot in slots.items() if slot._has_slot]
+            running = [run for run, slot in slots.items() if slot._is_running]
             self.assertEqual(set(model.runs_in("running")), set(running))
             self.assertEqual((len(running), model.waiting()), (lanes.running, lanes.waiting))
             self.assertLessEqual(lanes.running, max_running)
