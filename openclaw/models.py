@@ -8,6 +8,7 @@ from typing import Protocol, Self
 
 import attrs
 
+from openclaw.errors import OpenClawError
 from openclaw.events import ProviderEvent
 from openclaw.messages import Message
 
@@ -79,6 +80,17 @@ class ModelProvider(Protocol):
         """Prepare a call; nothing is sent before the stream is entered."""
 
 
+class KeyedModels(Protocol):
+    """The keys of a provider that has several, as one run sees them."""
+
+    def refused(self, error: OpenClawError) -> bool:
+        """
+        Note that the key of the last call was refused.
+
+        @return: whether there is one that was not refused in this run; the next call uses it.
+        """
+
+
 @attrs.frozen
 class ResolvedModel:
     """
@@ -89,6 +101,7 @@ class ResolvedModel:
     @ivar model_id: the rest, which is the provider's own name for it.
     @ivar context_window: tokens that the model can read, prompt and answer together.
     @ivar max_tokens: most tokens that one answer may have; C{None} if the configuration does not say.
+    @ivar keys: what is told of keys that were refused; C{None} for a provider with one key or none.
     """
 
     ref: str
@@ -97,6 +110,7 @@ class ResolvedModel:
     provider: ModelProvider
     context_window: int
     max_tokens: int | None
+    keys: KeyedModels | None = None
 
 
 class ModelCatalog(Protocol):

@@ -14,7 +14,8 @@ import attrs
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.task import Clock
 
-from openclaw.agents.request import RunRequest
+from openclaw.agents.plan import RunPlan
+from openclaw.agents.request import Asked, RunOptions, RunRequest
 from openclaw.agents.resolve import Selection
 from openclaw.agents.run import Run, RunEvents
 from openclaw.agents.runs import Runs
@@ -25,6 +26,7 @@ from openclaw.events import RunEvent, RunFailed, RunFinished, RunOutcome, TextDe
 from openclaw.interfaces import Caller
 from openclaw.messages import Message
 from openclaw.models import ModelProvider, ResolvedModel
+from openclaw.providers.keys import KeyedProvider
 from openclaw.providers.scripted import ScriptedProvider
 from openclaw.records import Entry, KeptResult, KeyClaim, KeyRecord, RunRecord, SessionPage, SessionQuery, Transcript
 from openclaw.store.store import GatewayStore
@@ -69,7 +71,8 @@ class FixedCatalog:
         provider_id, _, model_id = ref.partition("/")
         if provider_id in self.unknown:
             raise ModelNotFound(f"the provider {provider_id} is not configured")
-        return ResolvedModel(ref, provider_id, model_id, self.provider, 4096, self.max_tokens)
+        keys = self.provider if isinstance(self.provider, KeyedProvider) else None
+        return ResolvedModel(ref, provider_id, model_id, self.provider, 4096, self.max_tokens, keys)
 
 
 @attrs.define(eq=False)
@@ -262,14 +265,30 @@ class Bench:
         """A request with these messages, texts being a user's, in the session of this client-chosen key."""
         self._count += 1
         selection = settings.pop("selection", None) or Selection(session_key=key)
+        asked = {name: settings.pop(name) for name in ("system", "sampling") if name in settings}
+        options = {name: settings.pop(name) for name in ("keep", "whole", "alias", "timeout_s") if name in settings}
+        said = tuple(user(message) if isinstance(message, str) else message for message in messages)
         return RunRequest(
             run_id=f"chatcmpl_{self._count}",
             selection=selection,
-            messages=tuple(user(message) if isinstance(message, str) else message for message in messages),
+            asked=Asked(said, **asked),
             received_s=self.clock.seconds(),
+            options=RunOptions(**options),
             **settings,
         )
 
+    def plan(self, request: RunRequest, caller: Caller = OPERATOR, retry_of: str | None = None) -> RunPlan:
+        """What would be done about a request."""
+        return attrs.evolve(self.runs.plan(caller, request), retry_of=retry_of)
+
+    def begin(self, request: RunRequest, caller: Caller = OPERATOR, retry_of: str | None = None) -> Deferred[Run]:
+        """Start the run of a request."""
+        return Deferred.fromCoroutine(self._begin(request, caller, retry_of))
+
+    async def _begin(self, request: RunRequest, caller: Caller, retry_of: str | None) -> Run:
+        return await self.runs.start(self.plan(request, caller, retry_of))
+
     def start(self, *messages: Message | str, key: str | None = None, read: bool = True, **settings: Any) -> Started:
         """Start a run."""
-        return Started(self.runs.start(OPERATOR, self.request(*messages, key=key, **settings)), read=read)
+        retry_of = settings.pop("retry_of", None)
+        return Started(self.begin(self.request(*messages, key=key, **settings), retry_of=retry_of), read=read)

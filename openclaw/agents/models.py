@@ -64,13 +64,19 @@ def find_candidates(catalog: ModelCatalog, refs: Sequence[str]) -> tuple[Candida
     Find the models that a run may use.
 
     @param refs: at least one.
-    @raise OpenClawError: if none of them can be used: why the first one cannot.
     """
-    candidates = tuple(_find(catalog, ref) for ref in refs)
+    return tuple(_find(catalog, ref) for ref in refs)
+
+
+def check_usable(candidates: Sequence[Candidate]) -> None:
+    """
+    See that any of some models can be used.
+
+    @raise OpenClawError: if not: why the first one cannot.
+    """
     first = candidates[0].model
     if isinstance(first, OpenClawError) and all(isinstance(other.model, OpenClawError) for other in candidates):
         raise first
-    return candidates
 
 
 def _find(catalog: ModelCatalog, ref: str) -> Candidate:

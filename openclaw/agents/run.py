@@ -16,7 +16,7 @@ from twisted.python.failure import Failure
 
 from openclaw.agents.resolve import Target
 from openclaw.errors import OpenClawError, RunCancelled
-from openclaw.events import RunEvent, RunOutcome, Timings
+from openclaw.events import RunEvent, RunInfo, RunOutcome, Timings
 
 Take = Callable[[Sequence[RunEvent]], Deferred[None] | None]
 """
@@ -163,17 +163,17 @@ class Run:
 
     def __init__(
         self,
-        run_id: str,
+        info: RunInfo,
         target: Target,
         timings: Timings,
+        events: RunEvents,
         stop: Callable[[OpenClawError], None],
-        shown_id: str | None = None,
     ) -> None:
-        self.id = run_id
-        self.shown_id = shown_id if shown_id is not None else run_id
+        self.id = info.run_id
+        self.shown_id = info.shown_id
         self.target = target
         self.timings = timings
-        self.events = RunEvents()
+        self.events = events
         self._stop = stop
         self._outcome: RunOutcome | None = None
         self._waiters: list[Deferred[RunOutcome]] = []

@@ -15,8 +15,9 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.python.failure import Failure
 
-from openclaw.agents.request import DEFAULT_CHANNEL, RunRequest
-from openclaw.agents.resolve import MODEL_ALIAS, Selection, Target
+from openclaw.agents.plan import RunPlan
+from openclaw.agents.request import DEFAULT_CHANNEL, Asked, RunOptions, RunRequest
+from openclaw.agents.resolve import MODEL_ALIAS, Selection
 from openclaw.agents.runs import Runs
 from openclaw.config.schema import Config
 from openclaw.errors import InvalidRequest, OpenClawError
@@ -88,41 +89,37 @@ class ChatCompletions:
 
     async def _open(self, request: GatewayRequest) -> tuple[AnswerSource, _View]:
         # In a function of its own, so that no name keeps the body, or what was decoded from it, for the whole run.
-        run_request, target, view, claim = self._read(request)
-        caller = request.admission.caller
+        plan, view, claim = self._read(request)
         if claim is None:
-            return OwnRun(partial(self._runs.start, caller, run_request, target)), view
-        reader = await self._joins.start(caller, run_request, target, claim)
+            return OwnRun(partial(self._runs.start, plan)), view
+        reader = await self._joins.start(plan, claim)
         if reader.replayed:
             request.responseHeaders.setRawHeaders(b"Idempotency-Replayed", [b"true"])
         shown = attrs.evolve(view, run_id=reader.run_id, session_key=reader.session_key, created=reader.created_s)
         return reader, shown
 
-    def _read(self, request: GatewayRequest) -> tuple[RunRequest, Target, _View, Claim | None]:
+    def _read(self, request: GatewayRequest) -> tuple[RunPlan, _View, Claim | None]:
         repeating = read_repeating(request)
         raw = request.take_body()
         body = decode_chat_request(raw)
-        run_request = to_run_request(body, request)
-        target = self._runs.resolve(run_request)
+        plan = self._runs.plan(request.admission.caller, to_run_request(body, request))
         view = _View(
-            run_id=run_request.run_id,
-            session_key=str(target.session_key),
+            run_id=plan.request.run_id,
+            session_key=plan.session_key,
             model=body.model or MODEL_ALIAS,
             created=int(self._clock.seconds()),
-            received_s=run_request.received_s,
+            received_s=request.received_s,
             stream=bool(body.stream),
             include_usage=body.stream_options is not None and bool(body.stream_options.include_usage),
             reasoning=self._current_config().gateway.http.endpoints.chat_completions.reasoning,
         )
-        if repeating is None and target.is_stable:
+        if repeating is None and plan.target.is_stable:
             # Its client may send it again, and say only then that it is a retry.
             repeating = Repeating(retry_count=0)
         if repeating is None:
-            return run_request, target, view, None
+            return plan, view, None
         digest = body_digest(raw) if repeating.can_meet_another else b""
-        override = run_request.selection.model_override
-        claim = repeating.claim(request.admission.caller, request.path, target, override, digest)
-        return run_request, target, view, claim
+        return plan, view, repeating.claim(request.path, plan, digest)
 
     async def _whole(self, request: GatewayRequest, source: AnswerSource, view: _View) -> bytes:
         timings = await source.placed()
@@ -387,13 +384,10 @@ def to_run_request(body: ChatRequest, request: GatewayRequest) -> RunRequest:
             user=body.user,
             model_override=header_text(request, "x-openclaw-model"),
         ),
-        messages=conversation.messages,
+        asked=Asked(conversation.messages, conversation.system, body.sampling()),
         received_s=request.received_s,
-        system=conversation.system,
-        sampling=body.sampling(),
         channel=channel,
-        keep=bool(body.store),
-        whole=not body.stream,
+        options=RunOptions(keep=bool(body.store), whole=not body.stream),
     )
 
 

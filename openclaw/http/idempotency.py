@@ -13,10 +13,9 @@ from hashlib import sha256
 
 import attrs
 
-from openclaw.agents.resolve import Target
+from openclaw.agents.plan import RunPlan
 from openclaw.errors import InvalidRequest
 from openclaw.http.request import GatewayRequest
-from openclaw.interfaces import Caller
 from openclaw.sharing.shared import Claim
 
 KEY_HEADER = "Idempotency-Key"
@@ -46,7 +45,7 @@ class Repeating:
         """Whether the request may be answered by the run of another one, so that its fingerprint is needed."""
         return self.key is not None or self.retry_count is not None or bool(self.goes_on)
 
-    def claim(self, caller: Caller, route: bytes, target: Target, model_override: str | None, body: bytes) -> Claim:
+    def claim(self, route: bytes, plan: RunPlan, body: bytes) -> Claim:
         """
         What the run of this request may be shared for.
 
@@ -54,13 +53,13 @@ class Repeating:
         @param body: digest of the body; empty where the request L{can_meet_another} not.
         @raise InvalidRequest: if the run is to go on in a session that its client cannot come back to.
         """
-        if self.goes_on and self.key is None and not target.is_stable:
+        if self.goes_on and self.key is None and not plan.target.is_stable:
             raise InvalidRequest(
                 f"{DISCONNECT_HEADER}: continue needs a session, such as x-openclaw-session-key or user gives",
                 param=DISCONNECT_HEADER,
             )
         goes_on = self.goes_on if self.goes_on is not None else self.key is not None
-        digest = fingerprint(caller, route, target, model_override, body) if self.can_meet_another else None
+        digest = fingerprint(route, plan, body) if self.can_meet_another else None
         return Claim(digest, self.key, bool(self.retry_count), goes_on)
 
 
@@ -97,14 +96,15 @@ def _only(values: Sequence[bytes] | None, name: str) -> bytes | None:
     return None if values is None else values[0]
 
 
-def fingerprint(caller: Caller, route: bytes, target: Target, model_override: str | None, body: bytes) -> bytes:
+def fingerprint(route: bytes, plan: RunPlan, body: bytes) -> bytes:
     """
     The digest of all that makes up a request: equal for a repetition, and for nothing else.
 
     @param body: digest of the raw body.
     """
-    session = str(target.session_key) if target.is_stable else ""
-    override = (model_override or "").strip()
+    caller, target = plan.caller, plan.target
+    session = plan.session_key if target.is_stable else ""
+    override = (plan.request.selection.model_override or "").strip()
     texts = (caller.name, target.agent_id, session, override, *sorted(caller.scopes))
     return _digest((route, body, *(text.encode() for text in texts)))
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from msgspec import Meta, Raw, Struct, field
 
-from openclaw.agents.request import DEFAULT_CHANNEL, RunRequest
+from openclaw.agents.request import DEFAULT_CHANNEL, Asked, RunOptions, RunRequest
 from openclaw.agents.resolve import Selection
 from openclaw.auth.scopes import ADMIN, require
 from openclaw.config.schema import Config
@@ -158,13 +158,14 @@ def to_request(params: AgentParams, key: SessionKey, run_id: str, received_s: fl
     return RunRequest(
         run_id=new_run_id("run"),
         selection=Selection(agent_id=key.agent_id, session_key=str(key), model_override=params.model),
-        messages=(Message("user", params.message),),
+        asked=Asked(
+            (Message("user", params.message),),
+            (params.extra_system_prompt,) if params.extra_system_prompt else (),
+            Sampling(reasoning_effort=params.thinking if params.thinking in EFFORTS else None),
+        ),
         received_s=received_s,
-        system=(params.extra_system_prompt,) if params.extra_system_prompt else (),
-        sampling=Sampling(reasoning_effort=params.thinking if params.thinking in EFFORTS else None),
         channel=channel or DEFAULT_CHANNEL,
-        alias=run_id,
-        timeout_s=params.timeout or None,
+        options=RunOptions(alias=run_id, timeout_s=params.timeout or None),
     )
 
 

@@ -159,7 +159,7 @@ class AgentTurns:
 
     async def _work(self, caller: Caller, turn: Turn, report: Report) -> None:
         try:
-            run = await self._runs.start(caller, turn.request)
+            run = await self._runs.start(self._runs.plan(caller, turn.request))
             # Nobody reads its events here: they go by the bus.
             run.events.close()
             turn.place(run)

@@ -80,13 +80,15 @@ class Catalog:
         if config is None:
             raise ModelNotFound(f'the provider "{provider_id}" of the model "{ref}" is not configured')
         model = next((model for model in config.models if model.id == model_id), None)
+        provider = self._provider(provider_id, config)
         return ResolvedModel(
             ref=f"{provider_id}/{model_id}",
             provider_id=provider_id,
             model_id=model_id,
-            provider=self._provider(provider_id, config),
+            provider=provider,
             context_window=_context_window(model),
             max_tokens=_max_tokens(model, config),
+            keys=provider if isinstance(provider, KeyedProvider) else None,
         )
 
     def _resolve_local(self, ref: str, model_id: str) -> ResolvedModel:

@@ -18,8 +18,7 @@ import attrs
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 
-from openclaw.agents.request import RunRequest
-from openclaw.agents.resolve import Target
+from openclaw.agents.plan import RunPlan
 from openclaw.agents.run import Run
 from openclaw.agents.runs import Runs
 from openclaw.errors import IdempotencyConflict, OpenClawError, ResultNotKept, RunCancelled, StoreError
@@ -58,15 +57,6 @@ class Attempts:
         """There is nothing to let go."""
 
 
-@attrs.frozen
-class _Order:
-    """What a run is started with."""
-
-    caller: Caller
-    request: RunRequest
-    target: Target
-
-
 class Joins:
     """
     The runs that may be shared.
@@ -83,21 +73,20 @@ class Joins:
         self._recent: Recent[Shared | Attempts] = Recent(clock)
         self._live: set[Shared] = set()
 
-    def start(self, caller: Caller, request: RunRequest, target: Target, claim: Claim) -> Deferred[Reader]:
+    def start(self, plan: RunPlan, claim: Claim) -> Deferred[Reader]:
         """
         Start a run, join one, or tell an old answer.
 
-        @param target: what L{Runs.resolve} gave for this request.
         @return: fires with the request's share as soon as it is known which run answers; that one may still wait for
             its place.  Fails with L{IdempotencyConflict}, L{ResultNotKept}, or L{StoreError} if the key could not be
             claimed.  Cancelling it gives the share up, which has the same meaning as L{Reader.leave}.
         """
-        return Deferred.fromCoroutine(self._start(_Order(caller, request, target), claim))
+        return Deferred.fromCoroutine(self._start(plan, claim))
 
-    async def _start(self, order: _Order, claim: Claim) -> Reader:
-        reader = await self._find(order.caller, claim)
+    async def _start(self, plan: RunPlan, claim: Claim) -> Reader:
+        reader = await self._find(plan.caller, claim)
         if reader is None:
-            reader = self._begin(order, claim)
+            reader = self._begin(plan, claim)
         try:
             await reader.claimed()
         except Exception:
@@ -145,44 +134,44 @@ class Joins:
 
     # ------------------------------------------------------------------------------ beginning anew
 
-    def _begin(self, order: _Order, claim: Claim) -> Reader:
-        request = order.request
-        session_key = str(order.target.session_key)
-        shared = Shared(self._clock, claim, request.run_id, session_key, streamed=not request.whole)
+    def _begin(self, plan: RunPlan, claim: Claim) -> Reader:
+        request = plan.request
+        streamed = not request.options.whole
+        shared = Shared(self._clock, claim, request.run_id, plan.session_key, streamed=streamed)
         reader = shared.attach(claim)
         if claim.key is not None:
-            self._keyed[order.caller.name, claim.key] = shared
+            self._keyed[plan.caller.name, claim.key] = shared
         elif claim.fingerprint is not None:
             earlier = self._recent.get(claim.fingerprint)
             if claim.is_retry and earlier is not None:
                 shared.attempts = earlier.failed_runs
             shared.entry = self._recent.add(claim.fingerprint, shared)
         self._live.add(shared)
-        Deferred.fromCoroutine(self._drive(order, shared))
+        Deferred.fromCoroutine(self._drive(plan, shared))
         return reader
 
-    async def _drive(self, order: _Order, shared: Shared) -> None:
+    async def _drive(self, plan: RunPlan, shared: Shared) -> None:
         """From a claim to the end that is told."""
         try:
-            held = await self._claim(order, shared)
+            held = await self._claim(plan, shared)
             # Where it was an old answer there is nothing left to do.
             if not shared.has_ended:
                 shared.claimed.fire(None)
-                outcome, terminal = await self._run_to_end(order, shared)
-                await self._conclude(order, shared, held, outcome, terminal)
+                outcome, terminal = await self._run_to_end(plan, shared)
+                await self._conclude(plan, shared, held, outcome, terminal)
         except OpenClawError as error:
-            self._let_go(order, shared)
+            self._let_go(plan, shared)
             shared.refuse(error)
         except Exception:  # noqa: BLE001 -- a bug must end the requests and not leave them hanging
             log.failure("the shared run {run_id} was not ended properly", run_id=shared.run_id)
-            self._let_go(order, shared)
+            self._let_go(plan, shared)
             if not shared.has_ended:
                 shared.refuse(OpenClawError("internal error"))
         finally:
             self._live.discard(shared)
             shared.over.fire(None)
 
-    async def _claim(self, order: _Order, shared: Shared) -> KeyClaim | None:
+    async def _claim(self, plan: RunPlan, shared: Shared) -> KeyClaim | None:
         """
         Claim the key, if the request has one, or find the old answer to be told.
 
@@ -193,7 +182,7 @@ class Joins:
             return None
         assert claim.fingerprint is not None
         now_ms = int(self._clock.seconds() * 1000)
-        wanted = KeyClaim(order.caller.name, claim.key, claim.fingerprint, shared.run_id, now_ms)
+        wanted = KeyClaim(plan.caller.name, claim.key, claim.fingerprint, shared.run_id, now_ms)
         try:
             known = await in_time(self._store.claim_key(wanted), self._clock)
         except StoreError as error:
@@ -208,16 +197,16 @@ class Joins:
                 raise ResultNotKept("the answer to this Idempotency-Key was too large to be kept")
             if known.result is not None:
                 kept = known.result
-                self._let_go(order, shared)
+                self._let_go(plan, shared)
                 shared.replay(kept.run_id, kept.session_key, kept.created_s, outcome_of(kept))
             shared.attempts = known.attempts
         return wanted
 
-    async def _run_to_end(self, order: _Order, shared: Shared) -> tuple[RunOutcome, Batch]:
+    async def _run_to_end(self, plan: RunPlan, shared: Shared) -> tuple[RunOutcome, Batch]:
         """Have the run done; returns its outcome and the last batch, which nobody has been told."""
         error: OpenClawError
         try:
-            return await self._run(order, shared)
+            return await self._run(plan, shared)
         except OpenClawError as refused:
             error = refused
         except CancelledError:
@@ -230,16 +219,15 @@ class Joins:
         outcome = RunOutcome("", None, Usage(), error)
         return outcome, events_of(outcome)
 
-    async def _run(self, order: _Order, shared: Shared) -> tuple[RunOutcome, Batch]:
-        request = order.request
-        if shared.attempts and (order.target.is_stable or request.keep):
+    async def _run(self, plan: RunPlan, shared: Shared) -> tuple[RunOutcome, Batch]:
+        if shared.attempts and plan.is_stored:
             turn = await in_time(self._store.find_turn(shared.session_key, shared.attempts), self._clock)
-            request = attrs.evolve(request, retry_of=turn or shared.attempts[-1])
-        elif shared.claim.is_retry and shared.claim.key is None and order.target.is_stable:
-            request = attrs.evolve(request, retry_of=UNKNOWN_RUN)
+            plan = attrs.evolve(plan, retry_of=turn or shared.attempts[-1])
+        elif shared.claim.is_retry and shared.claim.key is None and plan.target.is_stable:
+            plan = attrs.evolve(plan, retry_of=UNKNOWN_RUN)
         if shared.is_stopping:
             raise RunCancelled("the run was cancelled")
-        starting = self._runs.start(order.caller, request, order.target)
+        starting = self._runs.start(plan)
         shared.stopped_by(starting.cancel)
         run = await starting
         shared.stopped_by(run.cancel)
@@ -251,7 +239,7 @@ class Joins:
     # ------------------------------------------------------------------------------ ending
 
     async def _conclude(
-        self, order: _Order, shared: Shared, held: KeyClaim | None, outcome: RunOutcome, terminal: Batch
+        self, plan: RunPlan, shared: Shared, held: KeyClaim | None, outcome: RunOutcome, terminal: Batch
     ) -> None:
         """Keep the result, then tell the end."""
         error = outcome.error
@@ -261,7 +249,7 @@ class Joins:
                 is_saved = await self._save(shared, held, outcome)
             else:
                 self._free(held)
-            self._let_go(order, shared)
+            self._let_go(plan, shared)
         if error is not None or shared.log is not None:
             # Nobody asks the outcome for it: it was told already, or is not to be.
             outcome = attrs.evolve(outcome, text="", reasoning="", tool_calls=())
@@ -296,10 +284,10 @@ class Joins:
             )
         )
 
-    def _let_go(self, order: _Order, shared: Shared) -> None:
+    def _let_go(self, plan: RunPlan, shared: Shared) -> None:
         """Who comes from now on finds what the store has."""
         if shared.claim.key is not None:
-            self._keyed.pop((order.caller.name, shared.claim.key), None)
+            self._keyed.pop((plan.caller.name, shared.claim.key), None)
 
     def _remember(self, shared: Shared) -> None:
         """Keep an answer for a retry, or that there is none."""

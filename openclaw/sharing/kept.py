@@ -6,7 +6,9 @@ It is kept as a L{KeptResult}, from which its outcome and its events are made ag
 
 from __future__ import annotations
 
-from openclaw.agents.loop import ModelTurn
+import attrs
+
+from openclaw.agents.answer import Answer
 from openclaw.errors import OpenClawError, ProviderRejected, RequestError
 from openclaw.events import ReasoningDelta, RunEvent, RunFailed, RunFinished, RunOutcome, TextDelta, ToolCallDelta
 from openclaw.records import KeptError, KeptResult
@@ -15,11 +17,9 @@ from openclaw.sharing.log import EventLog
 
 def with_answer(outcome: RunOutcome, log: EventLog) -> RunOutcome:
     """The outcome of a run that succeeded, with the answer as its log has it: who streams keeps no text."""
-    turn = ModelTurn()
-    turn.take([event for event in log.events() if isinstance(event, TextDelta | ReasoningDelta | ToolCallDelta)])
-    return RunOutcome(
-        turn.text, outcome.reason, outcome.usage, None, turn.reasoning, turn.tool_calls, outcome.produced_output
-    )
+    answer = Answer()
+    answer.take([event for event in log.events() if isinstance(event, TextDelta | ReasoningDelta | ToolCallDelta)])
+    return attrs.evolve(outcome, text=answer.text, reasoning=answer.reasoning, tool_calls=answer.tool_calls)
 
 
 def is_final(error: OpenClawError) -> bool:

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from openclaw.agents.models import Candidate, Prompt, candidate_refs, falls_back, find_candidates, most_telling
+from openclaw.agents.models import (
+    Candidate,
+    Prompt,
+    candidate_refs,
+    check_usable,
+    falls_back,
+    find_candidates,
+    most_telling,
+)
 from openclaw.agents.resolve import Selection, resolve
 from openclaw.config.agents import AgentEntry, ModelChoice
 from openclaw.config.schema import Config
@@ -79,8 +87,8 @@ class FindCandidatesTests(SynchronousTestCase):
             self.assertIsInstance(candidate.model, ModelNotFound)
 
     def test_none_left(self) -> None:
-        """Without any the first one's error is raised at once."""
-        error = self.assertRaises(ModelNotFound, find_candidates, self.catalog, ("gone/a", "gone/b"))
+        """Without any the first one's error is raised before anything begins."""
+        error = self.assertRaises(ModelNotFound, check_usable, find_candidates(self.catalog, ("gone/a", "gone/b")))
         self.assertIn("gone", error.message)
 
     def test_missing_key(self) -> None:
@@ -91,7 +99,7 @@ class FindCandidatesTests(SynchronousTestCase):
             raise failures[0]
 
         self.catalog.resolve = resolve_ref  # type: ignore[method-assign]
-        self.assertRaises(ProviderAuthFailed, find_candidates, self.catalog, ("p/a",))
+        self.assertRaises(ProviderAuthFailed, check_usable, find_candidates(self.catalog, ("p/a",)))
         failures.pop(0)
         self.assertRaises(ZeroDivisionError, find_candidates, self.catalog, ("p/a",))
         self.assertEqual("p/a", Candidate("p/a", ProviderAuthFailed("x")).ref)

@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from openclaw.agents.resolve import Target
 from openclaw.agents.run import Run, RunEvents
 from openclaw.errors import OpenClawError, RunCancelled
-from openclaw.events import RunEvent, RunFinished, RunOutcome, TextDelta, Timings
+from openclaw.events import RunEvent, RunFinished, RunInfo, RunOutcome, TextDelta, Timings
 from openclaw.ids import SessionKey
 from openclaw.messages import Usage
 from test.fakes import EventReader
@@ -223,7 +223,8 @@ class RunTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.stops: list[OpenClawError] = []
         target = Target("main", SessionKey("main", "x"), "key", "p/m")
-        self.run_ = Run("r1", target, Timings(0.0), self.stops.append)
+        info = RunInfo("r1", "r1", "main", str(target.session_key), "p/m", "webchat")
+        self.run_ = Run(info, target, Timings(0.0), RunEvents(), self.stops.append)
         self.outcome = RunOutcome("text", "stop", Usage())
 
     def test_cancel(self) -> None:

@@ -8,7 +8,6 @@ import attrs
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from openclaw.agents import runs as runs_module
 from openclaw.agents.context import NO_ANSWER
 from openclaw.agents.resolve import Selection
 from openclaw.agents.runs import DRAINING_RETRY_AFTER_S
@@ -19,7 +18,7 @@ from openclaw.models import Sampling
 from openclaw.records import Entry, RunRecord, SessionQuery
 from openclaw.sessions.store_wait import STORE_TIMEOUT_S
 from openclaw.store.store import GatewayStore
-from test.fakes import OPERATOR, Bench, HeldStore, Started, assistant, config_with, user
+from test.fakes import Bench, HeldStore, Started, assistant, config_with, user
 
 KEY = "agent:main:k"
 
@@ -117,22 +116,14 @@ class StartTests(BenchTestCase):
             self.bench.start("u", sampling=Sampling(max_tokens=wanted))
             self.assertEqual(asked, self.provider.requests[-1].sampling.max_tokens)
 
-    def test_resolve_is_what_start_does(self) -> None:
-        request = self.bench.request("u", key="Work")
+    def test_what_is_planned_is_done(self) -> None:
+        """An edit of the configuration between the two does not concern the run."""
+        plan = self.bench.plan(self.bench.request("u", key="Work"))
+        self.bench.config = config_with({"other": AgentEntry()})
         self.provider.enqueue_text("x")
-        run = self.successResultOf(self.bench.runs.start(OPERATOR, request))
-        self.assertEqual(self.bench.runs.resolve(request), run.target)
+        run = self.successResultOf(self.bench.runs.start(plan))
         run.events.close()
-
-    def test_target_that_was_resolved_before(self) -> None:
-        request = self.bench.request("u", key="k")
-        target = self.bench.runs.resolve(request)
-        self.patch(runs_module, "resolve", None)
-        self.provider.enqueue_text("x")
-        run = self.successResultOf(self.bench.runs.start(OPERATOR, request, target))
-        run.events.close()
-        self.assertIs(target, run.target)
-        self.assertEqual(["u", "x"], self.texts())
+        self.assertIs(plan.target, run.target)
 
     def test_refusals_have_no_effect(self) -> None:
         self.bench.catalog.unknown.add("gone")
@@ -227,7 +218,7 @@ class StartTests(BenchTestCase):
         first = self.bench.start("u1", key="k")
         self.bench.clock.advance(1)
         request = attrs.evolve(self.bench.request("u2", key="k"), received_s=1_000_000.25)
-        second = Started(self.bench.runs.start(OPERATOR, request), read=True)
+        second = Started(self.bench.begin(request), read=True)
         self.bench.clock.advance(2)
         self.answer(first)
         self.bench.clock.advance(4)

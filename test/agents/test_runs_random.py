@@ -166,7 +166,7 @@ class RandomTests(SynchronousTestCase):
         for kind, number in steps:
             interleaving.step(kind, number)
             self.assertLessEqual(runs._lanes.running, max_concurrent)
-            works = [work for work in runs._live.values() if not work._placed.detached]
+            works = [work for work in runs._live.values() if not work.placed.detached]
             sessions = [str(work.run.target.session_key) for work in works if work.run.target.is_stable]
             self.assertEqual(len(sessions), len(set(sessions)))
         interleaving.finish()

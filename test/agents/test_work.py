@@ -8,9 +8,9 @@ from typing import Any
 from twisted.internet.defer import CancelledError, Deferred, fail
 from twisted.logger import LogEvent, LogLevel, formatEvent, globalLogPublisher
 
-from openclaw.agents import loop as loop_module
+from openclaw.agents import answer as answer_module
 from openclaw.agents import work as work_module
-from openclaw.agents.loop import ModelTurn
+from openclaw.agents.answer import RunAnswer
 from openclaw.config.agents import AgentEntry
 from openclaw.errors import (
     LastingProviderFailure,
@@ -43,41 +43,41 @@ from test.fakes import Started, config_with
 class MemoryTests(BenchTestCase):
     """What is kept of an answer, and until when."""
 
-    def turn(self) -> ModelTurn:
+    def answer(self) -> RunAnswer:
         """What the one run that is alive keeps of the model's words."""
         [work] = self.bench.runs._live.values()
         self.provider.streams[0].push(TextDelta("a"), ReasoningDelta("b"), ToolCallDelta(0, "i", "f", "{}"))
-        self.assertEqual("a", work._turn.text)
-        return work._turn
+        self.assertEqual("a", work._answer.text)
+        return work._answer
 
-    def check_forgotten(self, turn: ModelTurn, started: Started) -> None:
+    def check_forgotten(self, answer: RunAnswer, started: Started) -> None:
         """Only the outcome has the answer."""
-        self.assertEqual(("", "", ()), (turn.text, turn.reasoning, turn.tool_calls))
+        self.assertEqual(("", "", ()), (answer.text, answer.reasoning, answer.last.tool_calls))
         assert started.outcome is not None
         self.assertEqual("a", started.outcome.text)
 
     def test_success(self) -> None:
         started = self.bench.start("u", key="k")
-        turn = self.turn()
+        answer = self.answer()
         self.provider.streams[0].push(ProviderFinished("stop"))
         self.provider.streams[0].end()
-        self.check_forgotten(turn, started)
+        self.check_forgotten(answer, started)
 
     def test_failure(self) -> None:
         started = self.bench.start("u", key="k")
-        turn = self.turn()
+        answer = self.answer()
         self.provider.streams[0].fail(ProviderFailed("cut"))
-        self.check_forgotten(turn, started)
+        self.check_forgotten(answer, started)
         assert started.outcome is not None and started.outcome.error is not None
         self.assertIsNone(started.outcome.error.__traceback__)
 
     def test_cancelled(self) -> None:
         started = self.bench.start("u", key="k")
-        turn = self.turn()
+        answer = self.answer()
         assert started.run is not None
         started.run.cancel()
         self.bench.clock.advance(0)
-        self.check_forgotten(turn, started)
+        self.check_forgotten(answer, started)
         started.run.cancel()
 
     def test_streamed_text_that_is_not_stored_is_not_kept(self) -> None:
@@ -88,7 +88,7 @@ class MemoryTests(BenchTestCase):
             self.assertEqual((kept, 1), (started.outcome.text, started.outcome.usage.completion_tokens))
 
     def test_endless_answer(self) -> None:
-        self.patch(loop_module, "MAX_KEPT_CHARACTERS", 10)
+        self.patch(answer_module, "MAX_KEPT_CHARACTERS", 10)
         endless: list[ProviderEvent] = [
             TextDelta("x" * 11),
             ReasoningDelta("x" * 11),
@@ -206,10 +206,10 @@ class EndTests(BenchTestCase):
         self.assertEqual(1, len(self.flushLoggedErrors(CancelledError)))
 
     def test_loop_that_returns_without_an_answer(self) -> None:
-        async def converse(*arguments: object) -> None:
+        async def carry_out(*arguments: object) -> None:
             return None
 
-        self.patch(work_module, "converse", converse)
+        self.patch(work_module, "carry_out", carry_out)
         self.assertEqual("internal_error", self.bench.start("u").failed().code)
 
     def test_store_fails_at_the_end(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from unittest import mock
 
-from openclaw.agents import runs
+from openclaw.agents import plan as plan_module
 from openclaw.config.agents import AgentDefaults, ModelChoice
 from openclaw.config.gateway import AuthConfig
 from openclaw.errors import ProviderAuthFailed, ProviderFailed, ProviderRateLimited
@@ -69,7 +69,7 @@ class WholeTests(GatewayTestCase):
     def test_resolved_once(self) -> None:
         for stream in (False, True):
             self.provider.enqueue_text("hello")
-            with mock.patch.object(runs, "resolve", wraps=runs.resolve) as resolve:
+            with mock.patch.object(plan_module, "resolve", wraps=plan_module.resolve) as resolve:
                 self.assertEqual(self.ask_chat(stream=stream).status, 200)
             self.assertEqual(resolve.call_count, 1)
 

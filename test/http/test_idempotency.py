@@ -9,12 +9,15 @@ import attrs
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.http_headers import Headers
 
-from openclaw.agents.resolve import Target
+from openclaw.agents.plan import RunPlan
+from openclaw.agents.request import Asked, RunRequest
+from openclaw.agents.resolve import Selection, Target
 from openclaw.errors import InvalidRequest
 from openclaw.http.idempotency import Repeating, body_digest, fingerprint, read_repeating
 from openclaw.http.request import GatewayRequest
 from openclaw.ids import SessionKey
 from openclaw.interfaces import Caller
+from openclaw.messages import Message
 from openclaw.sharing.shared import Claim
 
 CALLER = Caller("operator", frozenset({"operator.read", "operator.write"}), "127.0.0.1")
@@ -67,11 +70,17 @@ class ReadTests(SynchronousTestCase):
             self.assertEqual(error.param, "x-openclaw-on-disconnect")
 
 
+def planned(caller: Caller = CALLER, target: Target = STABLE, model_override: str | None = None) -> RunPlan:
+    asked = Asked((Message("user", "hi"),))
+    request = RunRequest("r1", Selection(model_override=model_override), asked, 0.0)
+    return RunPlan(caller, request, target, (), "", None)
+
+
 class ClaimTests(SynchronousTestCase):
-    digest = fingerprint(CALLER, ROUTE, STABLE, None, b"body")
+    digest = fingerprint(ROUTE, planned(), b"body")
 
     def claim(self, repeating: Repeating, target: Target = STABLE) -> Claim:
-        return repeating.claim(CALLER, ROUTE, target, None, b"body")
+        return repeating.claim(ROUTE, planned(target=target), b"body")
 
     def test_claims(self) -> None:
         for repeating, claim in (
@@ -95,8 +104,8 @@ class ClaimTests(SynchronousTestCase):
 
 class FingerprintTests(SynchronousTestCase):
     def print(self, **changes: Any) -> bytes:
-        parts = {"caller": CALLER, "route": ROUTE, "target": STABLE, "model_override": None, "body": b"x"} | changes
-        return fingerprint(**parts)
+        route, body = changes.pop("route", ROUTE), changes.pop("body", b"x")
+        return fingerprint(route, planned(**changes), body)
 
     def test_what_counts(self) -> None:
         prints = {

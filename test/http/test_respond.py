@@ -136,7 +136,7 @@ class ErrorTests(SynchronousTestCase):
 
 class BugTests(GatewayTestCase):
     def test_log_line_has_the_request_id(self) -> None:
-        self.patch(self.runs, "resolve", None)
+        self.patch(self.runs, "plan", None)
         client = self.connect()
         client.chat("X-Request-Id: my-id")
         self.tick()

@@ -28,7 +28,7 @@ from openclaw.methods.session_rows import session_id
 from openclaw.records import Entry, RunRecord, SessionQuery
 from openclaw.sessions.store_wait import STORE_TIMEOUT_S
 from openclaw.stores import SessionStore
-from test.fakes import OPERATOR, HeldStore, Started, config_with
+from test.fakes import HeldStore, Started, config_with
 from test.methods.support import ADMINISTRATOR, USAGE, MethodTestCase
 
 MAIN = "agent:main:main"
@@ -515,7 +515,7 @@ class OtherDoorTests(MethodTestCase):
 
     def test_ids_do_not_clash(self) -> None:
         """The id of a run under way cannot be taken."""
-        Started(self.gateway.runs.start(OPERATOR, self.gateway.bench.request("hi", key="x")), read=True)
+        Started(self.gateway.bench.begin(self.gateway.bench.request("hi", key="x")), read=True)
         error = self.refused(self.ask("hi", idempotencyKey="chatcmpl_1"), InvalidRequest)
         self.assertEqual("idempotencyKey", error.param)
         self.assertNotIsInstance(error, RunCancelled)

@@ -17,8 +17,8 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from openclaw.agents import loop as loop_module
-from openclaw.agents.request import RunRequest
+from openclaw.agents import answer as answer_module
+from openclaw.agents.request import Asked, RunRequest
 from openclaw.agents.resolve import Selection
 from openclaw.agents.runs import Runs
 from openclaw.config.agents import AgentEntry, AgentsConfig, ModelChoice
@@ -94,10 +94,10 @@ class FaultTestCase(SynchronousTestCase):
         request = RunRequest(
             run_id=f"chatcmpl_{self._count}",
             selection=Selection(agent_id=agent_id, session_key="k"),
-            messages=(user("hi"),),
+            asked=Asked((user("hi"),)),
             received_s=self.reactor.seconds(),
         )
-        return Started(self.runs.start(OPERATOR, request), read=True)
+        return Started(self.runs.start(self.runs.plan(OPERATOR, request)), read=True)
 
     def new_connections(self) -> list[tuple[int, Any]]:
         """The ports and factories of the connections that are being made."""
@@ -377,7 +377,7 @@ class GarbageTests(FaultTestCase):
 
     def test_endless_stream(self) -> None:
         """An answer that never ends is bounded; the limit is made small here."""
-        self.patch(loop_module, "MAX_KEPT_CHARACTERS", 1000)
+        self.patch(answer_module, "MAX_KEPT_CHARACTERS", 1000)
         error = self.failing(
             LastingProviderFailure,
             502,

@@ -130,8 +130,7 @@ class JoinsTestCase(SynchronousTestCase):
         **settings: Any,
     ) -> Ask:
         request = self.bench.request(text, whole=not streamed, **settings)
-        target = self.bench.runs.resolve(request)
-        return Ask(self.joins.start(caller, request, target, claim), streamed=streamed, paused=paused)
+        return Ask(self.joins.start(self.bench.plan(request, caller), claim), streamed=streamed, paused=paused)
 
     def push(self, *texts: str) -> None:
         self.provider.streams[-1].push(*(TextDelta(text) for text in texts))

@@ -1,0 +1,133 @@
+"""Asking a model: call it, pass on what it says, try again, or another key or model, where that is safe."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import attrs
+from twisted.logger import Logger
+
+from openclaw.agents.answer import Answer, RunAnswer
+from openclaw.agents.models import Candidate, Prompt, falls_back, most_telling
+from openclaw.agents.run_context import RunContext
+from openclaw.errors import OpenClawError, ProviderAuthFailed, ProviderFailed, ProviderQuota, ProviderRateLimited
+from openclaw.models import ModelRequest, ResolvedModel
+
+log = Logger()
+
+
+@attrs.frozen
+class _Failure:
+    """
+    How a model failed.
+
+    @ivar is_final: no other attempt is to be made, at any model.
+    """
+
+    error: OpenClawError
+    is_final: bool = False
+
+
+@attrs.frozen
+class Asking:
+    """
+    The models of a run, and what whichever of them answers is asked.
+
+    @ivar candidates: the first choice first; at least one.
+    """
+
+    candidates: Sequence[Candidate]
+    prompt: Prompt
+
+    async def answer(self, run: RunContext, answer: RunAnswer) -> Answer:
+        """
+        Have a model answer.
+
+        A failed attempt is repeated as L{openclaw.agents.retry.Retries} allows, then the next model is asked, and
+        never once anything was told.
+
+        @param answer: takes what is said; its last call is the one that is returned.
+        @return: complete.
+        @raise OpenClawError: if all of them failed, as L{most_telling} has it.
+        """
+        errors: list[OpenClawError] = []
+        for position, candidate in enumerate(self.candidates):
+            following = self.candidates[position + 1 :]
+            run.timings.model_ref = candidate.ref
+            run.retries.next_model(len(following))
+            failure = await self._ask(candidate, run, answer)
+            if failure is None:
+                return answer.last
+            if answer.last.produced_output:
+                raise failure.error
+            errors.append(failure.error)
+            # Its traceback holds this frame, and with it the answer, until the next collection.
+            failure.error.__traceback__ = None
+            if failure.is_final or not following or not falls_back(failure.error):
+                break
+            if not (run.retries.may_start() and run.goes_on):
+                break
+            log.warn(
+                "run {run_id} goes on with {next_model}, because {model} failed: {code}: {reason}",
+                run_id=run.info.run_id,
+                next_model=following[0].ref,
+                model=candidate.ref,
+                code=failure.error.code,
+                reason=failure.error.message,
+            )
+            answer.next_call()
+        told = most_telling(errors)
+        run.timings.model_ref = self.candidates[told].ref
+        raise errors[told]
+
+    async def _ask(self, candidate: Candidate, run: RunContext, answer: RunAnswer) -> _Failure | None:
+        """Ask one model as often as is allowed; gives C{None} when it has answered."""
+        model = candidate.model
+        if isinstance(model, OpenClawError):
+            return _Failure(model)
+        request = self.prompt.request(model)
+        while True:
+            run.retries.begin_attempt()
+            try:
+                await _attempt(model, request, run, answer.last)
+            except OpenClawError as error:
+                failed = error
+            else:
+                return None
+            if answer.last.produced_output or not run.goes_on:
+                return _Failure(failed, is_final=True)
+            delay_s = run.retries.next_delay_s(failed, other_key=_has_other_key(model, failed))
+            if delay_s is None:
+                return _Failure(failed)
+            if delay_s > 0 and not await run.pause(delay_s):
+                return _Failure(failed, is_final=True)
+            answer.next_call()
+
+
+def _has_other_key(model: ResolvedModel, error: OpenClawError) -> bool:
+    """Whether the model can be asked with another key, after its server refused the one that was used."""
+    if not isinstance(error, ProviderAuthFailed | ProviderQuota | ProviderRateLimited):
+        return False
+    return model.keys is not None and model.keys.refused(error)
+
+
+async def _attempt(model: ResolvedModel, request: ModelRequest, run: RunContext, answer: Answer) -> None:
+    stream = model.provider.stream(request)
+    run.timings.attempts += 1
+    run.hold(stream)
+    try:
+        async with stream:
+            heard = False
+            async for batch in stream:
+                if not heard:
+                    heard = True
+                    run.timings.first_output = run.clock.seconds()
+                deltas = answer.take(batch)
+                if deltas:
+                    behind = run.emit(deltas)
+                    if behind is not None:
+                        await behind
+    finally:
+        run.hold(None)
+    if answer.reason is None:
+        raise ProviderFailed("the provider ended its answer without saying why")

@@ -1,0 +1,109 @@
+"""What is decided about a run before it begins: agent, session, models, prompt, limits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import attrs
+
+from openclaw.agents.models import Candidate, candidate_refs, check_usable, find_candidates
+from openclaw.agents.prompt import system_prompt
+from openclaw.agents.request import RunRequest
+from openclaw.agents.resolve import Target, resolve
+from openclaw.config.schema import Config
+from openclaw.errors import ModelNotFound
+from openclaw.events import RunInfo
+from openclaw.interfaces import Caller
+from openclaw.models import ModelCatalog
+from openclaw.records import RunRecord
+from openclaw.sessions.turns import SentTurn
+
+
+@attrs.frozen
+class RunPlan:
+    """
+    A run that can be started: all of it comes from one configuration, so that an edit meanwhile does not concern it.
+
+    @ivar caller: who asks.
+    @ivar target: who serves it.
+    @ivar candidates: the models that may answer, the first choice first; why one cannot be used counts only when its
+        turn comes.
+    @ivar instructions: the agent's own part of the system message.
+    @ivar timeout_s: seconds that the run may take once it is placed; C{None} for no bound.
+    @ivar retry_of: id of an earlier run of the same request that was cancelled or failed and has the user's turn in
+        the transcript; that turn is answered, and not stored again.  L{openclaw.sessions.placement.UNKNOWN_RUN} where
+        the run is not known any more.
+    """
+
+    caller: Caller
+    request: RunRequest
+    target: Target
+    candidates: Sequence[Candidate]
+    instructions: str
+    timeout_s: float | None
+    retry_of: str | None = None
+
+    @property
+    def session_key(self) -> str:
+        """The session, in full; that of an unstored one, too."""
+        return str(self.target.session_key)
+
+    @property
+    def is_stored(self) -> bool:
+        """Whether turn and answer are stored: the client can come back to the session, or wants it kept."""
+        return self.target.is_stable or self.request.options.keep
+
+    @property
+    def sent(self) -> SentTurn:
+        """What the request has for its session."""
+        key = self.session_key if self.is_stored else None
+        return SentTurn(key, self.request.asked.messages, self.target.key_source, self.retry_of)
+
+    @property
+    def info(self) -> RunInfo:
+        """How the bus names the run."""
+        request, target = self.request, self.target
+        return RunInfo(
+            request.run_id, request.shown_id, target.agent_id, self.session_key, target.model_ref, request.channel
+        )
+
+    def record(self, started_at_ms: int) -> RunRecord:
+        """What the store keeps of the run while it is under way."""
+        target = self.target
+        return RunRecord(
+            self.request.run_id, target.agent_id, self.session_key, target.model_ref, "running", started_at_ms
+        )
+
+    def check(self) -> None:
+        """
+        See that any of its models can be used.
+
+        It is no part of the planning, because a request that is answered already needs no model.
+
+        @raise openclaw.errors.OpenClawError: why the first one cannot.
+        """
+        check_usable(self.candidates)
+
+
+def make_plan(config: Config, catalog: ModelCatalog, caller: Caller, request: RunRequest) -> RunPlan:
+    """
+    Decide who serves a request, and how.
+
+    @raise openclaw.errors.OpenClawError: as L{resolve}.
+    """
+    target = resolve(config, request.selection, request.run_id)
+    overridden = bool((request.selection.model_override or "").strip())
+    candidates = find_candidates(catalog, candidate_refs(config, target, overridden=overridden))
+    first = candidates[0].model
+    if overridden and isinstance(first, ModelNotFound):
+        first.param = "x-openclaw-model"
+    entry = config.agents.entries.get(target.agent_id)
+    instructions = system_prompt(target.agent_id, entry.name if entry is not None else None, request.channel)
+    timeout_s = _shorter(config.agents.timeout_for(target.agent_id), request.options.timeout_s)
+    return RunPlan(caller, request, target, candidates, instructions, timeout_s)
+
+
+def _shorter(configured: float | None, asked: float | None) -> float | None:
+    """The shorter of two timeouts, of which either may be missing."""
+    given = [timeout_s for timeout_s in (configured, asked) if timeout_s is not None]
+    return min(given) if given else None
