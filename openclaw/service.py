@@ -77,7 +77,7 @@ STEP_DEADLINE_S = 10.0
 """
 How long any one part may take to stop before the others go on without it, in seconds.
 
-Twice what a run then waits for the store (L{openclaw.sessions.store_wait.SHORT_STORE_TIMEOUT_S}), so that each client
+Twice what a run then waits for the store (L{openclaw.waits.SHORT_STORE_TIMEOUT_S}), so that each client
 is told how its run ended although the disk hangs.
 """
 

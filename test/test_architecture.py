@@ -35,6 +35,7 @@ LAYERS = (
         "records",
         "redact",
         "stores",
+        "waits",
     ),
     ("config",),
     ("store", "providers", "auth"),

@@ -12,8 +12,8 @@ from openclaw.errors import OpenClawError, RunCancelled, StoreError
 from openclaw.interfaces import Clock
 from openclaw.messages import Usage
 from openclaw.records import Entry, RunRecord, RunStatus
-from openclaw.sessions.store_wait import SHORT_STORE_TIMEOUT_S, STORE_TIMEOUT
 from openclaw.sessions.turns import PlacedTurn, Turns
+from openclaw.waits import SHORT_STORE_TIMEOUT_S, STORE_TIMEOUT
 
 
 class Journal:

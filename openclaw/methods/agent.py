@@ -26,8 +26,8 @@ from openclaw.methods.checks import bad_param, named_agent
 from openclaw.methods.session_rows import PAGE, context_tokens, find_session, session_id, split_ref, usage_figures
 from openclaw.methods.table import Call, Method, Params
 from openclaw.records import SessionQuery, SessionRow
-from openclaw.sessions.store_wait import in_time
 from openclaw.stores import SessionStore
+from openclaw.waits import in_time
 
 MAX_WAIT_MS = 600_000
 """Longest wait of C{agent.wait}, milliseconds."""

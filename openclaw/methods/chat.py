@@ -17,8 +17,8 @@ from openclaw.methods.checks import bad_param, named_agent, named_session
 from openclaw.methods.session_rows import find_session, live_ids, model_defaults, session_id, session_row
 from openclaw.methods.table import Call, Method, Params
 from openclaw.records import Entry
-from openclaw.sessions.store_wait import in_time
 from openclaw.stores import SessionStore
+from openclaw.waits import in_time
 
 MAX_HISTORY_CHARS = 2 * 1024 * 1024
 """Most characters of text in one answer of C{chat.history}; the oldest rows beyond it are left out."""

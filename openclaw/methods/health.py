@@ -23,8 +23,8 @@ from openclaw.methods.checks import REDACTED_PATH, shown_path
 from openclaw.methods.event_loop import EventLoopDelay
 from openclaw.methods.table import Call, Method, Params
 from openclaw.records import SessionQuery, SessionRow
-from openclaw.sessions.store_wait import in_time
 from openclaw.stores import SessionStore
+from openclaw.waits import in_time
 
 COUNTS_KEPT_S = 5.0
 """How long counted sessions are good for, seconds."""

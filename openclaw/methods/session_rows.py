@@ -19,8 +19,8 @@ from openclaw.interfaces import Clock
 from openclaw.messages import Usage
 from openclaw.methods.checks import MAIN_SESSION
 from openclaw.records import RunRecord, SessionQuery, SessionRecord, SessionRow
-from openclaw.sessions.store_wait import in_time
 from openclaw.stores import SessionStore
+from openclaw.waits import in_time
 
 _NAMESPACE = uuid.UUID("6f1c9f6e-3d0e-5f0a-9b8e-6a4d2c1b7e55")
 

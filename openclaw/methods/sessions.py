@@ -20,8 +20,8 @@ from openclaw.methods.checks import bad_param, shown_path
 from openclaw.methods.session_rows import live_ids, model_defaults, session_row
 from openclaw.methods.table import Call, Method, Params
 from openclaw.records import SessionQuery, SessionRow
-from openclaw.sessions.store_wait import in_time
 from openclaw.stores import SessionStore
+from openclaw.waits import in_time
 
 ROWS_AT_ONCE = 200
 """How many rows are made before others have their turn: about 2 ms."""

@@ -18,9 +18,9 @@ from twisted.python.failure import Failure
 
 from openclaw.interfaces import Clock
 from openclaw.records import Entry, Transcript
-from openclaw.sessions.store_wait import in_time
 from openclaw.sessions.tree import SessionTree
 from openclaw.stores import SessionStore
+from openclaw.waits import in_time
 
 MAX_CACHED_BYTES = 16 * 1024 * 1024
 """Most memory that kept transcripts take, as their trees estimate it."""

@@ -22,10 +22,10 @@ from openclaw.records import Entry, RunRecord, RunStatus
 from openclaw.sessions.keys import KeySource
 from openclaw.sessions.lanes import Lanes, Slot
 from openclaw.sessions.placement import Placement, place
-from openclaw.sessions.store_wait import STORE_TIMEOUT, in_time
 from openclaw.sessions.transcripts import TranscriptCache
 from openclaw.sessions.tree import SessionTree, is_silent
 from openclaw.stores import SessionStore
+from openclaw.waits import STORE_TIMEOUT, in_time
 
 log = Logger()
 

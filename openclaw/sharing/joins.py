@@ -27,12 +27,12 @@ from openclaw.interfaces import Caller, Clock
 from openclaw.messages import Usage
 from openclaw.records import KeyClaim
 from openclaw.sessions.placement import UNKNOWN_RUN
-from openclaw.sessions.store_wait import STORE_TIMEOUT, in_time
 from openclaw.sharing.kept import answer_size, events_of, is_final, kept_result, outcome_of, with_answer
 from openclaw.sharing.log import Batch, EventLog
 from openclaw.sharing.recent import Recent
 from openclaw.sharing.shared import Claim, Reader, Shared
 from openclaw.stores import IdempotencyStore
+from openclaw.waits import STORE_TIMEOUT, in_time
 
 MAX_KEPT_CHARACTERS = 1024 * 1024
 """Largest answer that is kept to be told again."""

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, Self
 
 import attrs
-from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 
 from openclaw.agents.run import Take
@@ -17,11 +16,10 @@ from openclaw.messages import Usage
 from openclaw.sharing.kept import answer_size, events_of
 from openclaw.sharing.log import Batch, EventLog, LogReader
 from openclaw.sharing.recent import Kept
+from openclaw.waits import Promise
 
 ALONE_S = 600.0
 """How long a run that is to go on without its client may do so, in seconds from when the last one left."""
-
-T = TypeVar("T")
 
 
 @attrs.frozen
@@ -39,50 +37,6 @@ class Claim:
     key: str | None = None
     is_retry: bool = False
     goes_on: bool = False
-
-
-class Promise(Generic[T]):
-    """A value to come, or an error, for any number of waiters who may each give up waiting."""
-
-    def __init__(self) -> None:
-        self._fired: tuple[T | None, OpenClawError | None] | None = None
-        self._waiters: list[Deferred[None]] = []
-
-    async def wait(self) -> T:
-        """
-        The value; cancelling this stops only this wait.
-
-        @raise OpenClawError: the error, if there is no value.
-        """
-        if self._fired is None:
-            waiter: Deferred[None] = Deferred(self._waiters.remove)
-            self._waiters.append(waiter)
-            await waiter
-        assert self._fired is not None
-        value, error = self._fired
-        if error is not None:
-            raise error
-        return value  # type: ignore[return-value]
-
-    @property
-    def has_fired(self) -> bool:
-        """Whether there is a value or an error."""
-        return self._fired is not None
-
-    def fire(self, value: T) -> None:
-        """Give the value; only the first value or error counts."""
-        self._fire((value, None))
-
-    def fail(self, error: OpenClawError) -> None:
-        """Give the error."""
-        self._fire((None, error))
-
-    def _fire(self, fired: tuple[T | None, OpenClawError | None]) -> None:
-        if self._fired is None:
-            self._fired = fired
-            waiters, self._waiters = self._waiters, []
-            for waiter in waiters:
-                waiter.callback(None)
 
 
 class Shared:

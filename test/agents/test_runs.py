@@ -16,8 +16,8 @@ from openclaw.errors import Draining, InvalidRequest, ModelNotFound, Overloaded,
 from openclaw.events import ProviderFinished, TextDelta
 from openclaw.models import Sampling
 from openclaw.records import Entry, RunRecord, SessionQuery
-from openclaw.sessions.store_wait import STORE_TIMEOUT_S
 from openclaw.store.store import GatewayStore
+from openclaw.waits import STORE_TIMEOUT_S
 from test.fakes import Bench, HeldStore, Started, assistant, config_with, user
 
 KEY = "agent:main:k"

@@ -35,7 +35,7 @@ from openclaw.events import (
 )
 from openclaw.messages import ToolCall, Usage
 from openclaw.providers.scripted import ScriptedStream
-from openclaw.sessions.store_wait import SHORT_STORE_TIMEOUT_S, STORE_TIMEOUT_S
+from openclaw.waits import SHORT_STORE_TIMEOUT_S, STORE_TIMEOUT_S
 from test.agents.test_runs import BenchTestCase
 from test.fakes import Started, config_with
 

@@ -26,8 +26,8 @@ from openclaw.interfaces import Caller
 from openclaw.methods.agent_turns import KEEP_S
 from openclaw.methods.session_rows import session_id
 from openclaw.records import Entry, RunRecord, SessionQuery
-from openclaw.sessions.store_wait import STORE_TIMEOUT_S
 from openclaw.stores import SessionStore
+from openclaw.waits import STORE_TIMEOUT_S
 from test.fakes import HeldStore, Started, config_with
 from test.methods.support import ADMINISTRATOR, USAGE, MethodTestCase
 

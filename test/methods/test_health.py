@@ -17,8 +17,8 @@ from openclaw.config.schema import Config
 from openclaw.errors import StoreError
 from openclaw.methods.health import COUNTS_FRESH_S, COUNTS_KEPT_S, HealthFacts, SessionCounts, health_payload
 from openclaw.methods.status import resident_bytes
-from openclaw.sessions.store_wait import STORE_TIMEOUT_S
 from openclaw.stores import SessionStore
+from openclaw.waits import STORE_TIMEOUT_S
 from test.fakes import HeldStore, config_with
 from test.methods.support import ADMINISTRATOR, NOBODY, READER, MethodTestCase
 

@@ -8,9 +8,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from openclaw.errors import StoreError
 from openclaw.records import Entry, RunRecord
-from openclaw.sessions.store_wait import STORE_TIMEOUT_S
 from openclaw.sessions.transcripts import DETACHED_KEPT_MS, SLICE_ENTRIES, TranscriptCache
 from openclaw.sessions.tree import SessionTree
+from openclaw.waits import STORE_TIMEOUT_S
 from test.fakes import HeldStore, assistant, user
 
 

@@ -11,7 +11,7 @@ from openclaw.errors import Overloaded, ProviderOverloaded, ProviderRejected, St
 from openclaw.events import ProviderFinished, TextDelta
 from openclaw.messages import Message
 from openclaw.records import Entry, RunRecord
-from openclaw.sessions.store_wait import STORE_TIMEOUT_S
+from openclaw.waits import STORE_TIMEOUT_S
 from test.agents.test_runs import BenchTestCase
 from test.fakes import Started, assistant, config_with, user
 

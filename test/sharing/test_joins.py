@@ -22,13 +22,13 @@ from openclaw.errors import (
 from openclaw.events import ProviderFinished, RunEvent, RunFailed, RunFinished, RunOutcome, TextDelta
 from openclaw.interfaces import Caller
 from openclaw.records import Entry, KeyClaim, KeyRecord, RunRecord
-from openclaw.sessions.store_wait import STORE_TIMEOUT_S
 from openclaw.sharing import joins as joins_module
 from openclaw.sharing import log as log_module
 from openclaw.sharing import recent
 from openclaw.sharing.joins import Joins
 from openclaw.sharing.recent import KEPT_S
-from openclaw.sharing.shared import ALONE_S, Claim, Promise, Reader
+from openclaw.sharing.shared import ALONE_S, Claim, Reader
+from openclaw.waits import STORE_TIMEOUT_S
 from test.fakes import OPERATOR, Bench, HeldStore, config_with, user
 
 A, B = b"a" * 32, b"b" * 32
@@ -816,21 +816,3 @@ class ContinueTests(JoinsTestCase):
             self.provider.streams[number].push(ProviderFinished("stop"))
             self.provider.streams[number].end()
         self.tick()
-
-
-class PromiseTests(SynchronousTestCase):
-    def test_only_the_first_counts(self) -> None:
-        promise: Promise[int] = Promise()
-        waiting = Deferred.fromCoroutine(promise.wait())
-        promise.fire(1)
-        promise.fail(OpenClawError("late"))
-        self.assertEqual((self.successResultOf(waiting), promise.has_fired), (1, True))
-        self.assertEqual(self.successResultOf(Deferred.fromCoroutine(promise.wait())), 1)
-
-    def test_who_gives_up_does_not_disturb_the_others(self) -> None:
-        promise: Promise[int] = Promise()
-        one, other = (Deferred.fromCoroutine(promise.wait()) for _ in range(2))
-        one.cancel()
-        self.failureResultOf(one, CancelledError)
-        promise.fail(OpenClawError("no"))
-        self.failureResultOf(other, OpenClawError)
