@@ -31,50 +31,56 @@ E = TypeVar("E", bound=BaseException)
 class Promise(Generic[T]):
     """A value to come, or an error, for any number of waiters who may each give up waiting."""
 
-    __slots__ = ("_error", "_has_fired", "_value", "_waiters")
+    __slots__ = ("_fired", "_waiters")
 
     def __init__(self) -> None:
-        self._has_fired = False
-        self._value: T | None = None
-        self._error: Exception | None = None
-        self._waiters: list[Deferred[None]] = []
+        self._fired: tuple[T | None, Exception | None] | None = None
+        self._waiters: list[Deferred[T]] = []
 
-    async def wait(self) -> T:
+    def wait(self) -> Deferred[T]:
         """
-        The value; cancelling this stops only this wait.
+        Wait for it.
 
-        @raise Exception: the error, if there is no value.
+        @return: fires with the value, at once if it is there, or fails with the error; cancelling it stops only this
+            wait.
         """
-        if not self._has_fired:
-            waiter: Deferred[None] = Deferred(self._waiters.remove)
+        waiter: Deferred[T] = Deferred(self._give_up)
+        if self._fired is None:
             self._waiters.append(waiter)
-            await waiter
-        if self._error is not None:
-            raise self._error
-        return cast(T, self._value)
+        else:
+            _give(waiter, *self._fired)
+        return waiter
+
+    def _give_up(self, waiter: Deferred[T]) -> None:
+        if waiter in self._waiters:
+            self._waiters.remove(waiter)
 
     @property
     def has_fired(self) -> bool:
         """Whether there is a value or an error."""
-        return self._has_fired
+        return self._fired is not None
 
     def fire(self, value: T) -> None:
         """Give the value; only the first value or error counts."""
-        if not self._has_fired:
-            self._value = value
-            self._wake()
+        self._fire((value, None))
 
     def fail(self, error: Exception) -> None:
         """Give the error."""
-        if not self._has_fired:
-            self._error = error
-            self._wake()
+        self._fire((None, error))
 
-    def _wake(self) -> None:
-        self._has_fired = True
-        # One who is woken may make another give up, who has to be found here then.
-        while self._waiters:
-            self._waiters.pop(0).callback(None)
+    def _fire(self, fired: tuple[T | None, Exception | None]) -> None:
+        if self._fired is None:
+            self._fired = fired
+            # One who is woken may make another give up, who has to be found here then.
+            while self._waiters:
+                _give(self._waiters.pop(0), *fired)
+
+
+def _give(waiter: Deferred[T], value: T | None, error: Exception | None) -> None:
+    if error is not None:
+        waiter.errback(error)
+    else:
+        waiter.callback(cast(T, value))
 
 
 def within(

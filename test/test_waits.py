@@ -13,17 +13,17 @@ from openclaw.waits import STORE_TIMEOUT_S, Promise, in_time, now_ms, pause, wit
 class PromiseTests(SynchronousTestCase):
     def test_only_the_first_counts(self) -> None:
         promise: Promise[int] = Promise()
-        waiting = Deferred.fromCoroutine(promise.wait())
+        waiting = promise.wait()
         self.assertFalse(promise.has_fired)
         promise.fire(1)
         promise.fire(2)
         promise.fail(OpenClawError("late"))
         self.assertEqual((self.successResultOf(waiting), promise.has_fired), (1, True))
-        self.assertEqual(self.successResultOf(Deferred.fromCoroutine(promise.wait())), 1)
+        self.assertEqual(self.successResultOf(promise.wait()), 1)
 
     def test_who_gives_up_does_not_disturb_the_others(self) -> None:
         promise: Promise[int] = Promise()
-        one, other = (Deferred.fromCoroutine(promise.wait()) for _ in range(2))
+        one, other = (promise.wait() for _ in range(2))
         one.cancel()
         self.failureResultOf(one, CancelledError)
         promise.fail(OpenClawError("no"))
@@ -31,7 +31,7 @@ class PromiseTests(SynchronousTestCase):
 
     def test_who_is_woken_makes_another_give_up(self) -> None:
         promise: Promise[int] = Promise()
-        one, other, third = (Deferred.fromCoroutine(promise.wait()) for _ in range(3))
+        one, other, third = (promise.wait() for _ in range(3))
         one.addCallback(lambda _: other.cancel())
         promise.fire(1)
         self.failureResultOf(other, CancelledError)
@@ -40,7 +40,7 @@ class PromiseTests(SynchronousTestCase):
     def test_nothing_is_a_value(self) -> None:
         promise: Promise[None] = Promise()
         promise.fire(None)
-        self.assertIsNone(self.successResultOf(Deferred.fromCoroutine(promise.wait())))
+        self.assertIsNone(self.successResultOf(promise.wait()))
 
 
 class ClockCase(SynchronousTestCase):

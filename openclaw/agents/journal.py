@@ -13,7 +13,7 @@ from openclaw.interfaces import Clock
 from openclaw.messages import Usage
 from openclaw.records import Entry, RunRecord, RunStatus
 from openclaw.sessions.turns import PlacedTurn, Turns
-from openclaw.waits import SHORT_STORE_TIMEOUT_S, STORE_TIMEOUT
+from openclaw.waits import SHORT_STORE_TIMEOUT_S, STORE_TIMEOUT, now_ms
 
 
 class Journal:
@@ -52,7 +52,7 @@ class Journal:
             self._record,
             model_ref=model_ref,
             status=_status(error),
-            ended_at_ms=int(self._clock.seconds() * 1000),
+            ended_at_ms=now_ms(self._clock),
             usage=usage,
             error_code=error.code if error is not None else None,
         )

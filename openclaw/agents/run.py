@@ -11,12 +11,13 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Self
 
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from openclaw.agents.resolve import Target
 from openclaw.errors import OpenClawError, RunCancelled
 from openclaw.events import RunEvent, RunInfo, RunOutcome, Timings
+from openclaw.waits import Promise
 
 Take = Callable[[Sequence[RunEvent]], Deferred[None] | None]
 """
@@ -175,8 +176,7 @@ class Run:
         self.timings = timings
         self.events = events
         self._stop = stop
-        self._outcome: RunOutcome | None = None
-        self._waiters: list[Deferred[RunOutcome]] = []
+        self._outcome: Promise[RunOutcome] = Promise()
 
     @property
     def done(self) -> Deferred[RunOutcome]:
@@ -185,20 +185,12 @@ class Run:
 
         Each access gives a Deferred of its own, so that whoever cancels the wait stops only waiting himself.
         """
-        if self._outcome is not None:
-            return succeed(self._outcome)
-        waiter: Deferred[RunOutcome] = Deferred()
-        self._waiters.append(waiter)
-        return waiter
+        return self._outcome.wait()
 
     def conclude(self, outcome: RunOutcome) -> None:
         """Tell those who wait for L{done}; for whoever does the run's work, once."""
-        self._outcome = outcome
         self._stop = _nothing_to_stop
-        waiters, self._waiters = self._waiters, []
-        for waiter in waiters:
-            # Those who gave up waiting have had their CancelledError; such a Deferred takes one more result.
-            waiter.callback(outcome)
+        self._outcome.fire(outcome)
 
     def cancel(self) -> None:
         """

@@ -7,7 +7,6 @@ from typing import Protocol
 
 from twisted.internet.defer import Deferred
 from twisted.internet.defer import TimeoutError as WaitedTooLong
-from twisted.internet.task import deferLater
 
 from openclaw.agents.answer import Delta
 from openclaw.agents.journal import Journal
@@ -17,6 +16,7 @@ from openclaw.errors import OpenClawError
 from openclaw.events import EventBus, RunInfo, RunTold, Timings
 from openclaw.interfaces import Clock
 from openclaw.sessions.lanes import Slot
+from openclaw.waits import pause, within
 
 
 class Stoppable(Protocol):
@@ -94,9 +94,9 @@ class RunContext:
         @return: whether there is to be another attempt.
         """
         self.slot.pause()
-        await deferLater(self.clock, delay_s)  # type: ignore[arg-type]
+        await pause(delay_s, self.clock)
         try:
-            await self.slot.resume().addTimeout(self.retries.left_s(), self.clock)  # type: ignore[arg-type]
+            await within(self.slot.resume(), self.retries.left_s(), self.clock)
         except WaitedTooLong:
             return False
         return self.goes_on

@@ -33,6 +33,7 @@ from openclaw.models import ModelCatalog
 from openclaw.sessions.lanes import LaneLimits, Lanes, Slot
 from openclaw.sessions.turns import SentTurn, Turns
 from openclaw.stores import SessionStore
+from openclaw.waits import Promise, now_ms, within
 
 DRAINING_RETRY_AFTER_S = 5.0
 """What a client is told to wait while the gateway stops, in seconds: about one restart."""
@@ -69,7 +70,7 @@ class Runs:
         self._turns = Turns(store, clock, self._lanes)
         self._starting: dict[Deferred[Run], RunPlan] = {}
         self._live: dict[str, Work] = {}
-        self._idle_waiters: list[Deferred[None]] = []
+        self._idle: Promise[None] | None = None
         # Runs that were cancelled by their id before they were placed.
         self._cancelled: set[str] = set()
         self._draining = False
@@ -83,6 +84,11 @@ class Runs:
     def live(self) -> Sequence[Run]:
         """The runs that are placed and not over, oldest first."""
         return [work.run for work in self._live.values()]
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no run waits or is under way."""
+        return not (self._starting or self._live)
 
     @property
     def waiting(self) -> int:
@@ -203,7 +209,7 @@ class Runs:
         return work.run
 
     async def _place(self, plan: RunPlan, sent: SentTurn, slot: Slot, timings: Timings) -> Work:
-        record = plan.record(int(self._clock.seconds() * 1000))
+        record = plan.record(now_ms(self._clock))
         placed = await self._turns.begin(slot, sent, record)
         timings.placed = self._clock.seconds()
         info = plan.info
@@ -250,17 +256,17 @@ class Runs:
 
     async def _all_over(self, grace_s: float | None) -> None:
         """Wait until no run is left, at most C{grace_s} seconds where that is given."""
-        if self._starting or self._live:
-            idle: Deferred[None] = Deferred(self._idle_waiters.remove)
-            self._idle_waiters.append(idle)
-            if grace_s is not None:
-                idle.addTimeout(grace_s, self._clock)  # type: ignore[arg-type]
+        if not self.is_idle:
+            if self._idle is None:
+                self._idle = Promise()
+            idle = self._idle.wait()
             with suppress(WaitedTooLong):
-                await idle
+                await (idle if grace_s is None else within(idle, grace_s, self._clock))
 
     def _settle(self) -> None:
-        while self._idle_waiters and not (self._starting or self._live):
-            self._idle_waiters.pop(0).callback(None)
+        if self._idle is not None and self.is_idle:
+            idle, self._idle = self._idle, None
+            idle.fire(None)
 
 
 def _draining() -> Draining:

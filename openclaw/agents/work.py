@@ -22,6 +22,7 @@ from openclaw.ids import new_entry_id
 from openclaw.messages import Message
 from openclaw.records import Entry
 from openclaw.sessions.turns import PlacedTurn
+from openclaw.waits import now_ms, without_frames
 
 log = Logger()
 
@@ -102,8 +103,7 @@ class Work:
             error = self._context.stopped_by
         for one in (error, raised):
             if one is not None:
-                # Its traceback holds the frames that hold it, and with them the whole answer until the next collection.
-                one.__traceback__ = one.__context__ = one.__cause__ = None
+                without_frames(one)
         raised = None
         await self._finish(error)
 
@@ -140,7 +140,8 @@ class Work:
         context.slot.leave()
         outcome = answer.outcome(usage, error)
         if context.bus.has_listeners:
-            context.bus.publish(RunOver(context.info, outcome, context.timings, context.model_ref, self._now_ms()))
+            ended_at_ms = now_ms(context.clock)
+            context.bus.publish(RunOver(context.info, outcome, context.timings, context.model_ref, ended_at_ms))
         answer.forget()
         self.run.conclude(outcome)
         # The last thing of all: a gateway that stops goes on, and closes, within this call.
@@ -155,7 +156,5 @@ class Work:
         # Calls of an answer that was cut off have no results and never will.
         calls = answer.last.tool_calls if error is None else ()
         message = Message("assistant", answer.text, tool_calls=calls)
-        return (Entry(new_entry_id(), self.placed.tip_id, self.run.id, message, self._now_ms(), reason),)
-
-    def _now_ms(self) -> int:
-        return int(self._context.clock.seconds() * 1000)
+        ended_at_ms = now_ms(self._context.clock)
+        return (Entry(new_entry_id(), self.placed.tip_id, self.run.id, message, ended_at_ms, reason),)
