@@ -134,13 +134,17 @@ class Transcript:
     detached: frozenset[str] = frozenset()
 
 
+Surface = Literal["http", "ws"]
+"""Where a key comes from; those of one surface are none of the other's, and have quotas of their own."""
+
+
 @attrs.frozen
 class KeyClaim:
     """
     A request that its client may repeat under one key.
 
     @ivar caller: who made it; the keys of another caller are others.
-    @ivar key: the C{Idempotency-Key}.
+    @ivar key: the C{Idempotency-Key}, or the C{idempotencyKey} of a call.
     @ivar fingerprint: digest of all that makes up the request.
     @ivar run_id: the run that is to answer it.
     @ivar claimed_at_ms: milliseconds since 1970.
@@ -151,6 +155,7 @@ class KeyClaim:
     fingerprint: bytes
     run_id: str
     claimed_at_ms: int
+    surface: Surface = "http"
 
 
 @attrs.frozen
@@ -164,6 +169,24 @@ class KeptError:
 
 
 @attrs.frozen
+class KeptRun:
+    """
+    What is told of an ended run beside its answer; times are milliseconds since 1970.
+
+    @ivar model_ref: C{provider/model} that gave the answer, or whose error is told.
+    @ivar received_at_ms: when its request was complete.
+    @ivar started_at_ms: when it was placed.
+    @ivar session_created_at_ms: when its session was begun; C{None} for one that is not stored.
+    """
+
+    model_ref: str
+    received_at_ms: int
+    started_at_ms: int
+    ended_at_ms: int
+    session_created_at_ms: int | None
+
+
+@attrs.frozen
 class KeptResult:
     """
     What is kept of an answer, to give it once more.
@@ -171,6 +194,7 @@ class KeptResult:
     @ivar session_key: the session's full key.
     @ivar created_s: the answer's C{created}, seconds since 1970.
     @ivar reason: why the model stopped; C{None} where there is an C{error}.
+    @ivar run: C{None} where nobody asks for it.
     """
 
     run_id: str
@@ -182,6 +206,21 @@ class KeptResult:
     reason: FinishReason | None = None
     usage: Usage = attrs.field(factory=Usage)
     error: KeptError | None = None
+    run: KeptRun | None = None
+
+
+@attrs.frozen
+class KeyEnd:
+    """
+    What becomes of a key when the run that holds it has ended.
+
+    @ivar result: what a repetition is to be told; C{None} for what is too large to be kept, and for a free one.
+    @ivar is_free: the run failed in a way that may pass, so that the key may be used again.
+    """
+
+    claim: KeyClaim
+    result: KeptResult | None = None
+    is_free: bool = False
 
 
 KeyState = Literal["running", "done", "free", "too_large"]

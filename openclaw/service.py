@@ -247,8 +247,10 @@ class Gateway(Service):
         on_loopback = self._plan.listening.on_loopback_bind
         policy = AccessPolicy(self._current, self._plan.loaded.environ, self._reactor, on_loopback_bind=on_loopback)
         presence = Presence(self._reactor)
+        self._joins = Joins(runs, store, self._reactor)
         self._services = services = Services(
             runs=runs,
+            joins=self._joins,
             store=store,
             live=self._live,
             clock=self._reactor,
@@ -264,7 +266,6 @@ class Gateway(Service):
         methods = make_methods(services)
         metrics = make_metrics(self._current, methods.names)
         metrics.watch(runs.bus, runs)
-        self._joins = Joins(runs, store, self._reactor)
         api = Api(
             ChatCompletions(runs, self._reactor, self._current, self._joins),
             ModelList(self._current, int(self._started_s)),

@@ -7,7 +7,20 @@ from typing import Protocol
 
 from twisted.internet.defer import Deferred
 
-from openclaw.records import Entry, KeptResult, KeyClaim, KeyRecord, RunRecord, SessionPage, SessionQuery, Transcript
+from openclaw.records import (
+    Entry,
+    KeptResult,
+    KeyClaim,
+    KeyEnd,
+    KeyRecord,
+    RunRecord,
+    SessionPage,
+    SessionQuery,
+    Transcript,
+)
+
+KEY_KNOWN = "key_known"
+"""The C{code} of the error with which L{SessionStore.begin_run} tells that a key is no new one."""
 
 
 class SessionStore(Protocol):
@@ -29,20 +42,28 @@ class SessionStore(Protocol):
     def transcript(self, session_key: str) -> Deferred[Transcript]:
         """All branches of a session; an empty transcript if the session is not stored."""
 
-    def begin_run(self, run: RunRecord, entries: Sequence[Entry], *, detached: bool = False) -> Deferred[None]:
+    def begin_run(
+        self, run: RunRecord, entries: Sequence[Entry], *, detached: bool = False, claim: KeyClaim | None = None
+    ) -> Deferred[int | None]:
         """
         Store a run as running and append its new turn, creating the session if need be.
 
         The last entry becomes the tip, and a detached root above it a part of the history.
 
         @param detached: append beside the history: the tip stays where it is, and a new root is a detached one.
+        @param claim: a key that is taken together with that, or nothing of it is stored: it fails with
+            L{openclaw.errors.StoreError} of the code L{KEY_KNOWN} if anything is known of the key.
+        @return: fires with when the session was begun, milliseconds since 1970; C{None} if it is not stored.
         """
 
-    def end_run(self, run: RunRecord, entries: Sequence[Entry], *, detached: bool = False) -> Deferred[None]:
+    def end_run(
+        self, run: RunRecord, entries: Sequence[Entry], *, detached: bool = False, key: KeyEnd | None = None
+    ) -> Deferred[None]:
         """
         Store a run's end and append its answer to its session; without entries the session is left alone.
 
         @param detached: as for L{begin_run}.
+        @param key: what becomes of the run's key, together with that.
         """
 
     def sessions(self, query: SessionQuery) -> Deferred[SessionPage]:
@@ -104,6 +125,9 @@ class IdempotencyStore(Protocol):
         @return: fires with what was known of the key before; C{None} for a new one and for a free one of another
             fingerprint.
         """
+
+    def find_key(self, name: KeyClaim) -> Deferred[KeyRecord | None]:
+        """What is known of a key; nothing is changed."""
 
     def finish_key(self, claim: KeyClaim, result: KeptResult | None) -> Deferred[None]:
         """Keep the result of the run that holds a key; C{None} for one that is too large to be kept."""

@@ -14,7 +14,7 @@ import attrs
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.task import Clock
 
-from openclaw.agents.plan import RunPlan
+from openclaw.agents.plan import Repetition, RunPlan
 from openclaw.agents.request import Asked, RunOptions, RunRequest
 from openclaw.agents.resolve import Selection
 from openclaw.agents.run import Run, RunEvents
@@ -28,7 +28,17 @@ from openclaw.messages import Message
 from openclaw.models import ModelProvider, ResolvedModel
 from openclaw.providers.keys import KeyedProvider
 from openclaw.providers.scripted import ScriptedProvider
-from openclaw.records import Entry, KeptResult, KeyClaim, KeyRecord, RunRecord, SessionPage, SessionQuery, Transcript
+from openclaw.records import (
+    Entry,
+    KeptResult,
+    KeyClaim,
+    KeyEnd,
+    KeyRecord,
+    RunRecord,
+    SessionPage,
+    SessionQuery,
+    Transcript,
+)
 from openclaw.store.store import GatewayStore
 from openclaw.stores import SessionStore
 
@@ -131,13 +141,17 @@ class HeldStore:
         """See L{openclaw.stores.SessionStore.transcript}."""
         return self._call("transcript", lambda: self.inner.transcript(session_key))
 
-    def begin_run(self, run: RunRecord, entries: Sequence[Entry], *, detached: bool = False) -> Deferred[None]:
+    def begin_run(
+        self, run: RunRecord, entries: Sequence[Entry], *, detached: bool = False, claim: KeyClaim | None = None
+    ) -> Deferred[int | None]:
         """See L{openclaw.stores.SessionStore.begin_run}."""
-        return self._call("begin_run", lambda: self.inner.begin_run(run, entries, detached=detached))
+        return self._call("begin_run", lambda: self.inner.begin_run(run, entries, detached=detached, claim=claim))
 
-    def end_run(self, run: RunRecord, entries: Sequence[Entry], *, detached: bool = False) -> Deferred[None]:
+    def end_run(
+        self, run: RunRecord, entries: Sequence[Entry], *, detached: bool = False, key: KeyEnd | None = None
+    ) -> Deferred[None]:
         """See L{openclaw.stores.SessionStore.end_run}."""
-        return self._call("end_run", lambda: self.inner.end_run(run, entries, detached=detached))
+        return self._call("end_run", lambda: self.inner.end_run(run, entries, detached=detached, key=key))
 
     def sessions(self, query: SessionQuery) -> Deferred[SessionPage]:
         """See L{openclaw.stores.SessionStore.sessions}."""
@@ -150,6 +164,10 @@ class HeldStore:
     def claim_key(self, claim: KeyClaim) -> Deferred[KeyRecord | None]:
         """See L{openclaw.stores.IdempotencyStore.claim_key}."""
         return self._call("claim_key", lambda: self.inner.claim_key(claim))
+
+    def find_key(self, name: KeyClaim) -> Deferred[KeyRecord | None]:
+        """See L{openclaw.stores.IdempotencyStore.find_key}."""
+        return self._call("find_key", lambda: self.inner.find_key(name))
 
     def finish_key(self, claim: KeyClaim, result: KeptResult | None) -> Deferred[None]:
         """See L{openclaw.stores.IdempotencyStore.finish_key}."""
@@ -279,7 +297,7 @@ class Bench:
 
     def plan(self, request: RunRequest, caller: Caller = OPERATOR, retry_of: str | None = None) -> RunPlan:
         """What would be done about a request."""
-        return attrs.evolve(self.runs.plan(caller, request), retry_of=retry_of)
+        return attrs.evolve(self.runs.plan(caller, request), repetition=Repetition(retry_of))
 
     def begin(self, request: RunRequest, caller: Caller = OPERATOR, retry_of: str | None = None) -> Deferred[Run]:
         """Start the run of a request."""

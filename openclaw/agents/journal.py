@@ -8,10 +8,11 @@ import attrs
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IDelayedCall
 
-from openclaw.errors import OpenClawError, RunCancelled, StoreError
+from openclaw.agents.plan import Keeping
+from openclaw.errors import Draining, OpenClawError, RunCancelled, StoreError
+from openclaw.events import RunOutcome, Timings
 from openclaw.interfaces import Clock
-from openclaw.messages import Usage
-from openclaw.records import Entry, RunRecord, RunStatus
+from openclaw.records import Entry, KeptRun, RunRecord, RunStatus
 from openclaw.sessions.turns import PlacedTurn, Turns
 from openclaw.waits import SHORT_STORE_TIMEOUT_S, STORE_TIMEOUT, now_ms
 
@@ -22,12 +23,16 @@ class Journal:
 
     @param placed: what the answer is to follow.
     @param record: the run as it was stored when it began.
+    @param keeping: the key that its answer is kept under, if it is.
     """
 
-    def __init__(self, turns: Turns, placed: PlacedTurn, record: RunRecord, clock: Clock) -> None:
+    def __init__(
+        self, turns: Turns, placed: PlacedTurn, record: RunRecord, keeping: Keeping | None, clock: Clock
+    ) -> None:
         self._turns = turns
         self._placed = placed
         self._record = record
+        self._keeping = keeping
         self._clock = clock
         self._storing: Deferred[None] | None = None
         self._patience: IDelayedCall | None = None
@@ -37,27 +42,35 @@ class Journal:
         """Whether the session is stored; else only the run itself is."""
         return self._placed.tip_id is not None
 
-    async def end(
-        self, answer: Sequence[Entry], model_ref: str, usage: Usage, error: OpenClawError | None, *, hurry: bool
-    ) -> None:
+    async def end(self, answer: Sequence[Entry], timings: Timings, outcome: RunOutcome) -> None:
         """
         Store the end of the run.
 
         @param answer: its entries; see L{Turns.end}.
-        @param error: why it did not succeed.
-        @param hurry: as if L{hurry} was called.
         @raise StoreError: if that fails or takes too long; then it is not certain whether it is stored.
         """
+        error = outcome.error
+        ended_at_ms = now_ms(self._clock)
         ended = attrs.evolve(
             self._record,
-            model_ref=model_ref,
+            model_ref=timings.model_ref or self._record.model_ref,
             status=_status(error),
-            ended_at_ms=now_ms(self._clock),
-            usage=usage,
+            ended_at_ms=ended_at_ms,
+            usage=outcome.usage,
             error_code=error.code if error is not None else None,
         )
-        self._storing = Deferred.fromCoroutine(self._turns.end(self._placed, ended, answer))
-        if hurry or not self.is_stored:
+        key = None
+        if self._keeping is not None:
+            kept = KeptRun(
+                ended.model_ref,
+                int(timings.received * 1000),
+                ended.started_at_ms,
+                ended_at_ms,
+                self._placed.session_created_at_ms,
+            )
+            key = self._keeping.end(outcome, kept)
+        self._storing = Deferred.fromCoroutine(self._turns.end(self._placed, ended, answer, key))
+        if isinstance(error, Draining) or not self.is_stored:
             self.hurry()
         try:
             await self._storing

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
 import attrs
 
@@ -12,11 +13,39 @@ from openclaw.agents.request import RunRequest
 from openclaw.agents.resolve import Target, resolve
 from openclaw.config.schema import Config
 from openclaw.errors import ModelNotFound
-from openclaw.events import RunInfo
+from openclaw.events import RunInfo, RunOutcome
 from openclaw.interfaces import Caller
 from openclaw.models import ModelCatalog
-from openclaw.records import RunRecord
+from openclaw.records import KeptRun, KeyClaim, KeyEnd, RunRecord
 from openclaw.sessions.turns import SentTurn
+
+
+class Keeping(Protocol):
+    """
+    The key under which a run's answer is kept.
+
+    @ivar claim: taken together with the run's turn; C{None} if the run holds the key already.
+    """
+
+    claim: KeyClaim | None
+
+    def end(self, outcome: RunOutcome, run: KeptRun) -> KeyEnd:
+        """What becomes of the key, now that the run has ended so; stored together with that."""
+
+
+@attrs.frozen
+class Repetition:
+    """
+    What is known of other runs of the same request, earlier ones and those to come.
+
+    @ivar retry_of: id of an earlier run of the same request that was cancelled or failed and has the user's turn in
+        the transcript; that turn is answered, and not stored again.  L{openclaw.sessions.placement.UNKNOWN_RUN} where
+        the run is not known any more.
+    @ivar keeping: where the answer is kept; only for a session that is stored.
+    """
+
+    retry_of: str | None = None
+    keeping: Keeping | None = None
 
 
 @attrs.frozen
@@ -30,9 +59,6 @@ class RunPlan:
         turn comes.
     @ivar instructions: the agent's own part of the system message.
     @ivar timeout_s: seconds that the run may take once it is placed; C{None} for no bound.
-    @ivar retry_of: id of an earlier run of the same request that was cancelled or failed and has the user's turn in
-        the transcript; that turn is answered, and not stored again.  L{openclaw.sessions.placement.UNKNOWN_RUN} where
-        the run is not known any more.
     """
 
     caller: Caller
@@ -41,7 +67,7 @@ class RunPlan:
     candidates: Sequence[Candidate]
     instructions: str
     timeout_s: float | None
-    retry_of: str | None = None
+    repetition: Repetition = attrs.field(factory=Repetition)
 
     @property
     def session_key(self) -> str:
@@ -57,7 +83,9 @@ class RunPlan:
     def sent(self) -> SentTurn:
         """What the request has for its session."""
         key = self.session_key if self.is_stored else None
-        return SentTurn(key, self.request.asked.messages, self.target.key_source, self.retry_of)
+        retry_of, keeping = self.repetition.retry_of, self.repetition.keeping
+        claim = keeping.claim if keeping is not None else None
+        return SentTurn(key, self.request.asked.messages, self.target.key_source, retry_of, claim)
 
     @property
     def info(self) -> RunInfo:

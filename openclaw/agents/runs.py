@@ -215,7 +215,7 @@ class Runs:
         info = plan.info
         if self.bus.has_listeners:
             self.bus.publish(RunBegan(info, placed.new, record.started_at_ms))
-        journal = Journal(self._turns, placed, record, self._clock)
+        journal = Journal(self._turns, placed, record, plan.repetition.keeping, self._clock)
         retries = Retries(self._clock, self._random)
         return Work(plan, placed, RunContext(info, slot, timings, journal, retries, self.bus, self._clock))
 

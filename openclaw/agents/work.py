@@ -17,7 +17,7 @@ from openclaw.agents.plan import RunPlan
 from openclaw.agents.run import Run
 from openclaw.agents.run_context import RunContext
 from openclaw.errors import Draining, OpenClawError, RunCancelled, RunTimeout, StoreError
-from openclaw.events import RunFailed, RunFinished, RunOver
+from openclaw.events import RunFailed, RunFinished, RunOutcome, RunOver
 from openclaw.ids import new_entry_id
 from openclaw.messages import Message
 from openclaw.records import Entry
@@ -111,9 +111,12 @@ class Work:
         """Store the end, then tell it, then let the next run of the session in."""
         context, answer = self._context, self._answer
         usage = answer.usage(self._asking.prompt.messages)
+        reason = answer.last.reason
+        if error is None and reason is None:
+            error = OpenClawError("internal error")
+        outcome = answer.outcome(usage, error)
         try:
-            hurry = isinstance(error, Draining)
-            await context.journal.end(self._entries(error), context.model_ref, usage, error, hurry=hurry)
+            await context.journal.end(self._entries(outcome), context.timings, outcome)
         except StoreError as failed:
             # The store tells its troubles itself, once a minute; this would be a line for each run.
             log.debug("the end of run {run_id} is not stored: {error}", run_id=self.run.id, error=failed.message)
@@ -123,11 +126,10 @@ class Work:
         except Exception:  # noqa: BLE001 -- as above; nobody cancels this wait
             log.failure("the end of run {run_id} is not stored by a bug", run_id=self.run.id)
             error = error or OpenClawError("internal error")
-        reason = answer.last.reason
-        if error is None and reason is not None:
+        if error is None:
+            assert reason is not None
             self.run.events.end((RunFinished(reason, usage),))
         else:
-            error = error or OpenClawError("internal error")
             if not isinstance(error, RunCancelled):
                 log.info(
                     "run {run_id} on {model} failed: {code}: {reason}",
@@ -137,8 +139,8 @@ class Work:
                     reason=error.message,
                 )
             self.run.events.end((RunFailed(error, answer.produced_output),))
+            outcome = answer.outcome(usage, error)
         context.slot.leave()
-        outcome = answer.outcome(usage, error)
         if context.bus.has_listeners:
             ended_at_ms = now_ms(context.clock)
             context.bus.publish(RunOver(context.info, outcome, context.timings, context.model_ref, ended_at_ms))
@@ -147,14 +149,12 @@ class Work:
         # The last thing of all: a gateway that stops goes on, and closes, within this call.
         self._over()
 
-    def _entries(self, error: OpenClawError | None) -> Sequence[Entry]:
+    def _entries(self, outcome: RunOutcome) -> Sequence[Entry]:
         """The answer as entries of the transcript, empty if nothing was said; none if the session is not stored."""
-        answer = self._answer
         if self.placed.tip_id is None:
             return ()
-        reason = answer.last.reason if error is None else "aborted" if isinstance(error, RunCancelled) else "error"
-        # Calls of an answer that was cut off have no results and never will.
-        calls = answer.last.tool_calls if error is None else ()
-        message = Message("assistant", answer.text, tool_calls=calls)
+        error = outcome.error
+        reason = outcome.reason if error is None else "aborted" if isinstance(error, RunCancelled) else "error"
+        message = Message("assistant", outcome.text, tool_calls=outcome.tool_calls)
         ended_at_ms = now_ms(self._context.clock)
         return (Entry(new_entry_id(), self.placed.tip_id, self.run.id, message, ended_at_ms, reason),)

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any
 
 import attrs
@@ -35,13 +34,12 @@ from openclaw.http.idempotency import Repeating, body_digest, read_repeating
 from openclaw.http.openai_types import ChatRequest, decode_chat_request, read_conversation
 from openclaw.http.request import GatewayRequest
 from openclaw.http.respond import as_openclaw_error, error_object, json_body
-from openclaw.http.source import AnswerSource, OwnRun
 from openclaw.http.sse import EventStream
 from openclaw.ids import new_run_id
 from openclaw.interfaces import Clock
 from openclaw.messages import FinishReason, Usage
-from openclaw.sharing.joins import Joins
-from openclaw.sharing.shared import Claim
+from openclaw.sharing.claim import Claim
+from openclaw.sharing.joins import Joins, Part
 
 HEAD_DELAY_S = 1.0
 """Seconds after which a stream's head goes out although the model has said nothing yet."""
@@ -87,18 +85,17 @@ class ChatCompletions:
         finally:
             source.leave()
 
-    async def _open(self, request: GatewayRequest) -> tuple[AnswerSource, _View]:
+    async def _open(self, request: GatewayRequest) -> tuple[Part, _View]:
         # In a function of its own, so that no name keeps the body, or what was decoded from it, for the whole run.
         plan, view, claim = self._read(request)
-        if claim is None:
-            return OwnRun(partial(self._runs.start, plan)), view
-        reader = await self._joins.start(plan, claim)
-        if reader.replayed:
+        part = await self._joins.start(plan, claim)
+        if part.replayed:
             request.responseHeaders.setRawHeaders(b"Idempotency-Replayed", [b"true"])
-        shown = attrs.evolve(view, run_id=reader.run_id, session_key=reader.session_key, created=reader.created_s)
-        return reader, shown
+        if (part.run_id, part.created_s) != (view.run_id, view.created):
+            view = attrs.evolve(view, run_id=part.run_id, session_key=part.session_key, created=part.created_s)
+        return part, view
 
-    def _read(self, request: GatewayRequest) -> tuple[RunPlan, _View, Claim | None]:
+    def _read(self, request: GatewayRequest) -> tuple[RunPlan, _View, Claim]:
         repeating = read_repeating(request)
         raw = request.take_body()
         body = decode_chat_request(raw)
@@ -117,11 +114,11 @@ class ChatCompletions:
             # Its client may send it again, and say only then that it is a retry.
             repeating = Repeating(retry_count=0)
         if repeating is None:
-            return plan, view, None
+            return plan, view, Claim()
         digest = body_digest(raw) if repeating.can_meet_another else b""
         return plan, view, repeating.claim(request.path, plan, digest)
 
-    async def _whole(self, request: GatewayRequest, source: AnswerSource, view: _View) -> bytes:
+    async def _whole(self, request: GatewayRequest, source: Part, view: _View) -> bytes:
         timings = await source.placed()
         outcome = await source.outcome()
         run_headers(request, view.run_id, view.session_key, timings)
@@ -130,7 +127,7 @@ class ChatCompletions:
             raise outcome.error
         return json_body(_completion(view, outcome))
 
-    async def _stream(self, request: GatewayRequest, source: AnswerSource, view: _View) -> None:
+    async def _stream(self, request: GatewayRequest, source: Part, view: _View) -> None:
         stream = ChatStream(request, self._clock, view)
         try:
             stream.timings = await source.placed()

@@ -16,7 +16,7 @@ import attrs
 from openclaw.agents.plan import RunPlan
 from openclaw.errors import InvalidRequest
 from openclaw.http.request import GatewayRequest
-from openclaw.sharing.shared import Claim
+from openclaw.sharing.claim import Claim, Lasts
 
 KEY_HEADER = "Idempotency-Key"
 RETRY_HEADER = "x-stainless-retry-count"
@@ -59,8 +59,9 @@ class Repeating:
                 param=DISCONNECT_HEADER,
             )
         goes_on = self.goes_on if self.goes_on is not None else self.key is not None
+        lasts: Lasts = "alone" if goes_on else "client"
         digest = fingerprint(route, plan, body) if self.can_meet_another else None
-        return Claim(digest, self.key, bool(self.retry_count), goes_on)
+        return Claim(digest, self.key, bool(self.retry_count), lasts)
 
 
 def read_repeating(request: GatewayRequest) -> Repeating | None:

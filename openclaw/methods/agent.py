@@ -11,23 +11,27 @@ from msgspec import Meta
 from twisted.internet.defer import Deferred
 from twisted.internet.defer import TimeoutError as WaitedTooLong
 
-from openclaw.agents.run import Run
 from openclaw.agents.runs import Runs
 from openclaw.auth.scopes import WRITE
 from openclaw.config.reload import LiveConfig
-from openclaw.errors import RunCancelled, StoreError
+from openclaw.errors import RunCancelled
 from openclaw.events import BusEvent, RunOutcome, RunOver
 from openclaw.ids import SessionKey
-from openclaw.interfaces import Clock
+from openclaw.interfaces import Caller, Clock
 from openclaw.methods.agent_params import AgentParams, check_params, choose_session, to_request
-from openclaw.methods.agent_turns import ABORTED_BY, AgentTurns, Turn, TurnEnd
 from openclaw.methods.chat_rows import stop_word
 from openclaw.methods.checks import bad_param, named_agent
 from openclaw.methods.session_rows import PAGE, context_tokens, find_session, session_id, split_ref, usage_figures
 from openclaw.methods.table import Call, Method, Params
-from openclaw.records import SessionQuery, SessionRow
+from openclaw.records import KeptRun, SessionQuery
+from openclaw.sharing.claim import Claim
+from openclaw.sharing.joins import Joins
+from openclaw.sharing.shared import Reader
 from openclaw.stores import SessionStore
-from openclaw.waits import in_time
+from openclaw.waits import in_time, now_ms, within
+
+ABORTED_BY = "rpc"
+"""The C{stopReason} of a run that its caller ended, as in the original."""
 
 MAX_WAIT_MS = 600_000
 """Longest wait of C{agent.wait}, milliseconds."""
@@ -49,7 +53,7 @@ class Agent:
     """The methods, with what they need."""
 
     runs: Runs
-    turns: AgentTurns
+    joins: Joins
     store: SessionStore
     live: LiveConfig
     clock: Clock
@@ -68,20 +72,67 @@ class Agent:
         received_s = self.clock.seconds()
         key = await self._session_of_id(params) if params.session_id else choose_session(self.live.current, params)
         run_id = params.idempotency_key or str(uuid.uuid4())
-        end = self.turns.find_end(call.caller, run_id)
-        if end is not None:
-            return end.result(run_id)
-        turn = self.turns.find(call.caller, run_id)
-        if turn is not None:
-            return {**_named(turn), "status": "in_flight"}
-        if self.runs.find(run_id) is not None or self.turns.session_of(run_id) is not None:
+        claim = _claim(run_id)
+        if not self.joins.is_live(call.caller, claim) and self.runs.session_of(run_id) is not None:
             raise bad_param("agent", "idempotencyKey", "another run that is under way has this id")
-        turn = Turn(run_id, str(key), key.agent_id, to_request(params, key, run_id, received_s))
-        self.turns.begin(call.caller, turn, self._report)
-        await turn.placed()
-        if turn.run is not None:
-            call.respond({**_named(turn), "status": "accepted", "acceptedAt": self._now_ms()})
-        return (await turn.ended()).result(run_id)
+        plan = self.runs.plan(call.caller, to_request(params, key, run_id, received_s))
+        share = await self.joins.share(plan, claim)
+        try:
+            named = {"runId": run_id, "sessionKey": share.session_key, "agentId": share.session_key.split(":")[1]}
+            if share.joined and not share.replayed:
+                return {**named, "status": "in_flight"}
+            try:
+                is_placed = await share.placed() is not None
+            except RunCancelled:
+                return _aborted(run_id)
+            if is_placed:
+                call.respond({**named, "status": "accepted", "acceptedAt": now_ms(self.clock)})
+            return self._final(run_id, share, await share.outcome())
+        finally:
+            share.leave()
+
+    def _final(self, run_id: str, share: Reader, outcome: RunOutcome) -> Mapping[str, Any]:
+        """
+        The final payload; that of a turn which its caller ended is a success of another kind, as in the original.
+
+        @raise OpenClawError: if the run failed.
+        """
+        if isinstance(outcome.error, RunCancelled):
+            return _aborted(run_id)
+        if outcome.error is not None:
+            # It may be raised many times: each would add to its traceback.
+            raise outcome.error.with_traceback(None)
+        ran = share.ran
+        assert ran is not None and outcome.reason is not None
+        text = _text(outcome)
+        return {
+            "runId": run_id,
+            "status": "ok",
+            "summary": "completed",
+            "result": {
+                "payloads": [{"text": text, "mediaUrl": None}] if text else [],
+                "meta": {
+                    "durationMs": ran.ended_at_ms - ran.received_at_ms,
+                    "agentMeta": self._meta(share.session_key, ran, outcome),
+                    "aborted": False,
+                    "stopReason": stop_word(outcome.reason),
+                },
+            },
+        }
+
+    def _meta(self, session_key: str, ran: KeptRun, outcome: RunOutcome) -> dict[str, Any]:
+        meta: dict[str, Any] = {"sessionKey": session_key}
+        if ran.session_created_at_ms is not None:
+            meta["sessionId"] = session_id(session_key, ran.session_created_at_ms)
+        provider_id, model_id = split_ref(ran.model_ref)
+        return {
+            **meta,
+            "provider": provider_id,
+            "model": model_id,
+            "contextTokens": context_tokens(self.live.current, ran.model_ref),
+            "usage": usage_figures(outcome.usage),
+            "promptTokens": outcome.usage.prompt_tokens,
+        }
 
     async def wait(self, call: Call, params: AgentWaitParams) -> dict[str, Any]:
         """
@@ -89,20 +140,15 @@ class Agent:
 
         @return: how it ended; C{status} C{timeout} if it has not, or nobody knows it.
         """
-        kept = self.turns.find_end(call.caller, params.run_id)
-        if kept is not None:
-            return {"runId": params.run_id, **_waited(kept)}
-        turn = self.turns.find(call.caller, params.run_id)
-        ending = Deferred.fromCoroutine(turn.ended() if turn is not None else self._end_told(params.run_id))
         timeout_s = min(params.timeout_ms, MAX_WAIT_MS) / 1000
         try:
-            end = await ending.addTimeout(timeout_s, self.clock)  # type: ignore[arg-type]
+            end = await within(self._end_of(call.caller, params.run_id), timeout_s, self.clock)
         except WaitedTooLong:
             return {"runId": params.run_id, "status": "timeout"}
-        return {"runId": params.run_id, **_waited(end)}
+        return {"runId": params.run_id, **end}
 
-    async def _end_told(self, run_id: str) -> TurnEnd:
-        """The end of a run that others started; it may not have begun yet."""
+    async def _end_of(self, caller: Caller, run_id: str) -> dict[str, Any]:
+        """How a run ended; others may have started it, and it may not have begun yet."""
         told: Deferred[RunOver] = Deferred()
 
         def listen(event: BusEvent) -> None:
@@ -111,10 +157,20 @@ class Agent:
 
         unsubscribe = self.runs.bus.subscribe(listen)
         try:
-            over = await told
+            share = await self.joins.find(caller, _claim(run_id))
+            if share is None:
+                over = await told
+                placed_s = over.timings.placed
+                started_at_ms = None if placed_s is None else int(placed_s * 1000)
+                return _waited(over.outcome, started_at_ms, over.ended_at_ms)
         finally:
             unsubscribe()
-        return _end(over.outcome, over.timings.placed, over.ended_at_ms)
+        try:
+            outcome = await share.outcome()
+            assert share.ended_at_ms is not None
+            return _waited(outcome, None if share.ran is None else share.ran.started_at_ms, share.ended_at_ms)
+        finally:
+            share.leave()
 
     async def _session_of_id(self, params: AgentParams) -> SessionKey:
         """
@@ -127,107 +183,53 @@ class Agent:
         if params.session_key:
             key = choose_session(config, params)
             row = await find_session(self.store, self.clock, str(key))
-            if row is not None and session_id(row.session) == params.session_id:
+            if row is not None and session_id(row.session.key, row.session.created_at_ms) == params.session_id:
                 return key
             raise bad_param("agent", "sessionId", "the session of sessionKey has another id; leave one of them out")
         agent_id = named_agent(config, "agent", params.agent_id) if params.agent_id else None
         query = SessionQuery(agent_id=agent_id, limit=PAGE)
         page = await in_time(self.store.sessions(query), self.clock)
         for row in page.rows:
-            if session_id(row.session) == params.session_id:
+            if session_id(row.session.key, row.session.created_at_ms) == params.session_id:
                 owner, _, rest = row.session.key.removeprefix("agent:").partition(":")
                 return SessionKey(owner, rest)
         raise bad_param("agent", "sessionId", f"none of the last {PAGE} sessions has this id; use sessionKey")
 
-    def _report(self, run: Run) -> Deferred[TurnEnd]:
-        return Deferred.fromCoroutine(self._told(run))
 
-    async def _told(self, run: Run) -> TurnEnd:
-        outcome = await run.done
-        end = _end(outcome, run.timings.placed, self._now_ms())
-        if outcome.error is not None:
-            return end
-        row = await self._stored(str(run.target.session_key))
-        payload = {
-            "runId": run.shown_id,
-            "status": "ok",
-            "summary": "completed",
-            "result": {
-                "payloads": [{"text": end.text, "mediaUrl": None}] if end.text else [],
-                "meta": {
-                    "durationMs": end.ended_at_ms - int(run.timings.received * 1000),
-                    "agentMeta": self._meta(run, outcome, row),
-                    "aborted": False,
-                    "stopReason": end.stop_reason,
-                },
-            },
-        }
-        return attrs.evolve(end, payload=payload)
-
-    async def _stored(self, key: str) -> SessionRow | None:
-        """The session's row; C{None} where the store fails, for which the answer need not fail."""
-        try:
-            return await find_session(self.store, self.clock, key)
-        except StoreError:
-            return None
-
-    def _meta(self, run: Run, outcome: RunOutcome, row: SessionRow | None) -> dict[str, Any]:
-        model_ref = run.target.model_ref
-        meta: dict[str, Any] = {"sessionKey": str(run.target.session_key)}
-        if row is not None:
-            meta["sessionId"] = session_id(row.session)
-            if row.last_run is not None and row.last_run.run_id == run.id:
-                # After a fallback it is not the one that the run began with.
-                model_ref = row.last_run.model_ref
-        provider_id, model_id = split_ref(model_ref)
-        return {
-            **meta,
-            "provider": provider_id,
-            "model": model_id,
-            "contextTokens": context_tokens(self.live.current, model_ref),
-            "usage": usage_figures(outcome.usage),
-            "promptTokens": outcome.usage.prompt_tokens,
-        }
-
-    def _now_ms(self) -> int:
-        return int(self.clock.seconds() * 1000)
+def _claim(run_id: str) -> Claim:
+    """As in the original whoever repeats a run's id means that run, whatever else he asks."""
+    return Claim(fingerprint=b"", key=run_id, lasts="forever", surface="ws")
 
 
-def _named(turn: Turn) -> dict[str, Any]:
-    return {"runId": turn.run_id, "sessionKey": turn.session_key, "agentId": turn.agent_id}
+def _aborted(run_id: str) -> dict[str, Any]:
+    return {"runId": run_id, "status": "timeout", "summary": "aborted", "stopReason": ABORTED_BY}
 
 
-def _end(outcome: RunOutcome, placed_s: float | None, ended_at_ms: int) -> TurnEnd:
-    return TurnEnd(
-        ended_at_ms,
-        None if placed_s is None else int(placed_s * 1000),
-        error=outcome.error,
-        stop_reason=None if outcome.reason is None else stop_word(outcome.reason),
-        # As the original tells it; the transcript has it as the model said it.
-        text=outcome.text.strip(),
-    )
+def _text(outcome: RunOutcome) -> str:
+    """The answer as the original tells it; the transcript has it as the model said it."""
+    return outcome.text.strip()
 
 
-def _waited(end: TurnEnd) -> dict[str, Any]:
+def _waited(outcome: RunOutcome, started_at_ms: int | None, ended_at_ms: int) -> dict[str, Any]:
     """What C{agent.wait} tells of an end."""
-    told: dict[str, Any] = {"endedAt": end.ended_at_ms}
-    if end.started_at_ms is not None:
-        told["startedAt"] = end.started_at_ms
-    if end.error is not None:
-        if isinstance(end.error, RunCancelled):
+    told: dict[str, Any] = {"endedAt": ended_at_ms}
+    if started_at_ms is not None:
+        told["startedAt"] = started_at_ms
+    if outcome.error is not None:
+        if isinstance(outcome.error, RunCancelled):
             told["stopReason"] = ABORTED_BY
-        return {"status": "error", **told, "error": end.error.message}
-    told |= {"stopReason": end.stop_reason, "livenessState": "working"}
-    if end.text:
-        told["terminalReply"] = {"disposition": "visible", "text": end.text}
+        return {"status": "error", **told, "error": outcome.error.message}
+    assert outcome.reason is not None
+    told |= {"stopReason": stop_word(outcome.reason), "livenessState": "working"}
+    text = _text(outcome)
+    if text:
+        told["terminalReply"] = {"disposition": "visible", "text": text}
     return {"status": "ok", **told}
 
 
-def agent_methods(
-    runs: Runs, turns: AgentTurns, store: SessionStore, live: LiveConfig, clock: Clock
-) -> tuple[Method, ...]:
+def agent_methods(runs: Runs, joins: Joins, store: SessionStore, live: LiveConfig, clock: Clock) -> tuple[Method, ...]:
     """The methods of this family."""
-    agent = Agent(runs, turns, store, live, clock)
+    agent = Agent(runs, joins, store, live, clock)
     return (
         Method("agent", WRITE, AgentParams, agent.run),
         Method("agent.wait", WRITE, AgentWaitParams, agent.wait),

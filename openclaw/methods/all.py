@@ -12,7 +12,6 @@ from openclaw.config.paths import Paths
 from openclaw.config.reload import LiveConfig, ReadInThread
 from openclaw.interfaces import Clock, HealthSource
 from openclaw.methods.agent import agent_methods
-from openclaw.methods.agent_turns import AgentTurns
 from openclaw.methods.agents import agents_methods
 from openclaw.methods.chat import chat_methods
 from openclaw.methods.config import ConfigFile, config_methods
@@ -25,6 +24,7 @@ from openclaw.methods.sessions import session_methods
 from openclaw.methods.snapshot import GatewaySnapshot
 from openclaw.methods.status import status_methods
 from openclaw.methods.table import MethodTable
+from openclaw.sharing.joins import Joins
 from openclaw.stores import SessionStore
 
 
@@ -43,10 +43,10 @@ class Services:
     @ivar event_loop: measures the reactor from L{begin} on.
     @ivar report: the gateway's health, for the greeting and the broadcast, too.
     @ivar snapshot: what the greeting tells beside that.
-    @ivar turns: the turns that were asked for over WebSockets.
     """
 
     runs: Runs
+    joins: Joins
     store: SessionStore
     live: LiveConfig
     clock: Clock
@@ -60,7 +60,6 @@ class Services:
     event_loop: EventLoopDelay = attrs.field(init=False)
     report: HealthReport = attrs.field(init=False)
     snapshot: GatewaySnapshot = attrs.field(init=False)
-    turns: AgentTurns = attrs.field(init=False)
 
     @event_loop.default
     def _make_event_loop(self) -> EventLoopDelay:
@@ -76,17 +75,12 @@ class Services:
             self.report, self.live, self.health, self.config_path, self.paths.state_dir, self.environ
         )
 
-    @turns.default
-    def _make_turns(self) -> AgentTurns:
-        return AgentTurns(self.runs, self.clock)
-
     def begin(self) -> None:
         """Begin what runs by itself: measuring the reactor."""
         self.event_loop.start()
 
     def stop(self) -> None:
-        """End what runs by itself, and the turns that are left; to be called when the runs are over."""
-        self.turns.stop()
+        """End what runs by itself."""
         self.report.stop()
         self.event_loop.stop()
 
@@ -99,7 +93,7 @@ def make_methods(services: Services) -> MethodTable:
             *health_methods(given.report),
             *status_methods(given.report, given.runs, given.live, given.clock, given.health, given.paths),
             *presence_methods(given.presence),
-            *agent_methods(given.runs, given.turns, given.store, given.live, given.clock),
+            *agent_methods(given.runs, given.joins, given.store, given.live, given.clock),
             *chat_methods(given.store, given.runs, given.live, given.clock),
             *session_methods(given.store, given.runs, given.live, given.clock, given.paths),
             *model_methods(given.live),

@@ -98,7 +98,7 @@ class Chat:
         live = live_ids(self.runs.live)
         if row is not None:
             now_ms = int(self.clock.seconds() * 1000)
-            answer["sessionId"] = session_id(row.session)
+            answer["sessionId"] = session_id(row.session.key, row.session.created_at_ms)
             answer["sessionInfo"] = session_row(row, config, live, now_ms)
         under_way = live.get(str(key))
         if under_way:

@@ -18,7 +18,7 @@ from openclaw.config.schema import Config
 from openclaw.interfaces import Clock
 from openclaw.messages import Usage
 from openclaw.methods.checks import MAIN_SESSION
-from openclaw.records import RunRecord, SessionQuery, SessionRecord, SessionRow
+from openclaw.records import RunRecord, SessionQuery, SessionRow
 from openclaw.stores import SessionStore
 from openclaw.waits import in_time
 
@@ -31,14 +31,14 @@ PAGE = 1000
 """How many sessions a search reads at a time."""
 
 
-def session_id(session: SessionRecord) -> str:
+def session_id(key: str, created_at_ms: int) -> str:
     """
-    The session's id, which clients use beside its key.
+    A session's id, which clients use beside its key.
 
     It is made of the key and the time of its creation, so it needs no place in the store and is the same after a
     restart, and a session that is deleted and begun anew has another one.
     """
-    return str(uuid.uuid5(_NAMESPACE, f"{session.created_at_ms} {session.key}"))
+    return str(uuid.uuid5(_NAMESPACE, f"{created_at_ms} {key}"))
 
 
 async def find_session(store: SessionStore, clock: Clock, key: str) -> SessionRow | None:
@@ -132,7 +132,7 @@ def session_row(row: SessionRow, config: Config, live: Mapping[str, Sequence[str
         "chatType": "direct",
         "agentId": session.agent_id,
         "isMain": is_main,
-        "sessionId": session_id(session),
+        "sessionId": session_id(session.key, session.created_at_ms),
         "createdAt": session.created_at_ms,
         "updatedAt": session.updated_at_ms,
         "archived": session.archived_at_ms is not None,

@@ -18,7 +18,7 @@ from openclaw.errors import StoreError
 from openclaw.ids import new_entry_id
 from openclaw.interfaces import Clock
 from openclaw.messages import Message
-from openclaw.records import Entry, RunRecord, RunStatus
+from openclaw.records import Entry, KeyClaim, KeyEnd, RunRecord, RunStatus
 from openclaw.sessions.keys import KeySource
 from openclaw.sessions.lanes import Lanes, Slot
 from openclaw.sessions.placement import Placement, place
@@ -39,12 +39,14 @@ class SentTurn:
     @ivar messages: as sent, without system messages.
     @ivar source: where the session key came from.
     @ivar retry_of: a run whose turn is to be answered again; see L{openclaw.sessions.placement.place}.
+    @ivar claim: a key that is taken together with the turn.
     """
 
     session_key: str | None
     messages: tuple[Message, ...]
     source: KeySource
     retry_of: str | None = None
+    claim: KeyClaim | None = None
 
     def place_in(self, tree: SessionTree) -> Placement:
         """Where it joins the session."""
@@ -62,6 +64,7 @@ class PlacedTurn:
     @ivar detached: whether it leaves the history alone.
     @ivar at_tip: whether it goes on with the current branch; if not it becomes another one, and that is the current
         one when there is an answer.
+    @ivar session_created_at_ms: when the session was begun, milliseconds since 1970; C{None} if it is not stored.
     """
 
     branch: tuple[Entry, ...]
@@ -69,6 +72,7 @@ class PlacedTurn:
     tip_id: str | None = None
     detached: bool = False
     at_tip: bool = True
+    session_created_at_ms: int | None = None
 
 
 class Turns:
@@ -127,7 +131,7 @@ class Turns:
         @param lane: from L{enter}; it keeps its session lane only if the turn becomes a part of the history.
         @raise StoreError: if the session cannot be read or the turn not stored.  If the wait for that is cancelled,
             or takes too long, the turn may be stored yet; the run's end is then stored after it, so that no run stays
-            there as running.
+            there as running.  Of the code L{openclaw.stores.KEY_KNOWN} if the turn's key is no new one.
         """
         key = sent.session_key
         if key is None:
@@ -145,8 +149,9 @@ class Turns:
             branch = tree.branch(placement.parent_id)
             entries = _chain(placement.parent_id, placement.new, run)
             at_tip = tree.node(placement.parent_id) is tree.node(tree.tip_id)
+            beside = placement.detached or not at_tip
             try:
-                await self._store_begin(run, entries, detached=placement.detached or not at_tip)
+                created_at_ms = await self._store_begin(run, entries, detached=beside, claim=sent.claim)
             except StoreError as error:
                 if error.code != "store_conflict" or not may_repeat:
                     raise
@@ -154,12 +159,15 @@ class Turns:
                 may_repeat = False
                 continue
             tip_id = entries[-1].id if entries else placement.parent_id
-            return PlacedTurn(branch, placement.new, tip_id, placement.detached, at_tip)
+            return PlacedTurn(branch, placement.new, tip_id, placement.detached, at_tip, created_at_ms)
 
-    async def _store_begin(self, run: RunRecord, entries: Sequence[Entry], *, detached: bool) -> None:
+    async def _store_begin(
+        self, run: RunRecord, entries: Sequence[Entry], *, detached: bool, claim: KeyClaim | None
+    ) -> int | None:
         is_stored = False
         try:
-            await in_time(self._store.begin_run(run, entries, detached=detached), self._clock)
+            storing = self._store.begin_run(run, entries, detached=detached, claim=claim)
+            created_at_ms = await in_time(storing, self._clock)
             is_stored = True
         except CancelledError:
             self._give_up(run, "cancelled", "cancelled")
@@ -172,15 +180,18 @@ class Turns:
             if not is_stored:
                 self.transcripts.forget(run.session_key)
         self.transcripts.append(run.session_key, entries, detached=detached)
+        return created_at_ms
 
     def _give_up(self, run: RunRecord, status: RunStatus, code: str) -> None:
         """Store the end of a run whose beginning is not known to be stored; nobody waits for it."""
         ended = attrs.evolve(run, status=status, ended_at_ms=int(self._clock.seconds() * 1000), error_code=code)
         self._store.end_run(ended, ()).addErrback(_cannot_end, run.run_id)
 
-    async def end(self, placed: PlacedTurn, run: RunRecord, answer: Sequence[Entry]) -> None:
+    async def end(self, placed: PlacedTurn, run: RunRecord, answer: Sequence[Entry], key: KeyEnd | None = None) -> None:
         """
         Store a run's end and its answer.
+
+        @param key: what becomes of the run's key.
 
         @raise StoreError: if that fails or takes too long; then it is not certain whether it is stored.
         """
@@ -188,7 +199,7 @@ class Turns:
         is_nothing = run.status != "done" and all(is_silent(entry.message) for entry in answer)
         beside = placed.detached or (is_nothing and not placed.at_tip)
         try:
-            await in_time(self._store.end_run(run, answer, detached=beside), self._clock)
+            await in_time(self._store.end_run(run, answer, detached=beside, key=key), self._clock)
         except Exception:
             self.transcripts.forget(run.session_key)
             raise

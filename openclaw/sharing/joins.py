@@ -7,7 +7,8 @@ or succeeded a short while ago.  A run that failed in a way that may pass is not
 finds the user's turn where the failed run has stored it.
 
 Keys and their results are in the store: a key is claimed on disk before its run begins, and its result is on disk
-before the end is told.  The rest is in memory.
+before the end is told.  The rest is in memory.  One that comes with every call, as over the WebSocket, is claimed in
+the transaction that stores the turn, and its result is in the one that stores the answer.
 """
 
 from __future__ import annotations
@@ -15,24 +16,26 @@ from __future__ import annotations
 from contextlib import suppress
 
 import attrs
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.logger import Logger
 
-from openclaw.agents.plan import RunPlan
+from openclaw.agents.plan import Repetition, RunPlan
 from openclaw.agents.run import Run
 from openclaw.agents.runs import Runs
 from openclaw.errors import IdempotencyConflict, OpenClawError, ResultNotKept, RunCancelled, StoreError
 from openclaw.events import RunFailed, RunFinished, RunOutcome
 from openclaw.interfaces import Caller, Clock
 from openclaw.messages import Usage
-from openclaw.records import KeyClaim
+from openclaw.records import KeptRun, KeyClaim, KeyEnd
 from openclaw.sessions.placement import UNKNOWN_RUN
-from openclaw.sharing.kept import answer_size, events_of, is_final, kept_result, outcome_of, with_answer
+from openclaw.sharing.claim import Claim
+from openclaw.sharing.kept import answer_size, events_of, kept_result, with_answer
 from openclaw.sharing.log import Batch, EventLog
+from openclaw.sharing.own import OwnRun
 from openclaw.sharing.recent import Recent
-from openclaw.sharing.shared import Claim, Reader, Shared
-from openclaw.stores import IdempotencyStore
-from openclaw.waits import STORE_TIMEOUT, in_time
+from openclaw.sharing.shared import Name, Reader, Shared
+from openclaw.stores import KEY_KNOWN, IdempotencyStore
+from openclaw.waits import STORE_TIMEOUT, in_time, now_ms
 
 MAX_KEPT_CHARACTERS = 1024 * 1024
 """Largest answer that is kept to be told again."""
@@ -57,6 +60,36 @@ class Attempts:
         """There is nothing to let go."""
 
 
+class _Keeping:
+    """
+    Keeps the answer of a run together with its end.
+
+    @ivar claim: what is to be claimed together with the turn; C{None} if that was done before.
+    @ivar has_ended: whether it was decided what becomes of the key.
+    """
+
+    def __init__(self, shared: Shared, held: KeyClaim, claim: KeyClaim | None) -> None:
+        self.claim = claim
+        self.has_ended = False
+        self._shared = shared
+        self._held = held
+
+    def end(self, outcome: RunOutcome, run: KeptRun) -> KeyEnd:
+        """See L{openclaw.agents.plan.Keeping}."""
+        shared = self._shared
+        shared.ran = run
+        self.has_ended = True
+        if outcome.error is not None and not shared.claim.is_final(outcome.error):
+            return KeyEnd(self._held, is_free=True)
+        if answer_size(outcome) > MAX_KEPT_CHARACTERS:
+            return KeyEnd(self._held)
+        return KeyEnd(self._held, kept_result(outcome, shared.run_id, shared.session_key, shared.created_s, run))
+
+
+Part = Reader | OwnRun
+"""One request's part in a run: its share, or a run of its own."""
+
+
 class Joins:
     """
     The runs that may be shared.
@@ -69,19 +102,73 @@ class Joins:
         self._runs = runs
         self._store = store
         self._clock = clock
-        self._keyed: dict[tuple[str, str], Shared] = {}
+        self._keyed: dict[Name, Shared] = {}
         self._recent: Recent[Shared | Attempts] = Recent(clock)
         self._live: set[Shared] = set()
 
-    def start(self, plan: RunPlan, claim: Claim) -> Deferred[Reader]:
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is under way, and nothing remembered."""
+        return not (self._live or self._keyed or len(self._recent))
+
+    @property
+    def remembered(self) -> tuple[int, int]:
+        """How many runs are remembered, and about how many bytes they take."""
+        return len(self._recent), self._recent.total_cost
+
+    @property
+    def live_keys(self) -> list[Name]:
+        """The keys whose runs are under way."""
+        return [shared.name for shared in self._live if shared.name is not None]
+
+    def forget(self) -> None:
+        """Forget what is in memory: a repetition then finds what the store has."""
+        self._recent.clear()
+
+    def start(self, plan: RunPlan, claim: Claim) -> Deferred[Part]:
         """
         Start a run, join one, or tell an old answer.
+
+        @return: fires with the request's part as soon as it is known which run answers; that one may still wait for
+            its place, and one that no other request can meet is started by L{OwnRun.placed}.  Fails as L{share} does.
+        """
+        if not claim.can_be_met:
+            return succeed(OwnRun(plan, self._runs.start, int(self._clock.seconds())))
+        return Deferred.fromCoroutine(self._start(plan, claim))
+
+    def share(self, plan: RunPlan, claim: Claim) -> Deferred[Reader]:
+        """
+        Start a run that others may join, join one, or tell an old answer.
 
         @return: fires with the request's share as soon as it is known which run answers; that one may still wait for
             its place.  Fails with L{IdempotencyConflict}, L{ResultNotKept}, or L{StoreError} if the key could not be
             claimed.  Cancelling it gives the share up, which has the same meaning as L{Reader.leave}.
         """
         return Deferred.fromCoroutine(self._start(plan, claim))
+
+    def is_live(self, caller: Caller, claim: Claim) -> bool:
+        """Whether a run of this key is under way."""
+        return _name(caller, claim) in self._keyed
+
+    def find(self, caller: Caller, claim: Claim) -> Deferred[Reader | None]:
+        """
+        A share in what is known of a key: a run that is under way, or how one has ended; nothing is begun.
+
+        @return: fires with C{None} if nothing is known.  Fails with L{StoreError}.
+        """
+        return Deferred.fromCoroutine(self._look(caller, claim))
+
+    async def _look(self, caller: Caller, claim: Claim) -> Reader | None:
+        name = _name(caller, claim)
+        shared = self._keyed.get(name) or self._recent.get(name)
+        if shared is None:
+            known = await in_time(self._store.find_key(self._key_claim(caller, claim, "")), self._clock)
+            if known is None or known.result is None:
+                return None
+            shared = Shared(self._clock, claim, known.result.run_id, known.result.session_key, streamed=False)
+            shared.replay(known.result)
+        assert isinstance(shared, Shared)
+        return shared.attach(claim)
 
     async def _start(self, plan: RunPlan, claim: Claim) -> Reader:
         reader = await self._find(plan.caller, claim)
@@ -102,21 +189,21 @@ class Joins:
         """
         for shared in list(self._live):
             await shared.over.wait()
-        self._recent.clear()
+        self.forget()
 
     # ------------------------------------------------------------------------------ meeting an earlier request
 
     async def _find(self, caller: Caller, claim: Claim) -> Reader | None:
         """A share in what answers this request already, if anything does."""
         if claim.key is not None:
-            return await self._find_keyed((caller.name, claim.key), claim)
+            return await self._find_keyed(_name(caller, claim), claim)
         if claim.is_retry:
             earlier = self._recent.get(claim.fingerprint)
             if isinstance(earlier, Shared) and earlier.can_be_told:
                 return earlier.attach(claim)
         return None
 
-    async def _find_keyed(self, name: tuple[str, str], claim: Claim) -> Reader | None:
+    async def _find_keyed(self, name: Name, claim: Claim) -> Reader | None:
         while (shared := self._keyed.get(name) or self._recent.get(name)) is not None:
             assert isinstance(shared, Shared)
             if shared.claim.fingerprint != claim.fingerprint:
@@ -128,6 +215,9 @@ class Joins:
             elif shared.is_stopping and not shared.has_ended:
                 # It was cancelled: its key is free as soon as it is over.
                 await shared.over.wait()
+            elif shared.has_ended and not shared.is_final:
+                # It may pass; what is remembered is for whoever asks how that run has ended.
+                return None
             else:
                 return shared.attach(claim)
         return None
@@ -138,9 +228,11 @@ class Joins:
         request = plan.request
         streamed = not request.options.whole
         shared = Shared(self._clock, claim, request.run_id, plan.session_key, streamed=streamed)
-        reader = shared.attach(claim)
+        reader = shared.attach(claim, joined=False)
         if claim.key is not None:
-            self._keyed[plan.caller.name, claim.key] = shared
+            shared.name = name = _name(plan.caller, claim)
+            self._keyed[name] = shared
+            self._recent.forget(name)
         elif claim.fingerprint is not None:
             earlier = self._recent.get(claim.fingerprint)
             if claim.is_retry and earlier is not None:
@@ -153,36 +245,53 @@ class Joins:
     async def _drive(self, plan: RunPlan, shared: Shared) -> None:
         """From a claim to the end that is told."""
         try:
-            held = await self._claim(plan, shared)
-            # Where it was an old answer there is nothing left to do.
-            if not shared.has_ended:
-                shared.claimed.fire(None)
-                outcome, terminal = await self._run_to_end(plan, shared)
-                await self._conclude(plan, shared, held, outcome, terminal)
+            held = None
+            if shared.claim.key is not None:
+                held = self._key_claim(plan.caller, shared.claim, shared.run_id)
+            is_claimed = not (shared.claim.comes_with_turn and plan.is_stored)
+            if held is not None and is_claimed:
+                await self._claim(shared, held)
+            try:
+                await self._carry_out(plan, shared, held, is_claimed=is_claimed)
+            except StoreError as error:
+                if error.code != KEY_KNOWN or held is None:
+                    raise
+                # Nothing of the turn is stored: it is an old key, as those are that are sent again after a restart.
+                await self._claim(shared, held)
+                await self._carry_out(plan, shared, held, is_claimed=True)
         except OpenClawError as error:
-            self._let_go(plan, shared)
+            self._let_go(shared)
             shared.refuse(error)
         except Exception:  # noqa: BLE001 -- a bug must end the requests and not leave them hanging
             log.failure("the shared run {run_id} was not ended properly", run_id=shared.run_id)
-            self._let_go(plan, shared)
+            self._let_go(shared)
             if not shared.has_ended:
                 shared.refuse(OpenClawError("internal error"))
         finally:
             self._live.discard(shared)
             shared.over.fire(None)
 
-    async def _claim(self, plan: RunPlan, shared: Shared) -> KeyClaim | None:
+    async def _carry_out(self, plan: RunPlan, shared: Shared, held: KeyClaim | None, *, is_claimed: bool) -> None:
+        # Where it was an old answer there is nothing left to do.
+        if shared.has_ended:
+            return
+        shared.claimed.fire(None)
+        keeping = None
+        if held is not None and shared.claim.comes_with_turn and plan.is_stored:
+            keeping = _Keeping(shared, held, None if is_claimed else held)
+        outcome, terminal = await self._run_to_end(plan, shared, keeping)
+        await self._conclude(shared, held, keeping, outcome, terminal)
+
+    def _key_claim(self, caller: Caller, claim: Claim, run_id: str) -> KeyClaim:
+        assert claim.key is not None and claim.fingerprint is not None
+        return KeyClaim(caller.name, claim.key, claim.fingerprint, run_id, now_ms(self._clock), claim.surface)
+
+    async def _claim(self, shared: Shared, wanted: KeyClaim) -> None:
         """
-        Claim the key, if the request has one, or find the old answer to be told.
+        Claim a key, or find the old answer to be told.
 
         @raise OpenClawError: if the request is not to be answered.
         """
-        claim = shared.claim
-        if claim.key is None:
-            return None
-        assert claim.fingerprint is not None
-        now_ms = int(self._clock.seconds() * 1000)
-        wanted = KeyClaim(plan.caller.name, claim.key, claim.fingerprint, shared.run_id, now_ms)
         try:
             known = await in_time(self._store.claim_key(wanted), self._clock)
         except StoreError as error:
@@ -196,18 +305,23 @@ class Joins:
             if known.state == "too_large":
                 raise ResultNotKept("the answer to this Idempotency-Key was too large to be kept")
             if known.result is not None:
-                kept = known.result
-                self._let_go(plan, shared)
-                shared.replay(kept.run_id, kept.session_key, kept.created_s, outcome_of(kept))
+                self._let_go(shared)
+                shared.replay(known.result)
             shared.attempts = known.attempts
-        return wanted
 
-    async def _run_to_end(self, plan: RunPlan, shared: Shared) -> tuple[RunOutcome, Batch]:
-        """Have the run done; returns its outcome and the last batch, which nobody has been told."""
+    async def _run_to_end(self, plan: RunPlan, shared: Shared, keeping: _Keeping | None) -> tuple[RunOutcome, Batch]:
+        """
+        Have the run done.
+
+        @return: its outcome and the last batch, which nobody has been told.
+        @raise StoreError: of the code L{KEY_KNOWN}; then there was no run.
+        """
         error: OpenClawError
         try:
-            return await self._run(plan, shared)
+            return await self._run(plan, shared, keeping)
         except OpenClawError as refused:
+            if refused.code == KEY_KNOWN:
+                raise
             error = refused
         except CancelledError:
             error = RunCancelled("the run was cancelled")
@@ -219,14 +333,17 @@ class Joins:
         outcome = RunOutcome("", None, Usage(), error)
         return outcome, events_of(outcome)
 
-    async def _run(self, plan: RunPlan, shared: Shared) -> tuple[RunOutcome, Batch]:
+    async def _run(self, plan: RunPlan, shared: Shared, keeping: _Keeping | None) -> tuple[RunOutcome, Batch]:
+        retry_of = None
         if shared.attempts and plan.is_stored:
             turn = await in_time(self._store.find_turn(shared.session_key, shared.attempts), self._clock)
-            plan = attrs.evolve(plan, retry_of=turn or shared.attempts[-1])
+            retry_of = turn or shared.attempts[-1]
         elif shared.claim.is_retry and shared.claim.key is None and plan.target.is_stable:
-            plan = attrs.evolve(plan, retry_of=UNKNOWN_RUN)
+            retry_of = UNKNOWN_RUN
         if shared.is_stopping:
             raise RunCancelled("the run was cancelled")
+        if retry_of is not None or keeping is not None:
+            plan = attrs.evolve(plan, repetition=Repetition(retry_of, keeping))
         starting = self._runs.start(plan)
         shared.stopped_by(starting.cancel)
         run = await starting
@@ -239,23 +356,36 @@ class Joins:
     # ------------------------------------------------------------------------------ ending
 
     async def _conclude(
-        self, plan: RunPlan, shared: Shared, held: KeyClaim | None, outcome: RunOutcome, terminal: Batch
+        self,
+        shared: Shared,
+        held: KeyClaim | None,
+        keeping: _Keeping | None,
+        outcome: RunOutcome,
+        terminal: Batch,
     ) -> None:
         """Keep the result, then tell the end."""
         error = outcome.error
-        is_saved = True
+        is_final = error is None or shared.claim.is_final(error)
+        is_kept = held is None
         if held is not None:
-            if error is None or is_final(error):
-                is_saved = await self._save(shared, held, outcome)
+            if keeping is not None:
+                is_kept = is_final and keeping.has_ended and not isinstance(error, StoreError)
+                if not is_kept and isinstance(error, StoreError | RunCancelled):
+                    # It may have been claimed.
+                    self._free(held)
+            elif is_final:
+                is_kept = await self._save(shared, held, outcome)
             else:
                 self._free(held)
-            self._let_go(plan, shared)
+                # Over HTTP nobody asks later how such a run has ended.
+                is_kept = True
+            self._let_go(shared)
         if error is not None or shared.log is not None:
             # Nobody asks the outcome for it: it was told already, or is not to be.
             outcome = attrs.evolve(outcome, text="", reasoning="", tool_calls=())
         shared.end(outcome, terminal)
-        if held is not None and not is_saved:
-            shared.entry = self._recent.add((held.caller, held.key), shared)
+        if shared.name is not None and not is_kept:
+            shared.entry = self._recent.add(shared.name, shared)
         self._remember(shared)
 
     async def _save(self, shared: Shared, held: KeyClaim, outcome: RunOutcome) -> bool:
@@ -284,10 +414,10 @@ class Joins:
             )
         )
 
-    def _let_go(self, plan: RunPlan, shared: Shared) -> None:
+    def _let_go(self, shared: Shared) -> None:
         """Who comes from now on finds what the store has."""
-        if shared.claim.key is not None:
-            self._keyed.pop((plan.caller.name, shared.claim.key), None)
+        if shared.name is not None:
+            self._keyed.pop(shared.name, None)
 
     def _remember(self, shared: Shared) -> None:
         """Keep an answer for a retry, or that there is none."""
@@ -325,6 +455,11 @@ async def _pump(run: Run, events: EventLog | None) -> Batch:
 
     await run.events.each(take)
     return terminal
+
+
+def _name(caller: Caller, claim: Claim) -> Name:
+    assert claim.key is not None
+    return claim.surface, caller.name, claim.key
 
 
 def _conflict() -> IdempotencyConflict:

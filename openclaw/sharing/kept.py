@@ -9,9 +9,9 @@ from __future__ import annotations
 import attrs
 
 from openclaw.agents.answer import Answer
-from openclaw.errors import OpenClawError, ProviderRejected, RequestError
+from openclaw.errors import OpenClawError, ProviderRejected, RequestError, RunCancelled
 from openclaw.events import ReasoningDelta, RunEvent, RunFailed, RunFinished, RunOutcome, TextDelta, ToolCallDelta
-from openclaw.records import KeptError, KeptResult
+from openclaw.records import KeptError, KeptResult, KeptRun
 from openclaw.sharing.log import EventLog
 
 
@@ -33,12 +33,14 @@ def answer_size(outcome: RunOutcome) -> int:
     return len(outcome.text) + len(outcome.reasoning) + calls
 
 
-def kept_result(outcome: RunOutcome, run_id: str, session_key: str, created_s: int) -> KeptResult:
-    """What to keep of a run that succeeded, or that failed with an error that L{is_final}."""
+def kept_result(
+    outcome: RunOutcome, run_id: str, session_key: str, created_s: int, run: KeptRun | None = None
+) -> KeptResult:
+    """What to keep of a run that succeeded, or that failed with an error that is told again."""
     error = outcome.error
     if error is not None:
         kept = KeptError(error.http_status, error.message, error.code, error.param)
-        return KeptResult(run_id, session_key, created_s, usage=outcome.usage, error=kept)
+        return KeptResult(run_id, session_key, created_s, usage=outcome.usage, error=kept, run=run)
     return KeptResult(
         run_id,
         session_key,
@@ -48,6 +50,7 @@ def kept_result(outcome: RunOutcome, run_id: str, session_key: str, created_s: i
         outcome.tool_calls,
         outcome.reason,
         outcome.usage,
+        run=run,
     )
 
 
@@ -56,7 +59,11 @@ def outcome_of(kept: KeptResult) -> RunOutcome:
     error = kept.error
     if error is None:
         return RunOutcome(kept.text, kept.reason, kept.usage, None, kept.reasoning, kept.tool_calls, True)
-    again = ProviderRejected(error.message, status=error.status, code=error.code, param=error.param)
+    again: OpenClawError
+    if error.code == RunCancelled.default_code:
+        again = RunCancelled(error.message)
+    else:
+        again = ProviderRejected(error.message, status=error.status, code=error.code, param=error.param)
     return RunOutcome("", None, kept.usage, again)
 
 

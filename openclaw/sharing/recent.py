@@ -86,13 +86,17 @@ class Recent(Generic[T]):
 
     def add(self, name: Hashable, value: T) -> Kept[T]:
         """Remember a run, in the place of an earlier one of this name."""
-        earlier = self._entries.get(name)
-        if earlier is not None:
-            self.drop(earlier)
+        self.forget(name)
         entry = self._entries[name] = Kept(self, name, value)
         if len(self._entries) > MAX_ENTRIES:
             self.drop(next(iter(self._entries.values())))
         return entry
+
+    def forget(self, name: Hashable) -> None:
+        """Forget the run of a name, if there is one."""
+        entry = self._entries.get(name)
+        if entry is not None:
+            self.drop(entry)
 
     def change_cost(self, entry: Kept[T], cost: int) -> None:
         """See L{Kept.set_cost}."""

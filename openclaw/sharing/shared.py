@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Self
 
-import attrs
 from twisted.internet.interfaces import IDelayedCall
 
 from openclaw.agents.run import Take
@@ -13,30 +12,19 @@ from openclaw.errors import OpenClawError, ResultNotKept
 from openclaw.events import RunFailed, RunOutcome, Timings
 from openclaw.interfaces import Clock
 from openclaw.messages import Usage
-from openclaw.sharing.kept import answer_size, events_of
+from openclaw.records import KeptResult, KeptRun
+from openclaw.sharing.claim import LASTING, Claim
+from openclaw.sharing.kept import answer_size, events_of, outcome_of
 from openclaw.sharing.log import Batch, EventLog, LogReader
 from openclaw.sharing.recent import Kept
-from openclaw.waits import Promise
+from openclaw.waits import Promise, now_ms
 
 ALONE_S = 600.0
 """How long a run that is to go on without its client may do so, in seconds from when the last one left."""
 
 
-@attrs.frozen
-class Claim:
-    """
-    How a request may meet an earlier one, and what is to happen when its client leaves.
-
-    @ivar fingerprint: digest of all that makes up the request; C{None} if it is to meet no other.
-    @ivar key: the C{Idempotency-Key}.
-    @ivar is_retry: the client's library says that it sends this request once more.
-    @ivar goes_on: the run is to go on when its client leaves.
-    """
-
-    fingerprint: bytes | None = None
-    key: str | None = None
-    is_retry: bool = False
-    goes_on: bool = False
+Name = tuple[str, str, str]
+"""A key: its surface, its caller, and the key itself."""
 
 
 class Shared:
@@ -54,7 +42,10 @@ class Shared:
     @ivar is_stopping: it has been cancelled, or is over; then nobody may join it, except to be told the answer.
     @ivar has_ended: it is over.
     @ivar is_replay: there is no run, but an old answer.
+    @ivar name: the key that it holds, if it has one.
     @ivar entry: where it is remembered, if it is.
+    @ivar ran: what is told of the run beside its answer, where it has ended and that is kept.
+    @ivar ended_at_ms: when it was over, milliseconds since 1970; C{None} while it is not.
     @param streamed: whether its readers are told event by event; they take the outcome else.
     """
 
@@ -71,10 +62,13 @@ class Shared:
         self.is_stopping = False
         self.has_ended = False
         self.is_replay = False
+        self.name: Name | None = None
         self.entry: Kept[Any] | None = None
+        self.ran: KeptRun | None = None
+        self.ended_at_ms: int | None = None
         self.log = EventLog(self.tell_cost) if streamed else None
         self._clock = clock
-        self._goes_on = claim.goes_on
+        self._lasts = claim.lasts
         self._readers: set[Reader] = set()
         self._alone: IDelayedCall | None = None
         self._stop: Callable[[], object] | None = None
@@ -106,17 +100,25 @@ class Shared:
         answer = 0 if self._outcome is None else answer_size(self._outcome)
         return answer + (0 if self.log is None else self.log.cost)
 
-    def attach(self, claim: Claim) -> Reader:
+    @property
+    def is_final(self) -> bool:
+        """Whether it has ended in a way that whoever repeats the request is told."""
+        if self._outcome is None:
+            return False
+        return self._outcome.error is None or self.claim.is_final(self._outcome.error)
+
+    def attach(self, claim: Claim, *, joined: bool = True) -> Reader:
         """
         A new reader.
 
+        @param joined: whether another request has begun it.
         @raise ResultNotKept: if the beginning of the answer is known no more.
         """
         if not self.is_whole:
             raise ResultNotKept("the answer to this Idempotency-Key is too large to be told again")
-        self._goes_on = self._goes_on or claim.goes_on
+        self._lasts = max(self._lasts, claim.lasts, key=LASTING.index)
         self._stop_alone()
-        reader = Reader(self, self.log.read() if self.log is not None else None)
+        reader = Reader(self, self.log.read() if self.log is not None else None, joined=joined)
         self._readers.add(reader)
         return reader
 
@@ -127,9 +129,9 @@ class Shared:
         self._readers.discard(reader)
         if self._readers or self.has_ended:
             return
-        if self._goes_on:
+        if self._lasts == "alone":
             self._alone = self._clock.callLater(ALONE_S, self._cancel_alone)
-        else:
+        elif self._lasts == "client":
             self.cancel()
 
     def cancel(self) -> None:
@@ -153,10 +155,12 @@ class Shared:
         if self.is_stopping:
             stop()
 
-    def replay(self, run_id: str, session_key: str, created_s: int, outcome: RunOutcome) -> None:
+    def replay(self, kept: KeptResult) -> None:
         """There is no run, but this old answer to be told."""
-        self.run_id, self.session_key, self.created_s = run_id, session_key, created_s
+        self.run_id, self.session_key, self.created_s = kept.run_id, kept.session_key, kept.created_s
+        self.ran = kept.run
         self.is_replay = True
+        outcome = outcome_of(kept)
         self.claimed.fire(None)
         self.placed.fire(Timings(self._clock.seconds()))
         self.end(outcome, events_of(outcome))
@@ -173,6 +177,7 @@ class Shared:
         self._stop = None
         self._stop_alone()
         self._outcome = outcome
+        self.ended_at_ms = now_ms(self._clock) if self.ran is None else self.ran.ended_at_ms
         if self.log is not None:
             self.log.end(terminal)
         self.tell_cost()
@@ -200,10 +205,12 @@ class Reader:
     Iterating it gives the batches of the whole answer, as L{openclaw.agents.run.RunEvents} does; L{outcome} is for
     those who do not stream.  L{leave} is to be called in the end, however it ended.
 
+    @ivar joined: whether another request has begun it.
     @ivar replayed: whether the answer was complete before this request came.
     """
 
-    def __init__(self, shared: Shared, events: LogReader | None) -> None:
+    def __init__(self, shared: Shared, events: LogReader | None, *, joined: bool) -> None:
+        self.joined = joined
         self._shared = shared
         self._events = events
         self._came_late = shared.has_ended
@@ -222,6 +229,16 @@ class Reader:
     def created_s(self) -> int:
         """The answer's C{created}, seconds since 1970."""
         return self._shared.created_s
+
+    @property
+    def ran(self) -> KeptRun | None:
+        """What is told of the ended run beside its answer; C{None} if it was not placed, or nothing is kept of it."""
+        return self._shared.ran
+
+    @property
+    def ended_at_ms(self) -> int | None:
+        """When the run was over, milliseconds since 1970; C{None} while it is not."""
+        return self._shared.ended_at_ms
 
     @property
     def replayed(self) -> bool:

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
+from typing import get_args
 
 import msgspec
 
-from openclaw.records import KeptResult, KeyClaim, KeyRecord
+from openclaw.records import KeptResult, KeyClaim, KeyRecord, Surface
 
 KEPT_MS = 24 * 3600 * 1000
 """How long a key is kept, in milliseconds from when it was claimed."""
@@ -21,10 +22,10 @@ MAX_RESULT_BYTES = 1024 * 1024
 """Largest result that is kept, in bytes of JSON."""
 
 MAX_KEYS = 10_000
-"""Most keys."""
+"""Most keys of one surface."""
 
 MAX_TOTAL_BYTES = 256 * 1024 * 1024
-"""Most that all results may take together."""
+"""Most that all results of one surface may take together."""
 
 PRUNED_AT_ONCE = 64
 """Most keys that one write deletes."""
@@ -35,7 +36,9 @@ PRUNED_BYTES = 4 * 1024 * 1024
 MAX_ATTEMPTS = 16
 """How many runs of one key are remembered; the first ones go."""
 
-_OLDEST = "SELECT seq, claimed_at_ms, result_bytes FROM idempotency_keys ORDER BY claimed_at_ms, seq LIMIT 1"
+_OLDEST = """
+SELECT seq, claimed_at_ms, result_bytes FROM idempotency_keys WHERE surface = ? ORDER BY claimed_at_ms, seq LIMIT 1
+"""
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(KeptResult).decode
@@ -53,18 +56,18 @@ def claim_key(connection: sqlite3.Connection, claim: KeyClaim) -> KeyRecord | No
     if known is None:
         _delete(connection, claim)
         connection.execute(
-            "INSERT INTO idempotency_keys (caller, key, fingerprint, state, attempts, claimed_at_ms) "
-            "VALUES (?, ?, ?, 'running', ?, ?)",
-            (claim.caller, claim.key, claim.fingerprint, claim.run_id, claim.claimed_at_ms),
+            "INSERT INTO idempotency_keys (surface, caller, key, fingerprint, state, attempts, claimed_at_ms) "
+            "VALUES (?, ?, ?, ?, 'running', ?, ?)",
+            (claim.surface, claim.caller, claim.key, claim.fingerprint, claim.run_id, claim.claimed_at_ms),
         )
     elif known.state in ("running", "free") and known.fingerprint == claim.fingerprint:
         attempts = (*known.attempts, claim.run_id)[-MAX_ATTEMPTS:]
         connection.execute(
             "UPDATE idempotency_keys SET state = 'running', attempts = ?, claimed_at_ms = ? "
-            "WHERE caller = ? AND key = ?",
-            (" ".join(attempts), claim.claimed_at_ms, claim.caller, claim.key),
+            "WHERE surface = ? AND caller = ? AND key = ?",
+            (" ".join(attempts), claim.claimed_at_ms, claim.surface, claim.caller, claim.key),
         )
-    prune_keys(connection, claim.claimed_at_ms)
+    _prune(connection, claim.surface, claim.claimed_at_ms)
     return known
 
 
@@ -81,7 +84,7 @@ def finish_key(connection: sqlite3.Connection, claim: KeyClaim, result: KeptResu
     seq = _set_state(connection, claim, "done", len(payload))
     if seq is not None:
         connection.execute("INSERT OR REPLACE INTO idempotency_results VALUES (?, ?)", (seq, payload))
-        prune_keys(connection, claim.claimed_at_ms)
+        _prune(connection, claim.surface, claim.claimed_at_ms)
 
 
 def free_key(connection: sqlite3.Connection, claim: KeyClaim) -> None:
@@ -102,14 +105,18 @@ def find_turn(connection: sqlite3.Connection, session_key: str, run_ids: Sequenc
 
 def prune_keys(connection: sqlite3.Connection, now_ms: int) -> int:
     """
-    Delete keys that are too old or too many, the oldest first, at most L{PRUNED_AT_ONCE}.
+    Delete keys that are too old or too many, the oldest first, at most L{PRUNED_AT_ONCE} of each surface.
 
     @return: how many were deleted; 0 only if no more are to be.
     """
+    return sum(_prune(connection, surface, now_ms) for surface in get_args(Surface))
+
+
+def _prune(connection: sqlite3.Connection, surface: Surface, now_ms: int) -> int:
     deleted = size = 0
     while deleted < PRUNED_AT_ONCE and size < PRUNED_BYTES:
-        row = connection.execute(_OLDEST).fetchone()
-        if row is None or not (row[1] < now_ms - KEPT_MS or _is_over(connection)):
+        row = connection.execute(_OLDEST, (surface,)).fetchone()
+        if row is None or not (row[1] < now_ms - KEPT_MS or _is_over(connection, surface)):
             break
         connection.execute("DELETE FROM idempotency_keys WHERE seq = ?", row[:1])
         deleted += 1
@@ -117,16 +124,23 @@ def prune_keys(connection: sqlite3.Connection, now_ms: int) -> int:
     return deleted
 
 
-def _is_over(connection: sqlite3.Connection) -> bool:
-    count, total = connection.execute("SELECT key_count, total_bytes FROM idempotency_totals").fetchone()
+def _is_over(connection: sqlite3.Connection, surface: Surface) -> bool:
+    count, total = connection.execute(
+        "SELECT key_count, total_bytes FROM idempotency_totals WHERE surface = ?", (surface,)
+    ).fetchone()
     return bool(count > MAX_KEYS or total > MAX_TOTAL_BYTES)
+
+
+def find_key(connection: sqlite3.Connection, name: KeyClaim) -> KeyRecord | None:
+    """What is known of a key; see L{openclaw.stores.IdempotencyStore.find_key}."""
+    return _read(connection, name)
 
 
 def _read(connection: sqlite3.Connection, claim: KeyClaim) -> KeyRecord | None:
     row = connection.execute(
         "SELECT fingerprint, state, attempts, payload FROM idempotency_keys LEFT JOIN idempotency_results "
-        "ON key_seq = seq WHERE caller = ? AND key = ? AND claimed_at_ms >= ?",
-        (claim.caller, claim.key, claim.claimed_at_ms - KEPT_MS),
+        "ON key_seq = seq WHERE surface = ? AND caller = ? AND key = ? AND claimed_at_ms >= ?",
+        (claim.surface, claim.caller, claim.key, claim.claimed_at_ms - KEPT_MS),
     ).fetchone()
     if row is None:
         return None
@@ -135,13 +149,17 @@ def _read(connection: sqlite3.Connection, claim: KeyClaim) -> KeyRecord | None:
 
 
 def _delete(connection: sqlite3.Connection, claim: KeyClaim) -> None:
-    connection.execute("DELETE FROM idempotency_keys WHERE caller = ? AND key = ?", (claim.caller, claim.key))
+    connection.execute(
+        "DELETE FROM idempotency_keys WHERE surface = ? AND caller = ? AND key = ?",
+        (claim.surface, claim.caller, claim.key),
+    )
 
 
 def _set_state(connection: sqlite3.Connection, claim: KeyClaim, state: str, result_bytes: int) -> int | None:
     """Set the state of the key that a run holds; returns its row's id, C{None} if there is none."""
     row = connection.execute(
-        "SELECT seq, attempts FROM idempotency_keys WHERE caller = ? AND key = ?", (claim.caller, claim.key)
+        "SELECT seq, attempts FROM idempotency_keys WHERE surface = ? AND caller = ? AND key = ?",
+        (claim.surface, claim.caller, claim.key),
     ).fetchone()
     if row is None or row[1].split()[-1] != claim.run_id:
         return None

@@ -37,6 +37,12 @@ def ensure_session(connection: sqlite3.Connection, key: str, agent_id: str, crea
     return cursor.lastrowid
 
 
+def session_created_at_ms(connection: sqlite3.Connection, key: str) -> int | None:
+    """When a session was begun, milliseconds since 1970; C{None} if it is not stored."""
+    row = connection.execute("SELECT created_at_ms FROM sessions WHERE key = ?", (key,)).fetchone()
+    return None if row is None else int(row[0])
+
+
 def count_entries(connection: sqlite3.Connection, key: str) -> int:
     """How many entries a session has, of all its branches; 0 if it is not stored."""
     row = connection.execute("SELECT entry_count FROM sessions WHERE key = ?", (key,)).fetchone()

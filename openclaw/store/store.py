@@ -12,8 +12,18 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.logger import Logger
 
 from openclaw.errors import StartError, StoreError
-from openclaw.records import Entry, KeptResult, KeyClaim, KeyRecord, RunRecord, SessionPage, SessionQuery, Transcript
-from openclaw.store.idempotency import claim_key, find_turn, finish_key, free_key, prune_keys
+from openclaw.records import (
+    Entry,
+    KeptResult,
+    KeyClaim,
+    KeyEnd,
+    KeyRecord,
+    RunRecord,
+    SessionPage,
+    SessionQuery,
+    Transcript,
+)
+from openclaw.store.idempotency import claim_key, find_key, find_turn, finish_key, free_key, prune_keys
 from openclaw.store.inline import InlineStoreThread
 from openclaw.store.retention import (
     archive_sessions,
@@ -25,10 +35,11 @@ from openclaw.store.retention import (
     used_bytes,
 )
 from openclaw.store.runs import finish_run, insert_run, interrupt_running, list_runs
-from openclaw.store.sessions import count_bytes, count_entries, list_sessions
+from openclaw.store.sessions import count_bytes, count_entries, list_sessions, session_created_at_ms
 from openclaw.store.sqlite import DatabaseFile, open_memory, open_reader, touch
 from openclaw.store.transcripts import append_entries, count_branch_bytes, prune_detached, read_branch, read_transcript
 from openclaw.store.writer import JobRunner, StoreThread
+from openclaw.stores import KEY_KNOWN
 
 T = TypeVar("T")
 
@@ -159,7 +170,9 @@ class GatewayStore:
         reading: Deferred[T] = self._jobs.run_read(read_short).addCallback(read_long)
         return reading
 
-    def begin_run(self, run: RunRecord, entries: Sequence[Entry], *, detached: bool = False) -> Deferred[None]:
+    def begin_run(
+        self, run: RunRecord, entries: Sequence[Entry], *, detached: bool = False, claim: KeyClaim | None = None
+    ) -> Deferred[int | None]:
         """
         See L{openclaw.stores.SessionStore.begin_run}.
 
@@ -168,13 +181,18 @@ class GatewayStore:
         """
         entries = tuple(entries)
 
-        def begin(connection: sqlite3.Connection) -> None:
+        def begin(connection: sqlite3.Connection) -> int | None:
+            if claim is not None and claim_key(connection, claim) is not None:
+                raise StoreError("this key is known", code=KEY_KNOWN)
             insert_run(connection, run)
             append_entries(connection, run.session_key, run.agent_id, entries, detached=detached)
+            return session_created_at_ms(connection, run.session_key)
 
         return self._jobs.run_write(begin)
 
-    def end_run(self, run: RunRecord, entries: Sequence[Entry], *, detached: bool = False) -> Deferred[None]:
+    def end_run(
+        self, run: RunRecord, entries: Sequence[Entry], *, detached: bool = False, key: KeyEnd | None = None
+    ) -> Deferred[None]:
         """
         See L{openclaw.stores.SessionStore.end_run}.
 
@@ -186,6 +204,10 @@ class GatewayStore:
         def end(connection: sqlite3.Connection) -> None:
             finish_run(connection, run)
             append_entries(connection, run.session_key, run.agent_id, entries, detached=detached)
+            if key is not None and key.is_free:
+                free_key(connection, key.claim)
+            elif key is not None:
+                finish_key(connection, key.claim, key.result)
 
         return self._jobs.run_write(end)
 
@@ -215,6 +237,10 @@ class GatewayStore:
     def claim_key(self, claim: KeyClaim) -> Deferred[KeyRecord | None]:
         """See L{openclaw.stores.IdempotencyStore.claim_key}."""
         return self._jobs.run_write(partial(claim_key, claim=claim))
+
+    def find_key(self, name: KeyClaim) -> Deferred[KeyRecord | None]:
+        """See L{openclaw.stores.IdempotencyStore.find_key}."""
+        return self._jobs.run_read(partial(find_key, name=name))
 
     def finish_key(self, claim: KeyClaim, result: KeptResult | None) -> Deferred[None]:
         """See L{openclaw.stores.IdempotencyStore.finish_key}; the result is encoded in the store's thread."""

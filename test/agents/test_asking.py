@@ -70,6 +70,7 @@ class AskingTests(SynchronousTestCase):
                 Turns(store, self.clock, lanes),
                 PlacedTurn((), ()),
                 RunRecord("r1", "main", "agent:main:k", "p/m", "running", 0),
+                None,
                 self.clock,
             ),
             Retries(self.clock, lambda: 0.0),

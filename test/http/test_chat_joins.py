@@ -317,4 +317,4 @@ class DirectTests(JoinTestCase):
         for headers in ((), ("x-openclaw-on-disconnect: cancel",)):
             self.provider.enqueue_text("x")
             self.assertEqual(self.ask_chat(*headers).status, 200)
-        self.assertEqual((self.joins._live, len(self.joins._recent)), (set(), 0))
+        self.assertTrue(self.joins.is_empty)

@@ -18,7 +18,7 @@ from openclaw.http.request import GatewayRequest
 from openclaw.ids import SessionKey
 from openclaw.interfaces import Caller
 from openclaw.messages import Message
-from openclaw.sharing.shared import Claim
+from openclaw.sharing.claim import Claim
 
 CALLER = Caller("operator", frozenset({"operator.read", "operator.write"}), "127.0.0.1")
 STABLE = Target("main", SessionKey("main", "k"), "key", "local/m")
@@ -84,13 +84,13 @@ class ClaimTests(SynchronousTestCase):
 
     def test_claims(self) -> None:
         for repeating, claim in (
-            (Repeating("k"), Claim(self.digest, "k", goes_on=True)),
-            (Repeating("k", 2), Claim(self.digest, "k", is_retry=True, goes_on=True)),
+            (Repeating("k"), Claim(self.digest, "k", lasts="alone")),
+            (Repeating("k", 2), Claim(self.digest, "k", is_retry=True, lasts="alone")),
             (Repeating("k", goes_on=False), Claim(self.digest, "k")),
             (Repeating(retry_count=0), Claim(self.digest)),
             (Repeating(retry_count=1), Claim(self.digest, is_retry=True)),
-            (Repeating(retry_count=1, goes_on=True), Claim(self.digest, is_retry=True, goes_on=True)),
-            (Repeating(goes_on=True), Claim(self.digest, goes_on=True)),
+            (Repeating(retry_count=1, goes_on=True), Claim(self.digest, is_retry=True, lasts="alone")),
+            (Repeating(goes_on=True), Claim(self.digest, lasts="alone")),
         ):
             self.assertEqual(self.claim(repeating), claim)
 
@@ -99,7 +99,7 @@ class ClaimTests(SynchronousTestCase):
             error = self.assertRaises(InvalidRequest, self.claim, repeating, FRESH)
             self.assertEqual(error.param, "x-openclaw-on-disconnect")
         # With a key it can be come back to.
-        self.assertTrue(self.claim(Repeating("k", goes_on=True), FRESH).goes_on)
+        self.assertEqual("alone", self.claim(Repeating("k", goes_on=True), FRESH).lasts)
 
 
 class FingerprintTests(SynchronousTestCase):

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from openclaw.events import ProviderFinished, TextDelta
-from openclaw.http.source import OwnRun
 from openclaw.http.sse import KEEPALIVE, KEEPALIVE_S, EventStream
 from openclaw.http.stall import STALL_S
+from openclaw.sharing.own import OwnRun
 from test.http.support import Client, GatewayTestCase
 
 

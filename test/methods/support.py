@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import msgspec
 from twisted.internet.defer import Deferred, maybeDeferred
@@ -21,7 +21,8 @@ from openclaw.messages import Usage
 from openclaw.methods.all import Services, make_methods
 from openclaw.methods.table import Call
 from openclaw.records import Entry
-from openclaw.stores import SessionStore
+from openclaw.sharing.joins import Joins
+from openclaw.stores import IdempotencyStore, SessionStore
 from test.fakes import Bench
 
 ADMINISTRATOR = Caller("operator", frozenset({ADMIN}))
@@ -108,8 +109,11 @@ class MethodBench:
             lock_path=folder / "gateway.lock",
             log_dir=folder / "logs",
         )
+        # The stores of tests keep keys, too.
+        self.joins = Joins(self.runs, cast(IdempotencyStore, self.store), self.clock)
         self.services = Services(
             runs=self.runs,
+            joins=self.joins,
             store=self.store,
             live=self.live,
             clock=self.clock,

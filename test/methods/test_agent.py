@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import traceback
 import uuid
-from collections.abc import Sequence
+from pathlib import Path
 
-import attrs
 from twisted.internet.defer import Deferred
 
-from openclaw.config.agents import AgentEntry
+from openclaw.config.agents import AgentEntry, ModelChoice
 from openclaw.errors import (
     Draining,
     InvalidRequest,
     ModelNotFound,
     OpenClawError,
     Overloaded,
+    ProviderQuota,
     ProviderRejected,
     RunCancelled,
     RunTimeout,
@@ -23,13 +23,14 @@ from openclaw.errors import (
 )
 from openclaw.events import ProviderFinished, ProviderUsage, TextDelta
 from openclaw.interfaces import Caller
-from openclaw.methods.agent_turns import KEEP_S
 from openclaw.methods.session_rows import session_id
-from openclaw.records import Entry, RunRecord, SessionQuery
+from openclaw.records import SessionQuery
+from openclaw.sharing.claim import Claim
+from openclaw.store.idempotency import KEPT_MS
 from openclaw.stores import SessionStore
 from openclaw.waits import STORE_TIMEOUT_S
 from test.fakes import HeldStore, Started, config_with
-from test.methods.support import ADMINISTRATOR, USAGE, MethodTestCase
+from test.methods.support import ADMINISTRATOR, USAGE, WRITER, Called, MethodBench, MethodTestCase
 
 MAIN = "agent:main:main"
 
@@ -53,7 +54,7 @@ class AgentTests(MethodTestCase):
         (row,) = self.successResultOf(self.gateway.store.sessions(SessionQuery())).rows
         meta = {
             "sessionKey": MAIN,
-            "sessionId": session_id(row.session),
+            "sessionId": session_id(row.session.key, row.session.created_at_ms),
             "provider": "local",
             "model": "smollm2-135m",
             "contextTokens": 4096,
@@ -281,14 +282,75 @@ class DetachedTests(MethodTestCase):
         self.assertEqual(1, len(self.gateway.provider.requests))
 
     def test_forgotten_after_a_while(self) -> None:
-        """After five minutes the key is a new one."""
+        """After a day the key is a new one."""
         self.gateway.answer("one")
-        self.ask("hi", idempotencyKey="k")
-        self.gateway.clock.advance(KEEP_S - 1)
-        self.assertEqual("one", self.ok(self.ask("hi", idempotencyKey="k"))["result"]["payloads"][0]["text"])
+        first = self.ok(self.ask("hi", idempotencyKey="k"))
+        self.gateway.clock.advance(KEPT_MS / 1000)
+        self.assertEqual(first, self.ok(self.ask("hi", idempotencyKey="k")))
+        self.assertEqual("hi", self.gateway.provider.requests[0].messages[-1].text)
         self.gateway.clock.advance(1)
         self.gateway.answer("two")
         self.assertEqual("two", self.ok(self.ask("hi", idempotencyKey="k"))["result"]["payloads"][0]["text"])
+
+    def test_after_a_restart(self) -> None:
+        """What a repeated call is told does not depend on the process that did the work."""
+        self.gateway.answer("one")
+        first = self.ok(self.ask("hi", idempotencyKey="answered"))
+        self.gateway.provider.enqueue(ProviderRejected("no such model", status=404))
+        self.ask("hi", idempotencyKey="refused")
+        self.ask("hi", idempotencyKey="aborted")
+        self.gateway.runs.cancel("aborted")
+        self.settle()
+        waited = [self.ok(self.wait(name)) for name in ("answered", "refused", "aborted")]
+        stored = self.texts()
+        self.restart()
+        self.assertEqual(first, self.ok(self.ask("hi", idempotencyKey="answered")))
+        again = self.ask("hi", idempotencyKey="refused")
+        self.assertEqual(("no such model", []), (self.refused(again, ProviderRejected).message, again.first))
+        self.assertEqual("aborted", self.ok(self.ask("hi", idempotencyKey="aborted"))["summary"])
+        self.assertEqual(waited, [self.ok(self.wait(name)) for name in ("answered", "refused", "aborted")])
+        self.assertEqual(([], stored), (self.gateway.provider.requests, self.texts()))
+
+    def wait(self, run_id: str) -> Called:
+        return self.gateway.call("agent.wait", {"runId": run_id})
+
+    def restart(self) -> None:
+        """Another process with the same store."""
+        folder = Path(self.mktemp())
+        folder.mkdir()
+        self.gateway = MethodBench(folder, None, self.gateway.store)
+
+    def test_turn_that_died_with_its_process(self) -> None:
+        """The repeated call answers the turn that is stored, and does not store it a second time."""
+        self.ask("hi", idempotencyKey="k")
+        self.assertEqual(["hi"], self.texts())
+        self.restart()
+        self.gateway.answer("late")
+        called = self.ask("hi", idempotencyKey="k")
+        self.assertEqual(["accepted"], [told["status"] for told in called.first])
+        self.assertEqual("late", self.ok(called)["result"]["payloads"][0]["text"])
+        self.assertEqual(["hi", "late"], self.texts())
+        self.assertEqual(called.result, self.ok(self.ask("hi", idempotencyKey="k")))
+
+    def test_failure_that_may_pass(self) -> None:
+        """The repeated call tries again with the turn that is stored; C{agent.wait} tells how the first one ended."""
+        self.gateway.provider.enqueue(ProviderQuota("no money"))
+        self.refused(self.ask("hi", idempotencyKey="k"), ProviderQuota)
+        self.assertEqual(("error", "no money"), (self.ok(self.wait("k"))["status"], self.ok(self.wait("k"))["error"]))
+        self.gateway.answer("now")
+        self.assertEqual("now", self.ok(self.ask("hi", idempotencyKey="k"))["result"]["payloads"][0]["text"])
+        self.assertEqual("ok", self.ok(self.wait("k"))["status"])
+        self.assertEqual(["hi", "now"], self.texts())
+
+    def test_keys_of_http_are_others(self) -> None:
+        """A key that HTTP has used means nothing here, and the other way round."""
+        claim = Claim(b"x" * 32, "k", lasts="alone")
+        self.gateway.answer("over http")
+        plan = self.gateway.bench.plan(self.gateway.bench.request("hi", key="x"), WRITER)
+        share = self.successResultOf(self.gateway.joins.share(plan, claim))
+        self.assertEqual("over http", self.successResultOf(Deferred.fromCoroutine(share.outcome())).text)
+        self.gateway.answer("over ws")
+        self.assertEqual("over ws", self.ok(self.ask("hi", idempotencyKey="k"))["result"]["payloads"][0]["text"])
 
     def test_keys_of_another_caller(self) -> None:
         """Another caller's ended turns are none of mine; one under way keeps its id."""
@@ -304,31 +366,26 @@ class DetachedTests(MethodTestCase):
             self.assertIn("idempotencyKey", self.refused(called, InvalidRequest).message)
 
     def test_stop(self) -> None:
-        """The owner of the turns can end what is left of them."""
-        self.ask("first", idempotencyKey="one")
+        """A gateway that stops ends them, and those who wait are told."""
+        first = self.ask("first", idempotencyKey="one")
         called = self.ask("second", idempotencyKey="two")
-        self.gateway.services.stop()
+        stopped = Deferred.fromCoroutine(self.gateway.runs.stop(0))
+        self.gateway.clock.advance(1)
+        self.settle()
         self.refused(called, Draining)
-        self.assertEqual(0, self.gateway.runs.waiting)
-
-
-class FallbackStore(HeldStore):
-    """Stores another model at a run's end than at its beginning, as after a fallback."""
-
-    def end_run(self, run: RunRecord, entries: Sequence[Entry], **settings: bool) -> Deferred[None]:
-        """See L{openclaw.stores.SessionStore.end_run}."""
-        return super().end_run(attrs.evolve(run, model_ref="other/fallback"), entries, **settings)
+        self.refused(first, Draining)
+        self.successResultOf(stopped)
+        self.successResultOf(Deferred.fromCoroutine(self.gateway.joins.stop()))
+        self.assertEqual((0, True), (self.gateway.runs.waiting, self.gateway.joins.is_empty))
 
 
 class FallbackTests(MethodTestCase):
     """A run that ends with another model than it began with."""
 
-    def make_store(self) -> SessionStore:
-        """One that notes it."""
-        return FallbackStore()
-
     def test_model(self) -> None:
         """The model that gave the answer is told."""
+        self.gateway.use(config_with(model=ModelChoice("local/smollm2-135m", ("other/fallback",))))
+        self.gateway.provider.enqueue(ProviderQuota("no money"))
         self.gateway.answer("ok")
         meta = self.ok(self.ask("hi"))["result"]["meta"]["agentMeta"]
         self.assertEqual(("other", "fallback", None), (meta["provider"], meta["model"], meta["contextTokens"]))
@@ -359,22 +416,34 @@ class SlowStoreTests(MethodTestCase):
         self.gateway.answer("ok")
         self.assertEqual("ok", self.ok(self.ask("hi", idempotencyKey="k"))["status"])
 
-    def test_answer_without_session_row(self) -> None:
-        """An answer is told though the store does not say what its session is."""
+    def test_two_writes(self) -> None:
+        """The key is claimed with the turn and ended with the answer, and the session is known by that."""
         self.gateway.answer("ok")
-        self.held.failures["sessions"] = [StoreError("broken")]
-        meta = self.ok(self.ask("hi"))["result"]["meta"]["agentMeta"]
-        self.assertNotIn("sessionId", meta)
-        self.assertEqual("smollm2-135m", meta["model"])
+        called = self.ask("hi", idempotencyKey="k")
+        self.assertIn("sessionId", self.ok(called)["result"]["meta"]["agentMeta"])
+        self.assertEqual(["transcript", "begin_run", "end_run"], self.held.calls)
 
-    def test_slow_session_row(self) -> None:
-        """Nor does it wait for that for ever."""
-        self.gateway.answer("ok")
-        self.held.holds.add("sessions")
-        called = self.ask("hi")
-        self.assertFalse(called.over)
+    def test_known_key_on_a_slow_disk(self) -> None:
+        """A key that is claimed when nobody waits for it any more is claimed by that run all the same."""
+        self.held.holds.add("begin_run")
+        called = self.ask("hi", idempotencyKey="k")
         self.gateway.clock.advance(STORE_TIMEOUT_S)
-        self.assertEqual("ok", self.ok(called)["status"])
+        self.assertEqual("store_timeout", self.refused(called, StoreError).code)
+        self.held.holds.clear()
+        while self.held.held:
+            self.held.release()
+        self.gateway.answer("ok")
+        self.assertEqual("ok", self.ok(self.ask("hi", idempotencyKey="k"))["status"])
+        self.assertEqual(["hi", "ok"], self.texts())
+
+    def test_end_that_is_not_stored(self) -> None:
+        """Then the call has failed, and is made again."""
+        self.held.failures["end_run"] = [StoreError("disk full")]
+        self.gateway.answer("one")
+        self.refused(self.ask("hi", idempotencyKey="k"), StoreError)
+        self.gateway.answer("two")
+        self.assertEqual("two", self.ok(self.ask("hi", idempotencyKey="k"))["result"]["payloads"][0]["text"])
+        self.assertEqual(["hi", "two"], self.texts())
 
 
 class SessionIdTests(MethodTestCase):

@@ -196,11 +196,15 @@ class RowTests(MethodTestCase):
         """A session."""
         return attrs.evolve(SessionRecord("agent:main:x", "main", 1000, 2000, 2), **changes)
 
+    def id_of(self, **changes: Any) -> str:
+        session = self.session(**changes)
+        return session_id(session.key, session.created_at_ms)
+
     def test_session_id(self) -> None:
         """One id for a session, others for another key or another beginning."""
-        first = session_id(self.session())
-        self.assertEqual(first, session_id(self.session(updated_at_ms=9, entry_count=9)))
-        others = {session_id(self.session(key="agent:main:y")), session_id(self.session(created_at_ms=1001))}
+        first = self.id_of()
+        self.assertEqual(first, self.id_of(updated_at_ms=9, entry_count=9))
+        others = {self.id_of(key="agent:main:y"), self.id_of(created_at_ms=1001)}
         self.assertEqual(3, len({first, *others}))
 
     def test_interrupted(self) -> None:

@@ -25,14 +25,15 @@ from openclaw.records import Entry, KeyClaim, KeyRecord, RunRecord
 from openclaw.sharing import joins as joins_module
 from openclaw.sharing import log as log_module
 from openclaw.sharing import recent
+from openclaw.sharing.claim import Claim
 from openclaw.sharing.joins import Joins
 from openclaw.sharing.recent import KEPT_S
-from openclaw.sharing.shared import ALONE_S, Claim, Reader
+from openclaw.sharing.shared import ALONE_S, Reader
 from openclaw.waits import STORE_TIMEOUT_S
 from test.fakes import OPERATOR, Bench, HeldStore, config_with, user
 
 A, B = b"a" * 32, b"b" * 32
-KEY = Claim(A, "k", goes_on=True)
+KEY = Claim(A, "k", lasts="alone")
 RETRY = Claim(A, is_retry=True)
 FIRST = Claim(A)
 SESSION = "agent:main:s"
@@ -115,7 +116,7 @@ class JoinsTestCase(SynchronousTestCase):
     def assert_idle(self) -> None:
         """Nothing is left when all is over and forgotten."""
         self.successResultOf(Deferred.fromCoroutine(self.joins.stop()))
-        self.assertEqual((self.joins._live, self.joins._keyed, len(self.joins._recent)), (set(), {}, 0))
+        self.assertTrue(self.joins.is_empty)
         self.assertEqual((list(self.bench.runs.live), self.bench.runs.waiting), ([], 0))
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
@@ -130,7 +131,7 @@ class JoinsTestCase(SynchronousTestCase):
         **settings: Any,
     ) -> Ask:
         request = self.bench.request(text, whole=not streamed, **settings)
-        return Ask(self.joins.start(self.bench.plan(request, caller), claim), streamed=streamed, paused=paused)
+        return Ask(self.joins.share(self.bench.plan(request, caller), claim), streamed=streamed, paused=paused)
 
     def push(self, *texts: str) -> None:
         self.provider.streams[-1].push(*(TextDelta(text) for text in texts))
@@ -147,7 +148,7 @@ class JoinsTestCase(SynchronousTestCase):
 
     def restart(self) -> None:
         """As if the process had been replaced: what was in memory is gone."""
-        self.joins._recent.clear()
+        self.joins.forget()
         self.joins = Joins(self.bench.runs, self.store, self.clock)
 
     def record(self, key: str = "k") -> KeyRecord | None:
@@ -270,7 +271,7 @@ class KeyTests(JoinsTestCase):
         self.assertEqual(self.ask(KEY).text, "again")
 
     def test_ends_with_its_client_where_that_is_asked_for(self) -> None:
-        claim = attrs.evolve(KEY, goes_on=False)
+        claim = attrs.evolve(KEY, lasts="client")
         first, second = self.ask(claim), self.ask(claim)
         first.leave()
         self.assertFalse(self.provider.streams[-1].aborted)
@@ -279,7 +280,7 @@ class KeyTests(JoinsTestCase):
         self.tick()
 
     def test_waits_for_the_end_of_a_cancelled_one(self) -> None:
-        claim = attrs.evolve(KEY, goes_on=False)
+        claim = attrs.evolve(KEY, lasts="client")
         self.store.holds = {"end_run"}
         self.ask(claim).leave()
         self.tick()
@@ -334,7 +335,7 @@ class KeyTests(JoinsTestCase):
     def test_leaves_while_waiting_in_the_lane(self) -> None:
         blocking = self.ask(Claim(), "first", key=SESSION)
         self.ask(KEY, key=SESSION).leave()
-        dropped = attrs.evolve(KEY, key="dropped", goes_on=False)
+        dropped = attrs.evolve(KEY, key="dropped", lasts="client")
         self.ask(dropped, "never", key=SESSION).leave()
         self.assertEqual(self.bench.runs.waiting, 1)
         self.provider.enqueue_text("second")
@@ -534,7 +535,7 @@ class SlowStoreTests(JoinsTestCase):
         self.assertEqual(again.text, "answer")
 
     def test_leaves_for_good_while_claiming(self) -> None:
-        self.ask(attrs.evolve(KEY, goes_on=False)).leave()
+        self.ask(attrs.evolve(KEY, lasts="client")).leave()
         self.release()
         self.assertEqual(len(self.provider.requests), 0)
         self.assertIsNone(self.record())
@@ -630,7 +631,7 @@ class EndTests(JoinsTestCase):
 
     def test_leaves_while_the_turn_is_looked_for(self) -> None:
         self.provider.enqueue([TextDelta("a")], ProviderFailed("gone"))
-        claim = attrs.evolve(KEY, goes_on=False)
+        claim = attrs.evolve(KEY, lasts="client")
         self.ask(claim, key=SESSION)
         self.store.holds = {"find_turn"}
         self.ask(claim, key=SESSION).leave()
@@ -752,7 +753,7 @@ class RetryTests(JoinsTestCase):
         for ask in (other, first):
             self.finish("end") if ask is other else self.end_first()
         self.assertEqual((first.text, other.text), ("x" * 2000 + "end", "y" * 2000 + "end"))
-        self.assertLessEqual(self.joins._recent.total_cost, 3000)
+        self.assertLessEqual(self.joins.remembered[1], 3000)
         self.provider.enqueue_text("anew")
         self.assertEqual(self.ask(RETRY).text, "anew")
         retry = self.ask(attrs.evolve(RETRY, fingerprint=B))
@@ -768,7 +769,7 @@ class RetryTests(JoinsTestCase):
         for streamed in (False, True):
             self.provider.enqueue_text("x" * 301)
             self.ask(FIRST, streamed=streamed)
-            self.assertEqual((len(self.joins._recent), self.joins._recent.total_cost), (0, 0))
+            self.assertEqual(self.joins.remembered, (0, 0))
 
     def test_too_large_to_be_joined(self) -> None:
         self.patch(log_module.EventLog.__init__, "__defaults__", (1000,))
@@ -784,32 +785,32 @@ class RetryTests(JoinsTestCase):
     def test_text_of_a_stored_stream_is_kept_once(self) -> None:
         self.provider.enqueue_text("x" * 1000)
         self.ask(FIRST, key=SESSION)
-        self.assertLess(self.joins._recent.total_cost, 1500)
+        self.assertLess(self.joins.remembered[1], 1500)
 
     def test_failed_run_keeps_no_text(self) -> None:
         self.provider.enqueue([TextDelta("x" * 1000)], ProviderFailed("gone"))
         self.ask(FIRST)
-        self.assertEqual((len(self.joins._recent), self.joins._recent.total_cost), (1, 0))
+        self.assertEqual(self.joins.remembered, (1, 0))
 
 
 class ContinueTests(JoinsTestCase):
     def test_goes_on(self) -> None:
-        self.ask(Claim(goes_on=True), key=SESSION).leave()
+        self.ask(Claim(lasts="alone"), key=SESSION).leave()
         self.finish("answer")
         self.assertEqual(self.branch(), ["question", "answer"])
 
     def test_ends_after_a_while(self) -> None:
-        self.ask(Claim(goes_on=True), key=SESSION).leave()
+        self.ask(Claim(lasts="alone"), key=SESSION).leave()
         self.push("ans")
         self.clock.advance(ALONE_S)
         self.tick()
         self.assertEqual(self.branch(), ["question", "ans"])
 
     def test_meets_no_other(self) -> None:
-        first = self.ask(Claim(goes_on=True), key=SESSION)
-        second = self.ask(Claim(goes_on=True), key="other")
+        first = self.ask(Claim(lasts="alone"), key=SESSION)
+        second = self.ask(Claim(lasts="alone"), key="other")
         self.assertEqual(len(self.provider.requests), 2)
-        self.assertEqual((len(self.joins._recent), self.joins._keyed), (0, {}))
+        self.assertEqual((self.joins.remembered[0], self.joins.live_keys), (0, []))
         first.leave()
         second.leave()
         for number in (0, 1):

@@ -36,9 +36,15 @@ class RandomTests(JoinsTestCase):
         if choice < 0.3:
             number = dice.randrange(3)
             fingerprint = bytes([number]) * 32
-            kind = dice.choice(("key", "first", "retry"))
-            claim = Claim(fingerprint, f"k{number}" if kind == "key" else None, kind == "retry", kind == "key")
-            ask = self.ask(claim, f"text {number}", key=f"agent:main:{number}", paused=dice.random() < 0.1)
+            kind = dice.choice(("key", "first", "retry", "call"))
+            if kind == "call":
+                claim = Claim(b"", f"k{number}", lasts="forever", surface="ws")
+            else:
+                key = f"k{number}" if kind == "key" else None
+                claim = Claim(fingerprint, key, kind == "retry", "alone" if key else "client")
+            paused, streamed = dice.random() < 0.1, kind != "call"
+            session = f"agent:main:{number}"
+            ask = self.ask(claim, f"text {number}", key=session, paused=paused, streamed=streamed)
             self.asks.append((claim, ask))
         elif choice < 0.4 and self.asks:
             _, ask = dice.choice(self.asks)
@@ -78,7 +84,7 @@ class RandomTests(JoinsTestCase):
             stream.fail(ProviderRejected("400 no", status=400))
 
     def check(self) -> None:
-        live = [shared.claim.key for shared in self.joins._live if shared.claim.key is not None]
+        live = self.joins.live_keys
         self.assertEqual(len(live), len(set(live)))
 
     def finish_all(self) -> None:

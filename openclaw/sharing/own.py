@@ -1,41 +1,36 @@
-"""Where a request's answer comes from, whether its run is its own or shared."""
+"""A run that one request alone has to do with."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
 
 from twisted.internet.defer import Deferred
 
+from openclaw.agents.plan import RunPlan
 from openclaw.agents.run import Run, Take
 from openclaw.events import RunOutcome, Timings
 
 
-class AnswerSource(Protocol):
-    """One request's part in a run: its own run, or its share in one (L{openclaw.sharing.shared.Reader})."""
-
-    async def placed(self) -> Timings | None:
-        """Wait for the run's place; gives its milestones, C{None} where an old answer is told."""
-
-    async def outcome(self) -> RunOutcome:
-        """Wait for the run's end."""
-
-    async def each(self, take: Take) -> None:
-        """Have every batch of the answer taken."""
-
-    def leave(self) -> None:
-        """The request is over."""
-
-
 class OwnRun:
     """
-    A run that this request alone has to do with, and that ends with it.
+    The run of one request, which ends with it: read like L{openclaw.sharing.shared.Reader}, but without a log.
 
+    @ivar run_id: the run that answers.
+    @ivar session_key: its session, in full.
+    @ivar created_s: the answer's C{created}, seconds since 1970.
+    @ivar replayed: never: nobody else has had a part in it.
     @param start: starts the run; called once.
     """
 
-    def __init__(self, start: Callable[[], Deferred[Run]]) -> None:
-        self._start: Callable[[], Deferred[Run]] | None = start
+    replayed = False
+
+    def __init__(self, plan: RunPlan, start: Callable[[RunPlan], Deferred[Run]], created_s: int) -> None:
+        self.run_id = plan.request.run_id
+        self.session_key = plan.session_key
+        self.created_s = created_s
+        self._start = start
+        # Not kept for the whole run: it holds all that was sent.
+        self._plan: RunPlan | None = plan
         self._run: Run | None = None
 
     async def placed(self) -> Timings:
@@ -44,9 +39,11 @@ class OwnRun:
 
         @raise openclaw.errors.OpenClawError: if it is refused.  Cancelling takes it out of the queue.
         """
-        start, self._start = self._start, None
-        assert start is not None
-        self._run = await start()
+        plan, self._plan = self._plan, None
+        assert plan is not None
+        starting = self._start(plan)
+        del plan
+        self._run = await starting
         return self._run.timings
 
     async def outcome(self) -> RunOutcome:
