@@ -10,7 +10,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Generic, NoReturn, TypeVar, cast
 
 from twisted.internet.defer import Deferred
-from twisted.internet.task import deferLater
+from twisted.internet.task import LoopingCall, deferLater
 
 from openclaw.errors import StoreError
 from openclaw.interfaces import Clock
@@ -31,9 +31,13 @@ E = TypeVar("E", bound=BaseException)
 class Promise(Generic[T]):
     """A value to come, or an error, for any number of waiters who may each give up waiting."""
 
-    __slots__ = ("_fired", "_waiters")
+    __slots__ = ("_abandoned", "_fired", "_waiters")
 
-    def __init__(self) -> None:
+    def __init__(self, abandoned: Callable[[], object] | None = None) -> None:
+        """
+        @param abandoned: called when the last one who waited has given up.
+        """
+        self._abandoned = abandoned
         self._fired: tuple[T | None, Exception | None] | None = None
         self._waiters: list[Deferred[T]] = []
 
@@ -54,6 +58,8 @@ class Promise(Generic[T]):
     def _give_up(self, waiter: Deferred[T]) -> None:
         if waiter in self._waiters:
             self._waiters.remove(waiter)
+            if not self._waiters and self._fired is None and self._abandoned is not None:
+                self._abandoned()
 
     @property
     def has_fired(self) -> bool:
@@ -104,6 +110,13 @@ def within(
 def pause(seconds: float, clock: Clock) -> Deferred[None]:
     """Let C{seconds} pass; with 0, all else that the reactor has to do now.  Cancelling it stops the timer."""
     return deferLater(cast(Any, clock), seconds)
+
+
+def looping(call: Callable[[], object], clock: Clock) -> LoopingCall:
+    """A repeated call, not started yet; what it returns is waited for before the next one."""
+    calls = LoopingCall(call)
+    calls.clock = cast(Any, clock)
+    return calls
 
 
 def now_ms(clock: Clock) -> int:

@@ -7,7 +7,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from openclaw.errors import OpenClawError, StoreError
-from openclaw.waits import STORE_TIMEOUT_S, Promise, in_time, now_ms, pause, within, without_frames
+from openclaw.waits import STORE_TIMEOUT_S, Promise, in_time, looping, now_ms, pause, within, without_frames
 
 
 class PromiseTests(SynchronousTestCase):
@@ -36,6 +36,24 @@ class PromiseTests(SynchronousTestCase):
         promise.fire(1)
         self.failureResultOf(other, CancelledError)
         self.assertEqual(self.successResultOf(third), 1)
+
+    def test_abandoned(self) -> None:
+        abandoned: list[bool] = []
+        promise: Promise[int] = Promise(lambda: abandoned.append(True))
+        one, other = (promise.wait() for _ in range(2))
+        one.cancel()
+        self.assertEqual(abandoned, [])
+        other.cancel()
+        self.assertEqual(abandoned, [True])
+        for waiting in (one, other):
+            self.failureResultOf(waiting, CancelledError)
+
+    def test_not_abandoned_when_it_has_fired(self) -> None:
+        promise: Promise[int] = Promise(lambda: self.fail("it was there"))
+        one, other = (promise.wait() for _ in range(2))
+        one.addCallback(lambda _: other.cancel())
+        promise.fire(1)
+        self.failureResultOf(other, CancelledError)
 
     def test_nothing_is_a_value(self) -> None:
         promise: Promise[None] = Promise()
@@ -96,6 +114,26 @@ class PauseTests(ClockCase):
         waiting = pause(2, self.clock)
         waiting.cancel()
         self.failureResultOf(waiting, CancelledError)
+
+
+class LoopingTests(ClockCase):
+    def test_waits_for_what_it_calls(self) -> None:
+        called: list[Deferred[None]] = []
+
+        def call() -> Deferred[None]:
+            called.append(Deferred())
+            return called[-1]
+
+        calls = looping(call, self.clock)
+        ended = calls.start(2)
+        self.clock.pump([2, 2])
+        self.assertEqual(len(called), 1)
+        called[0].callback(None)
+        self.clock.advance(2)
+        self.assertEqual(len(called), 2)
+        calls.stop()
+        called[1].callback(None)
+        self.successResultOf(ended)
 
 
 class NowTests(SynchronousTestCase):

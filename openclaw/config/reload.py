@@ -16,7 +16,6 @@ from typing import Any, Literal
 import attrs
 from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred, succeed
-from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from openclaw.config.auth_mode import effective_auth
@@ -31,6 +30,7 @@ from openclaw.config.reload_rules import (
 from openclaw.config.schema import Config
 from openclaw.errors import ConfigError, StartError
 from openclaw.interfaces import Clock
+from openclaw.waits import looping
 
 POLL_INTERVAL_S = 0.3
 """Seconds between two looks at the files; an edit is judged at the second look that finds the same."""
@@ -218,8 +218,7 @@ class ConfigWatcher(Service):
         self._is_gone = False
         self._told_digest: bytes | None = None
         self._warnings: tuple[str, ...] = ()
-        self._looping: LoopingCall = LoopingCall(self._poll)
-        self._looping.clock = clock  # type: ignore[assignment]
+        self._looping = looping(self._poll, clock)
         self._ended: Deferred[Any] = succeed(None)
 
     def startService(self) -> None:

@@ -18,7 +18,7 @@ from openclaw.methods.session_rows import find_session, live_ids, model_defaults
 from openclaw.methods.table import Call, Method, Params
 from openclaw.records import Entry
 from openclaw.stores import SessionStore
-from openclaw.waits import in_time
+from openclaw.waits import in_time, now_ms
 
 MAX_HISTORY_CHARS = 2 * 1024 * 1024
 """Most characters of text in one answer of C{chat.history}; the oldest rows beyond it are left out."""
@@ -97,9 +97,8 @@ class Chat:
         row = await find_session(self.store, self.clock, str(key))
         live = live_ids(self.runs.live)
         if row is not None:
-            now_ms = int(self.clock.seconds() * 1000)
             answer["sessionId"] = session_id(row.session.key, row.session.created_at_ms)
-            answer["sessionInfo"] = session_row(row, config, live, now_ms)
+            answer["sessionInfo"] = session_row(row, config, live, now_ms(self.clock))
         under_way = live.get(str(key))
         if under_way:
             # The text so far is told by the events only.

@@ -9,6 +9,7 @@ from twisted.internet.defer import TimeoutError as WaitedTooLong
 
 from openclaw.errors import CapacityError
 from openclaw.interfaces import Clock
+from openclaw.waits import within
 
 FILE_TIMEOUT_S = 10.0
 """Longest wait for one reading of files, in seconds."""
@@ -23,6 +24,6 @@ async def read_in_time(reading: Deferred[T], clock: Clock) -> T:
     @raise CapacityError: C{file_timeout} if it takes longer.
     """
     try:
-        return await reading.addTimeout(FILE_TIMEOUT_S, clock)  # type: ignore[arg-type]
+        return await within(reading, FILE_TIMEOUT_S, clock)
     except WaitedTooLong:
         raise CapacityError("the disk did not answer in time", code="file_timeout") from None

@@ -24,7 +24,7 @@ from openclaw.methods.event_loop import EventLoopDelay
 from openclaw.methods.table import Call, Method, Params
 from openclaw.records import SessionQuery, SessionRow
 from openclaw.stores import SessionStore
-from openclaw.waits import in_time
+from openclaw.waits import Promise, in_time, now_ms
 
 COUNTS_KEPT_S = 5.0
 """How long counted sessions are good for, seconds."""
@@ -183,9 +183,8 @@ class HealthReport:
         self._event_loop = event_loop
         self._counts = SessionCounts()
         self._counted_s: float | None = None
-        self._is_counting = False
+        self._counting: Promise[None] | None = None
         self._task: Deferred[None] | None = None
-        self._waiters: list[Deferred[None]] = []
 
     @property
     def counts(self) -> SessionCounts:
@@ -207,7 +206,7 @@ class HealthReport:
             HealthFacts(
                 config=self._live.current,
                 counts=self._counts,
-                now_ms=int(self._clock.seconds() * 1000),
+                now_ms=now_ms(self._clock),
                 failing=self._source.failing(),
                 store_path=shown_path(caller, self._paths.store_path),
                 event_loop=self.event_loop_figures(),
@@ -218,10 +217,8 @@ class HealthReport:
     async def refresh(self) -> None:
         """Count the sessions, unless that was done just now; cancelling it only stops waiting."""
         self._count_if_old(COUNTS_FRESH_S)
-        if self._is_counting:
-            waiter: Deferred[None] = Deferred(self._waiters.remove)
-            self._waiters.append(waiter)
-            await waiter
+        if self._counting is not None:
+            await self._counting.wait()
 
     async def health(self, call: Call, params: HealthParams) -> dict[str, Any]:
         """The method C{health}."""
@@ -237,11 +234,11 @@ class HealthReport:
     def _count_if_old(self, kept_s: float) -> None:
         now_s = self._clock.seconds()
         is_fresh = self._counted_s is not None and 0 <= now_s - self._counted_s < kept_s
-        if not self._is_counting and not is_fresh:
-            self._is_counting = True
-            self._task = Deferred.fromCoroutine(self._count_all())
+        if self._counting is None and not is_fresh:
+            self._counting = Promise()
+            self._task = Deferred.fromCoroutine(self._count_all(self._counting))
 
-    async def _count_all(self) -> None:
+    async def _count_all(self, counting: Promise[None]) -> None:
         """Count; whatever comes of it, nobody is left waiting, and the next attempt comes after a while."""
         try:
             await self._count()
@@ -251,10 +248,9 @@ class HealthReport:
             log.debug("the sessions are not counted to the end: the gateway stops")
         except Exception:  # noqa: BLE001 -- health is told with the last count then
             log.failure("counting the sessions failed by a bug")
-        self._is_counting = False
+        self._counting = None
         self._counted_s = self._clock.seconds()
-        while self._waiters:
-            self._waiters.pop(0).callback(None)
+        counting.fire(None)
 
     async def _count(self) -> None:
         agent_ids = self._live.current.agents.agent_ids[:MAX_COUNTED_AGENTS]

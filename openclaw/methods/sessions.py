@@ -7,7 +7,6 @@ from typing import Annotated, Any
 
 import attrs
 from msgspec import Meta
-from twisted.internet.task import deferLater
 
 from openclaw.agents.runs import Runs
 from openclaw.auth.scopes import READ
@@ -21,7 +20,7 @@ from openclaw.methods.session_rows import live_ids, model_defaults, session_row
 from openclaw.methods.table import Call, Method, Params
 from openclaw.records import SessionQuery, SessionRow
 from openclaw.stores import SessionStore
-from openclaw.waits import in_time
+from openclaw.waits import in_time, now_ms, pause
 
 ROWS_AT_ONCE = 200
 """How many rows are made before others have their turn: about 2 ms."""
@@ -76,8 +75,8 @@ class SessionLists:
         if params.active_only:
             raise bad_param("sessions.list", "activeOnly", "not available yet; leave it out")
         config = self.live.current
-        now_ms = int(self.clock.seconds() * 1000)
-        since_ms = None if params.active_minutes is None else now_ms - params.active_minutes * 60_000
+        at_ms = now_ms(self.clock)
+        since_ms = None if params.active_minutes is None else at_ms - params.active_minutes * 60_000
         # Not only configured agents: the sessions of one that is gone can still be listed.
         agent_id = None if params.agent_id is None else normalise_agent_id(params.agent_id)
         if params.agent_id is not None and agent_id is None:
@@ -94,11 +93,11 @@ class SessionLists:
         rows = page.rows
         if params.configured_agents_only:
             rows = tuple(row for row in rows if row.session.agent_id in config.agents.agent_ids)
-        shown = await self._shown(rows, config, now_ms)
+        shown = await self._shown(rows, config, at_ms)
         after = params.offset + len(page.rows)
         has_more = after < page.total
         return {
-            "ts": now_ms,
+            "ts": at_ms,
             "path": shown_path(call.caller, self.paths.store_path),
             "count": len(rows),
             "totalCount": page.total,
@@ -111,14 +110,14 @@ class SessionLists:
             "sessions": shown,
         }
 
-    async def _shown(self, rows: Sequence[SessionRow], config: Config, now_ms: int) -> Sequence[Any]:
+    async def _shown(self, rows: Sequence[SessionRow], config: Config, at_ms: int) -> Sequence[Any]:
         """The rows as clients see them; others have their turn while there are many."""
         live = live_ids(self.runs.live)
         shown: list[dict[str, Any]] = []
         for start in range(0, len(rows), ROWS_AT_ONCE):
             if start:
-                await deferLater(self.clock, 0)  # type: ignore[arg-type]
-            shown += [session_row(row, config, live, now_ms) for row in rows[start : start + ROWS_AT_ONCE]]
+                await pause(0, self.clock)
+            shown += [session_row(row, config, live, at_ms) for row in rows[start : start + ROWS_AT_ONCE]]
         return shown
 
 

@@ -19,6 +19,7 @@ from openclaw.methods.checks import shown_path
 from openclaw.methods.health import HealthReport, SessionCount, no_heartbeat, reload_status
 from openclaw.methods.session_rows import live_ids, model_defaults, session_row
 from openclaw.methods.table import Call, Method, Params
+from openclaw.waits import now_ms
 
 _AUDIT_CODES = (
     "stale_queued",
@@ -93,12 +94,12 @@ class Status:
         return payload
 
     def _rows(self, count: SessionCount) -> list[dict[str, Any]]:
-        now_ms = int(self.clock.seconds() * 1000)
+        at_ms = now_ms(self.clock)
         live = live_ids(self.runs.live)
         return [
             {
-                **session_row(row, self.live.current, live, now_ms),
-                "age": max(now_ms - row.session.updated_at_ms, 0),
+                **session_row(row, self.live.current, live, at_ms),
+                "age": max(at_ms - row.session.updated_at_ms, 0),
             }
             for row in count.recent
         ]

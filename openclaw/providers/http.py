@@ -44,6 +44,7 @@ from openclaw.errors import ProviderTimeout
 from openclaw.interfaces import Clock
 from openclaw.providers.body import Connection, discard
 from openclaw.providers.failures import NETWORK_ERRORS, error_of_network
+from openclaw.waits import within
 
 CONNECT_TIMEOUT_S = 5.0
 """Seconds for resolving the host's name and opening a connection, TLS included."""
@@ -116,7 +117,7 @@ class _ClientEndpoint:
         connecting = self._endpoint.connect(cast(Any, _ConnectionFactory)(protocolFactory))
         if self._with_tls:
             connecting = connecting.addCallback(secured)
-        connecting.addTimeout(self._connect_timeout_s, self._reactor, timed_out)
+        within(connecting, self._connect_timeout_s, self._reactor, timed_out)
         return connecting.addCallback(lambda connection: cast(Connection, connection).wrappedProtocol)
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, cast
+from typing import Any, Self
 
 from treq.client import HTTPClient
 from twisted.internet.defer import CancelledError, Deferred, TimeoutError  # noqa: A004
@@ -25,6 +25,7 @@ from openclaw.providers.local_process import LocalModel
 from openclaw.providers.local_spawn import LocalSettings
 from openclaw.providers.openai_completions import Endpoint, OpenAICompletionsProvider
 from openclaw.providers.weights import locate
+from openclaw.waits import within
 
 READY_TIMEOUT_S = 300.0
 """Longest wait of one call for the model to be ready; the caller's own deadline may be shorter."""
@@ -95,7 +96,7 @@ class _LocalStream:
             raise ProviderFailed("the call of the local model was closed before it began")
         self._waiting = self._local_model.ready()
         try:
-            endpoint = await self._waiting.addTimeout(READY_TIMEOUT_S, cast(Any, self._clock))
+            endpoint = await within(self._waiting, READY_TIMEOUT_S, self._clock)
         except TimeoutError:
             raise ProviderTimeout(f"the local model was not ready within {READY_TIMEOUT_S:g} s") from None
         except CancelledError:

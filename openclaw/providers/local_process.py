@@ -45,6 +45,7 @@ from openclaw.providers.local_spawn import (
     resident_bytes,
 )
 from openclaw.providers.openai_completions import Endpoint
+from openclaw.waits import Promise
 
 START_DEADLINE_S = 120.0
 """A child that has not announced itself after so long is killed."""
@@ -128,6 +129,8 @@ class _Child:
     @ivar failure: why callers need not wait, in one clear sentence; C{None} while there is hope.
     @ivar killed_for: why we killed the child ourselves.
     @ivar url: where the child serves; C{None} while it does not.
+    @ivar served: what callers wait for, until the child serves or there is no hope; then another one for the next.
+    @ivar stopped: the same for those who stop it.
     @ivar timers: the timers of the present state, cancelled when it is left.
     """
 
@@ -147,8 +150,8 @@ class _Child:
     process: ChildProcess | None = None
     checking: Deferred[None] | None = None
     timers: list[IDelayedCall] = attrs.field(factory=list)
-    ready_waiters: list[Deferred[Endpoint]] = attrs.field(factory=list)
-    stop_waiters: list[Deferred[None]] = attrs.field(factory=list)
+    served: Promise[Endpoint] = attrs.field(factory=Promise)
+    stopped: Promise[None] = attrs.field(factory=Promise)
 
     def after(self, delay_s: float, call: Callable[..., None], *args: object) -> None:
         """Call something later, unless the state is left before."""
@@ -219,8 +222,8 @@ class _Child:
         self.after(HEALTHY_AFTER_S, self.forgive)
         self.after(MEMORY_CHECK_S, self.check_memory)
         log.info("the local model is ready")
-        while self.ready_waiters:
-            self.ready_waiters.pop(0).callback(self.endpoint(url))
+        served, self.served = self.served, Promise()
+        served.fire(self.endpoint(url))
 
     def endpoint(self, url: str) -> Endpoint:
         """The child as a model server."""
@@ -285,8 +288,8 @@ class _Child:
         if message != self.failure:
             self.failure = message
             log.warn("{message}", message=message)
-        while self.ready_waiters:
-            self.ready_waiters.pop(0).errback(LastingProviderFailure(message))
+        served, self.served = self.served, Promise()
+        served.fail(LastingProviderFailure(message))
 
     def begin_stop(self) -> None:
         """Ask the child to leave, then make it."""
@@ -320,8 +323,8 @@ class _Child:
 
     def tell_stopped(self) -> None:
         """Fire what L{LocalModel.stop} returned."""
-        while self.stop_waiters:
-            self.stop_waiters.pop(0).callback(None)
+        stopped, self.stopped = self.stopped, Promise()
+        stopped.fire(None)
 
 
 def _build() -> TypeMachine[_Inputs, _Child]:
@@ -450,10 +453,9 @@ class LocalModel:
         @return: fires when its process is gone, L{ABANDON_AFTER_S} later at the latest.  Cancelling it has no
             effect on the stop.
         """
-        waiter: Deferred[None] = Deferred()
-        self._child.stop_waiters.append(waiter)
+        stopped = self._child.stopped
         self._inputs.stop()
-        return waiter
+        return Deferred.fromCoroutine(stopped.wait())
 
     def ready(self) -> Deferred[Endpoint]:
         """
@@ -468,9 +470,7 @@ class LocalModel:
             return succeed(child.endpoint(child.url))
         if child.failure is not None:
             return fail(LastingProviderFailure(child.failure))
-        waiter: Deferred[Endpoint] = Deferred(child.ready_waiters.remove)
-        child.ready_waiters.append(waiter)
-        return waiter
+        return Deferred.fromCoroutine(child.served.wait())
 
     @property
     def pid(self) -> int | None:

@@ -12,7 +12,6 @@ from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred, succeed
-from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -20,6 +19,7 @@ from openclaw.config.session import MaintenanceConfig
 from openclaw.errors import StoreError
 from openclaw.interfaces import Clock
 from openclaw.stores import RetentionStore
+from openclaw.waits import looping, pause
 
 SWEEP_INTERVAL_S = 600.0
 """Seconds between two looks at the store; the first comes as long after the start."""
@@ -61,8 +61,7 @@ class Retention(Service):
         self._clock = clock
         self._busy_sessions = busy_sessions
         self._forget_session = forget_session
-        self._looping: LoopingCall = LoopingCall(self._sweep)
-        self._looping.clock = clock  # type: ignore[assignment]
+        self._looping = looping(self._sweep, clock)
         self._ended: Deferred[Any] = succeed(None)
         self._sweeping: Deferred[None] | None = None
 
@@ -156,7 +155,7 @@ class Retention(Service):
             log.info("{count} sessions were deleted: session.maintenance.maxDiskBytes", count=deleted)
 
     async def _pause(self) -> None:
-        await deferLater(self._clock, PAUSE_S)  # type: ignore[arg-type]
+        await pause(PAUSE_S, self._clock)
 
 
 def _ms(seconds: float) -> int:

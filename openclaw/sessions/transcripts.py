@@ -8,19 +8,19 @@ stored, be it an error, a timeout or a cancelled wait, has the session forgotten
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
+from typing import cast
 
 import attrs
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 
 from openclaw.interfaces import Clock
 from openclaw.records import Entry, Transcript
 from openclaw.sessions.tree import SessionTree
 from openclaw.stores import SessionStore
-from openclaw.waits import in_time
+from openclaw.waits import Promise, in_time, pause
 
 MAX_CACHED_BYTES = 16 * 1024 * 1024
 """Most memory that kept transcripts take, as their trees estimate it."""
@@ -36,12 +36,13 @@ class _Load:
     """
     A transcript that is being read.
 
+    @ivar tree: what it becomes.
     @ivar late: what was committed since its reading began.
     @ivar is_stale: whether it has to be read once more.
     """
 
-    def __init__(self) -> None:
-        self.waiters: list[Deferred[SessionTree]] = []
+    def __init__(self, abandoned: Callable[[_Load], None]) -> None:
+        self.tree: Promise[SessionTree] = Promise(partial(abandoned, self))
         self.late: list[tuple[Sequence[Entry], bool]] = []
         self.is_stale = False
         self.work: Deferred[None] | None = None
@@ -91,13 +92,12 @@ class TranscriptCache:
         load = self._loads.get(session_key)
         is_new = load is None
         if load is None:
-            load = self._loads[session_key] = _Load()
-        waiter: Deferred[SessionTree] = Deferred(partial(self._stop_waiting, session_key, load))
-        load.waiters.append(waiter)
+            load = self._loads[session_key] = _Load(partial(self._stop_reading, session_key))
+        waiting = Deferred.fromCoroutine(load.tree.wait())
         if is_new:
             load.work = Deferred.fromCoroutine(self._read(session_key, load))
             load.work.addErrback(partial(self._fail, session_key, load))
-        return waiter
+        return waiting
 
     def append(self, session_key: str, entries: Sequence[Entry], *, detached: bool) -> None:
         """Note what was committed; see L{openclaw.stores.SessionStore.begin_run}."""
@@ -138,8 +138,7 @@ class TranscriptCache:
         del self._loads[session_key]
         self._trees[session_key] = tree
         self.size_bytes += tree.size_bytes
-        while load.waiters:
-            load.waiters.pop(0).callback(tree)
+        load.tree.fire(tree)
         self._evict()
 
     async def _plant(self, transcript: Transcript) -> SessionTree:
@@ -150,7 +149,7 @@ class TranscriptCache:
         left_out: set[str | None] = set()
         for first in range(0, len(entries), SLICE_ENTRIES):
             if first:
-                await deferLater(self._clock, 0)  # type: ignore[arg-type]
+                await pause(0, self._clock)
             some = entries[first : first + SLICE_ENTRIES]
             if transcript.detached:
                 left_out.update(
@@ -161,18 +160,15 @@ class TranscriptCache:
         return tree
 
     def _fail(self, session_key: str, load: _Load, failure: Failure) -> None:
-        # It was cancelled if nobody is left.
-        if load.waiters:
+        # It is there no more if nobody is left, and another may be in its place.
+        if self._loads.get(session_key) is load:
             del self._loads[session_key]
-        while load.waiters:
-            load.waiters.pop(0).errback(failure)
+        load.tree.fail(cast(Exception, failure.value))
 
-    def _stop_waiting(self, session_key: str, load: _Load, waiter: Deferred[SessionTree]) -> None:
-        load.waiters.remove(waiter)
-        if not load.waiters and self._loads.get(session_key) is load:
-            del self._loads[session_key]
-            if load.work is not None:
-                load.work.cancel()
+    def _stop_reading(self, session_key: str, load: _Load) -> None:
+        del self._loads[session_key]
+        if load.work is not None:
+            load.work.cancel()
 
     def _expired_ms(self) -> float:
         """When the detached roots were stored that have just become too old, milliseconds since 1970."""

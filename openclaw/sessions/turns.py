@@ -25,7 +25,7 @@ from openclaw.sessions.placement import Placement, place
 from openclaw.sessions.transcripts import TranscriptCache
 from openclaw.sessions.tree import SessionTree, is_silent
 from openclaw.stores import SessionStore
-from openclaw.waits import STORE_TIMEOUT, in_time
+from openclaw.waits import STORE_TIMEOUT, in_time, now_ms
 
 log = Logger()
 
@@ -184,7 +184,7 @@ class Turns:
 
     def _give_up(self, run: RunRecord, status: RunStatus, code: str) -> None:
         """Store the end of a run whose beginning is not known to be stored; nobody waits for it."""
-        ended = attrs.evolve(run, status=status, ended_at_ms=int(self._clock.seconds() * 1000), error_code=code)
+        ended = attrs.evolve(run, status=status, ended_at_ms=now_ms(self._clock), error_code=code)
         self._store.end_run(ended, ()).addErrback(_cannot_end, run.run_id)
 
     async def end(self, placed: PlacedTurn, run: RunRecord, answer: Sequence[Entry], key: KeyEnd | None = None) -> None:

@@ -22,6 +22,7 @@ from twisted.python.failure import Failure
 from openclaw.errors import StoreError
 from openclaw.store.group import Group, Incident, Job, Outcome
 from openclaw.store.health import StoreHealth
+from openclaw.waits import Promise
 
 T = TypeVar("T")
 
@@ -150,7 +151,7 @@ class StoreThread:
         self._opened: Deferred[None] = Deferred()
         self._closing = False
         self._ended = False
-        self._end_waiters: list[Deferred[None]] = []
+        self._over: Promise[None] = Promise()
 
     # ------------------------------------------------------------------------------ the reactor's side
 
@@ -206,9 +207,7 @@ class StoreThread:
         if not self._closing:
             self._closing = True
             self._queue.put(None)
-        waiter: Deferred[None] = Deferred()
-        self._end_waiters.append(waiter)
-        return waiter
+        return Deferred.fromCoroutine(self._over.wait())
 
     def _submit(self, job: Job) -> Deferred[Any]:
         if not self.alive:
@@ -257,9 +256,7 @@ class StoreThread:
         pending, self._pending = self._pending, {}
         for waiting in pending:
             waiting.deferred.errback(StoreError("the gateway's store has stopped"))
-        waiters, self._end_waiters = self._end_waiters, []
-        for waiter in waiters:
-            waiter.callback(None)
+        self._over.fire(None)
 
     def _open_failed(self, reason: Failure) -> None:
         self._end(None, ())

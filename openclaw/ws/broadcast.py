@@ -17,6 +17,7 @@ from twisted.internet.interfaces import IDelayedCall
 
 from openclaw.auth.scopes import READ, implies
 from openclaw.interfaces import Clock
+from openclaw.waits import now_ms
 from openclaw.ws.frames import EventFrame, event_frame
 
 TICK_INTERVAL_S = 30.0
@@ -193,7 +194,7 @@ class Broadcaster:
     def _tell_tick(self) -> None:
         self._tick = self._clock.callLater(TICK_INTERVAL_S, self._tell_tick)
         self._ticks += 1
-        self.publish("tick", {"ts": int(self._clock.seconds() * 1000)}, droppable=True)
+        self.publish("tick", {"ts": now_ms(self._clock)}, droppable=True)
         if self._ticks % HEALTH_EVERY_TICKS == 0 and self._listeners:
             self.health_version += 1
             self.publish("health", self._health(), droppable=True, state_version={"health": self.health_version})

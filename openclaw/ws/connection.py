@@ -27,6 +27,7 @@ from openclaw.auth.answer_headers import ANSWER_HEADERS
 from openclaw.auth.connect import ConnectAdmission, ConnectClaim, ConnectRefusal
 from openclaw.auth.head import RequestHead
 from openclaw.auth.policy import Credential
+from openclaw.waits import now_ms
 from openclaw.ws.dispatch import Calls
 from openclaw.ws.frames import MAX_PAYLOAD_BYTES, EventFrame, close_reason, event_frame, result_frame
 from openclaw.ws.handshake import CLOSE_NORMAL, CLOSE_POLICY, Admitted, Handshake
@@ -175,7 +176,7 @@ class GatewayWebSocket(WebSocketServerProtocol):
         clock = self.factory.clock
         self._deadline = clock.callLater(HANDSHAKE_DEADLINE_S, self._handshake_is_late)
         self._handshake = Handshake(self, clock, self.factory.surface.phase, self._judge)
-        challenge = {"nonce": self.factory.new_id(), "ts": int(clock.seconds() * 1000), "capabilities": []}
+        challenge = {"nonce": self.factory.new_id(), "ts": now_ms(clock), "capabilities": []}
         self.send(event_frame("connect.challenge", challenge).bare())
 
     # ------------------------------------------------------------------------------------ what comes in

@@ -19,6 +19,7 @@ from openclaw.errors import Forbidden, InvalidRequest, OpenClawError, RequestErr
 from openclaw.interfaces import Caller
 from openclaw.log_lines import add_log_context
 from openclaw.methods.table import Call, Method, MethodTable, Params
+from openclaw.waits import without_frames
 from openclaw.ws.frames import (
     MAX_PAYLOAD_BYTES,
     MalformedFrame,
@@ -171,7 +172,7 @@ class Calls:
         except OpenClawError as error:
             frame = error_frame(request_id, wire_error(error))
             # It may be kept for those who ask again, and its traceback would keep this call's parameters.
-            error.__traceback__ = error.__context__ = error.__cause__ = None
+            without_frames(error)
         except Exception as error:  # noqa: BLE001 -- a bug of one method is told to its caller and ends there
             if self._closed and isinstance(error, CancelledError):
                 return

@@ -16,6 +16,7 @@ import attrs
 
 from openclaw._version import __version__
 from openclaw.interfaces import Clock
+from openclaw.waits import now_ms
 from openclaw.ws.frames import ClientInfo
 
 _LISTED_MODES = ("ui", "webchat", "node")
@@ -48,12 +49,9 @@ class Presence:
         self._clock = clock
         self._host = host if host is not None else socket.gethostname()
         self._instance_id = new_id()
-        self._since_ms = self._now_ms()
+        self._since_ms = now_ms(self._clock)
         self._visitors: dict[str, _Visitor] = {}
         self.version = 1
-
-    def _now_ms(self) -> int:
-        return int(self._clock.seconds() * 1000)
 
     def arrive(self, connection_id: str, info: ClientInfo, scopes: tuple[str, ...], *, has_device: bool) -> bool:
         """
@@ -63,7 +61,7 @@ class Presence:
         """
         if not has_device and info.mode not in _LISTED_MODES:
             return False
-        self._visitors[connection_id] = _Visitor(info, scopes, self._now_ms())
+        self._visitors[connection_id] = _Visitor(info, scopes, now_ms(self._clock))
         self.version += 1
         return True
 

@@ -25,6 +25,7 @@ from openclaw.errors import (
 )
 from openclaw.events import BusEvent, EventBus, RunBegan, RunInfo, RunOver, RunTold, TextDelta
 from openclaw.interfaces import Clock
+from openclaw.waits import now_ms
 
 MIN_INTERVAL_S = 0.075
 """Shortest pause between two steps of one run's text, in seconds (original: the same)."""
@@ -100,9 +101,6 @@ class RunBroadcast:
                 _stop_timer(shown)
             self._shown.clear()
 
-    def _now_ms(self) -> int:
-        return int(self._clock.seconds() * 1000)
-
     def _hear(self, event: BusEvent) -> None:
         if isinstance(event, RunTold):
             self._told(event)
@@ -152,7 +150,7 @@ class RunBroadcast:
         if not delta:
             return
         self._agent(shown, "assistant", {"text": shown.text, "delta": delta}, droppable=True)
-        message = _message(shown.text, self._now_ms())
+        message = _message(shown.text, now_ms(self._clock))
         self._chat(shown, {"state": "delta", "deltaText": delta, "message": message}, droppable=True)
 
     # ------------------------------------------------------------------------------------ the end
@@ -187,7 +185,7 @@ class RunBroadcast:
 
     def _agent(self, shown: _Shown, stream: str, data: dict[str, Any], *, droppable: bool = False) -> None:
         shown.seq += 1
-        payload = {**_about(shown), "stream": stream, "data": data, "ts": self._now_ms()}
+        payload = {**_about(shown), "stream": stream, "data": data, "ts": now_ms(self._clock)}
         self._publish("agent", payload, droppable=droppable)
 
     def _chat(self, shown: _Shown, members: dict[str, Any], *, droppable: bool = False) -> None:
