@@ -29,7 +29,7 @@ from openclaw.config.amounts import Size
 from openclaw.config.session import MaintenanceConfig
 from openclaw.ids import new_entry_id, new_run_id
 from openclaw.messages import Message, Role
-from openclaw.process import settle_memory
+from openclaw.process.memory import settle_memory
 from openclaw.records import Entry, RunRecord, SessionQuery
 from openclaw.sessions.retention import Retention
 from openclaw.store.sqlite import open_database

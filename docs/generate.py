@@ -37,9 +37,9 @@ from openclaw.config.json_schema import Setting, settings  # noqa: E402
 from openclaw.config.known import UNUSED  # noqa: E402
 from openclaw.config.reload_rules import effect_of  # noqa: E402
 from openclaw.errors import EXIT_CONFIG  # noqa: E402
-from openclaw.methods.all import Services, make_methods  # noqa: E402
 from openclaw.methods.table import Method, MethodTable  # noqa: E402
 from openclaw.metrics import Metrics  # noqa: E402
+from openclaw.service.compose import make_methods  # noqa: E402
 
 GENERATED = HERE / "generated"
 """Where the pages are."""
@@ -243,8 +243,7 @@ def _key_row(setting: Setting) -> list[str]:
 
 def method_table() -> MethodTable:
     """The table of methods of no gateway: good to be read, not to be called."""
-    fields = [field.name for field in Services.__attrs_attrs__ if field.init]  # type: ignore[attr-defined]
-    return make_methods(Services(**{name: Mock(name=name) for name in fields}))
+    return make_methods(Mock(), Mock(), Mock(), Mock()).table
 
 
 def methods_page() -> str:

@@ -22,7 +22,7 @@ class Clock(Protocol):
         Seconds since 1970, as Twisted's reactors have it; stored times are made of it.
 
         It jumps when somebody sets the system's clock, though not while a run is under way; see
-        L{openclaw.process.SteadyClock}.
+        L{openclaw.process.clock.SteadyClock}.
         """
 
     def callLater(self, delay: float, callable: Any, *args: Any, **kw: Any) -> IDelayedCall:  # noqa: A002

@@ -16,8 +16,10 @@ from openclaw.config.paths import resolve_paths
 from openclaw.config.plan import Options as GatewayOptions
 from openclaw.config.plan import Plan, plan
 from openclaw.errors import OpenClawError
-from openclaw.process import SteadyClock, settle_memory
-from openclaw.service import Gateway
+from openclaw.process.clock import SteadyClock
+from openclaw.process.memory import settle_memory
+from openclaw.service.gateway import Gateway
+from openclaw.service.twistd import GatewayService
 
 BINDS = ("loopback", "lan", "auto", "custom")
 """What C{--bind} may be."""
@@ -81,4 +83,4 @@ def makeService(options: Options) -> IService:
     """
     planned = options.plan()
     settle_memory()
-    return Gateway(reactor, planned, SteadyClock(reactor))
+    return GatewayService(Gateway(reactor, planned, SteadyClock(reactor)))

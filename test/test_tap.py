@@ -14,7 +14,7 @@ from twisted.trial.unittest import TestCase
 
 from openclaw import tap
 from openclaw._version import __version__
-from openclaw.service import Gateway
+from openclaw.service.twistd import GatewayService
 from openclaw.tap import Options, makeService
 
 
@@ -50,7 +50,7 @@ class TapTests(TestCase):
         self.patch(tap, "SteadyClock", clocks)
         service = makeService(self.options("--port", "18123"))
         clocks.assert_called_once_with(tap.reactor)
-        self.assertIsInstance(service, Gateway)
+        self.assertIsInstance(service, GatewayService)
         self.assertEqual(len(frozen), 1)
         self.assertEqual(list(self.home.iterdir()), [])
 

@@ -84,7 +84,7 @@ def _run(
 
     # Only now, as this is what takes the time: a configuration that cannot be used is told before.
     from openclaw.log import begin_logging
-    from openclaw.service import run_foreground
+    from openclaw.service.foreground import run_foreground
 
     resume()
     logging = planned.config.logging

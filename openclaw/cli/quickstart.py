@@ -74,7 +74,7 @@ def quickstart(state: State, port: int | None) -> int:
     prepare_model(state, planned.config)
 
     from openclaw.log import begin_logging
-    from openclaw.service import run_foreground
+    from openclaw.service.foreground import run_foreground
 
     resume()
     begin_logging(sys.stderr, state.level("warn"))

@@ -73,7 +73,7 @@ CLOSE_AUTH_CHANGED = 4001
 @attrs.frozen
 class Surface:
     """
-    What the connections of a gateway have in common, given by L{openclaw.service}.
+    What the connections of a gateway have in common, given by L{openclaw.service.compose}.
 
     @ivar policy: decides who may connect.
     @ivar methods: what may be called.

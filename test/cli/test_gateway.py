@@ -4,8 +4,9 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from openclaw import log, service
+from openclaw import log
 from openclaw.config.plan import Plan
+from openclaw.service import foreground
 from test.cli.support import CommandTestCase
 
 NO_CREDENTIAL = "openclaw: no credential: run openclaw quickstart, or set OPENCLAW_GATEWAY_TOKEN\n"
@@ -51,7 +52,7 @@ class RunTests(CommandTestCase):
             on_ready("http://here:1")
             return self.status
 
-        self.patch(service, "run_foreground", run_foreground)
+        self.patch(foreground, "run_foreground", run_foreground)
         self.patch(log, "begin_logging", lambda stream, level, **_: self.levels.append(level))
 
     def test_one_line_when_ready(self) -> None:

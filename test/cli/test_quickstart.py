@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from unittest import mock
 
-from openclaw import log, service
+from openclaw import log
 from openclaw.cli import models, quickstart
 from openclaw.cli.output import State
 from openclaw.cli.quickstart import invitation, own_command, prepare_model, write_config
@@ -19,6 +19,7 @@ from openclaw.config.reload_rules import needs_local_model
 from openclaw.config.schema import Config
 from openclaw.errors import StartError
 from openclaw.providers import local_spawn, weights
+from openclaw.service import foreground
 from test.cli.support import CommandTestCase
 
 CHAT = {"gateway": {"http": {"endpoints": {"chatCompletions": {"enabled": True}}}}}
@@ -218,7 +219,7 @@ class QuickstartTests(CommandTestCase):
             on_ready("http://here:1")
             return 7
 
-        self.patch(service, "run_foreground", run_foreground)
+        self.patch(foreground, "run_foreground", run_foreground)
         self.patch(log, "begin_logging", lambda stream, level: self.levels.append(level))
         self.patch(quickstart, "prepare_model", lambda state, config: None)
         self.path = self.state_dir / "openclaw.json"

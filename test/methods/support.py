@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import msgspec
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from openclaw.auth.scopes import ADMIN, READ, WRITE
-from openclaw.config.paths import Paths
 from openclaw.config.reload import LiveConfig
 from openclaw.config.schema import Config
 from openclaw.errors import OpenClawError
 from openclaw.events import ProviderFinished, ProviderUsage, TextDelta
 from openclaw.interfaces import Caller
 from openclaw.messages import Usage
-from openclaw.methods.all import Services, make_methods
 from openclaw.methods.table import Call
+from openclaw.parts import Parts
 from openclaw.records import Entry
+from openclaw.service.compose import make_methods
+from openclaw.service.stop import STOP_ORDER
 from openclaw.sharing.joins import Joins
 from openclaw.stores import IdempotencyStore, SessionStore
+from openclaw.waits import now_ms
 from test.fakes import Bench
+from test.gateway import make_core
 
 ADMINISTRATOR = Caller("operator", frozenset({ADMIN}))
 WRITER = Caller("operator", frozenset({WRITE}))
@@ -32,29 +35,6 @@ NOBODY = Caller("operator", frozenset())
 
 USAGE = Usage(120, 5, cached_tokens=20)
 """What the scripted model says that an answer cost."""
-
-
-class StillHealth:
-    """
-    A L{openclaw.interfaces.HealthSource} that says what a test wants.
-
-    @ivar broken: the parts that fail.
-    """
-
-    def __init__(self) -> None:
-        self.broken: list[str] = []
-
-    def phase(self) -> Literal["starting", "started", "draining"]:
-        """Started."""
-        return "started"
-
-    def uptime_ms(self) -> int:
-        """Four seconds."""
-        return 4000
-
-    def failing(self) -> Sequence[str]:
-        """What the test said."""
-        return self.broken
 
 
 class Called:
@@ -97,35 +77,20 @@ class MethodBench:
         self.store = self.bench.store
         self.runs = self.bench.runs
         self.live = LiveConfig(self.bench.config)
-        self.health = StillHealth()
         self.present: list[Mapping[str, Any]] = []
         self.folder = folder
-        self.paths = Paths(
-            home=folder,
-            state_dir=folder,
-            config_path=folder / "openclaw.json",
-            store_path=folder / "gateway.sqlite",
-            models_dir=folder / "models",
-            lock_path=folder / "gateway.lock",
-            log_dir=folder / "logs",
-        )
+        core = make_core(self.clock, self.live, self.store, self.runs, folder=folder, environ=environ)
+        self.health = core.health
+        self.paths = core.plan.paths
+        self.parts = Parts(self.clock, STOP_ORDER)
         # The stores of tests keep keys, too.
         self.joins = Joins(self.runs, cast(IdempotencyStore, self.store), self.clock)
-        self.services = Services(
-            runs=self.runs,
-            joins=self.joins,
-            store=self.store,
-            live=self.live,
-            clock=self.clock,
-            health=self.health,
-            in_thread=maybeDeferred,
-            paths=self.paths,
-            config_path=self.paths.config_path,
-            environ=environ,
-            hash_key=b"k" * 32,
-            presence=lambda: self.present,
-        )
-        self.table = make_methods(self.services)
+        self.methods = make_methods(core, self.parts, self.joins, lambda: self.present)
+        self.table = self.methods.table
+
+    def stop(self) -> Deferred[None]:
+        """Stop all but the runs."""
+        return Deferred.fromCoroutine(self.parts.stop())
 
     def use(self, config: Config) -> None:
         """Let another configuration apply from now on."""
@@ -158,7 +123,7 @@ class MethodBench:
     @property
     def now_ms(self) -> int:
         """Milliseconds since 1970."""
-        return int(self.clock.seconds() * 1000)
+        return now_ms(self.clock)
 
 
 class MethodTestCase(SynchronousTestCase):

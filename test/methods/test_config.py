@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from openclaw.config.load import load_config
 from openclaw.config.redaction import REDACTED
-from openclaw.methods.config import document_hash
+from openclaw.methods.config import ConfigFile, document_hash
 from test.methods.support import READER, MethodTestCase
 
 TEXT = """{
@@ -114,3 +115,13 @@ class GetTests(MethodTestCase):
     def test_no_params(self) -> None:
         """It takes none."""
         self.assertRaises(msgspec.ValidationError, self.gateway.call, "config.get", {"path": "gateway"})
+
+
+class ConfigFileTests(MethodTestCase):
+    """Which file it is."""
+
+    def test_secrets_are_not_shown(self) -> None:
+        """Neither the environment nor the key is in what a log might show."""
+        shown = repr(ConfigFile(Path("c.json"), Path("state"), {"A_KEY": "s3cret"}, b"kkkk"))
+        self.assertNotIn("s3cret", shown)
+        self.assertNotIn("kkkk", shown)

@@ -91,7 +91,7 @@ class HealthTests(CountingTestCase):
 
     def test_failing(self) -> None:
         """A part that fails is named, and then the gateway is not well."""
-        self.gateway.health.broken = ["store"]
+        self.gateway.health.parts = ["store"]
         answer = self.health()
         self.assertEqual((False, ["store"]), (answer["ok"], answer["failing"]))
 
@@ -133,10 +133,10 @@ class HealthTests(CountingTestCase):
         self.assertEqual(1, self.health()["sessions"]["count"])
         self.held.calls.clear()
         self.gateway.clock.advance(COUNTS_FRESH_S)
-        self.gateway.services.report.payload()
+        self.gateway.methods.report.payload()
         self.assertEqual(0, self.counted(), "a greeting does with what was counted last")
         self.gateway.clock.advance(COUNTS_KEPT_S)
-        self.gateway.services.report.payload()
+        self.gateway.methods.report.payload()
         self.assertEqual(2, self.counted())
 
     def test_counted_once_for_all(self) -> None:
@@ -157,7 +157,7 @@ class HealthTests(CountingTestCase):
         """The greeting takes what was counted last, and has it counted anew for the next one."""
         self.talk("x")
         self.held.holds.add("sessions")
-        report = self.gateway.services.report
+        report = self.gateway.methods.report
         self.assertEqual(0, report.payload()["sessions"]["count"])
         self.held.release()
         self.held.release()
@@ -185,22 +185,22 @@ class HealthTests(CountingTestCase):
 
     def test_stop(self) -> None:
         """A count under way ends with the gateway, and with it whoever waits."""
-        self.gateway.services.report.stop()
+        self.gateway.methods.report.stop()
         self.held.holds.add("sessions")
         called = self.gateway.call("health", {}, NOBODY)
-        self.gateway.services.stop()
+        self.successResultOf(self.gateway.stop())
         self.assertTrue(self.ok(called)["ok"])
         self.assertEqual([], self.gateway.clock.getDelayedCalls())
 
     def test_event_loop(self) -> None:
         """The reactor's delay is told once it is measured."""
-        self.gateway.services.begin()
+        self.gateway.methods.event_loop.start()
         self.assertNotIn("eventLoop", self.health())
         self.gateway.clock.advance(0.25)
         for method in ("health", "status"):
             answer = self.ok(self.gateway.call(method, {}, READER))
             self.assertEqual(False, answer["eventLoop"]["degraded"])
-        self.gateway.services.stop()
+        self.successResultOf(self.gateway.stop())
 
 
 class StatusTests(CountingTestCase):
@@ -218,7 +218,7 @@ class StatusTests(CountingTestCase):
         self.gateway.clock.advance(1)
         answer = self.status()
         self.assertEqual(
-            (__version__, "started", 4000), tuple(answer[k] for k in ("runtimeVersion", "phase", "uptimeMs"))
+            (__version__, "started", 1234), tuple(answer[k] for k in ("runtimeVersion", "phase", "uptimeMs"))
         )
         self.assertEqual(os.getpid(), answer["pid"])
         self.assertEqual({"active": 1, "waiting": 1}, answer["runs"])
@@ -279,5 +279,5 @@ class CostTests(CountingTestCase):
         self.assertEqual(50, len(answer["agents"]))
         self.assertEqual(51, self.counted())
         self.assertIsInstance(attrs.asdict(SessionCounts()), dict)
-        self.assertIsNone(self.successResultOf(Deferred.fromCoroutine(self.gateway.services.report.refresh())))
+        self.assertIsNone(self.successResultOf(Deferred.fromCoroutine(self.gateway.methods.report.refresh())))
         self.assertEqual(51, self.counted())

@@ -25,9 +25,9 @@ class SnapshotTests(MethodTestCase):
 
     def test_facts(self) -> None:
         """Health, uptime, and for administrators where things lie."""
-        snapshot = self.gateway.services.snapshot
+        snapshot = self.gateway.methods.snapshot
         self.assertEqual("[redacted]", snapshot.health()["sessions"]["path"])
-        self.assertEqual(4000, snapshot.uptime_ms())
+        self.assertEqual(1234, snapshot.uptime_ms())
         self.assertEqual(
             {
                 "configPath": str(self.gateway.paths.config_path),
@@ -49,10 +49,10 @@ class SnapshotTests(MethodTestCase):
                 "mainSessionKey": "agent:main:main",
                 "scope": "per-sender",
             },
-            self.gateway.services.snapshot.session_defaults(),
+            self.gateway.methods.snapshot.session_defaults(),
         )
         self.gateway.use(config_with({"a": AgentEntry(), "b": AgentEntry()}))
-        defaults = self.gateway.services.snapshot.session_defaults()
+        defaults = self.gateway.methods.snapshot.session_defaults()
         self.assertEqual(("agent:a:main", True), (defaults["mainSessionKey"], defaults["selectionRequired"]))
 
 

@@ -1,11 +1,10 @@
-"""Tests of L{openclaw.methods.all}, L{openclaw.methods.table} and L{openclaw.methods.checks}."""
+"""Tests of L{openclaw.service.compose}: the methods of a whole gateway."""
 
 from __future__ import annotations
 
 import msgspec
 
 from openclaw.auth.scopes import READ, WRITE
-from openclaw.methods.table import Method, MethodTable, NoParams
 from test.methods.support import ADMINISTRATOR, MethodTestCase
 
 SCOPES = {
@@ -39,23 +38,14 @@ class TableTests(MethodTestCase):
         self.assertEqual(tuple(sorted(SCOPES)), table.names)
         self.assertIsNone(table.find("nope.nope"))
 
-    def test_secrets_are_not_shown(self) -> None:
-        """Neither the environment nor the key is in what a log might show."""
-        self.assertNotIn("kkkk", repr(self.gateway.services))
-
-    def test_twice(self) -> None:
-        """Two methods of one name are a mistake of the program."""
-        method = Method("x", None, NoParams, lambda call, params: None)  # type: ignore[arg-type,return-value]
-        self.assertRaises(ValueError, MethodTable, (method, method))
-
 
 class WireTests(MethodTestCase):
     """What the methods give can be put into a frame."""
 
     def test_json(self) -> None:
         """Every payload is JSON."""
-        self.gateway.services.begin()
-        self.addCleanup(self.gateway.services.stop)
+        self.gateway.methods.event_loop.start()
+        self.addCleanup(self.gateway.stop)
         self.gateway.clock.advance(1)
         self.gateway.answer("ok")
         self.ok(self.ask("hi", idempotencyKey="k"))

@@ -5,21 +5,19 @@ import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.logger import LogLevel, globalLogPublisher
 from twisted.trial.unittest import TestCase
 
-from openclaw import service as service_module
+from openclaw.agents.runs import Runs
 from openclaw.config import lock
 from openclaw.config.paths import resolve_paths
 from openclaw.config.plan import Options, plan
 from openclaw.errors import StartError
-from openclaw.service import (
-    Gateway,
-)
+from openclaw.service import gateway as gateway_module
+from openclaw.service.gateway import Gateway
 from openclaw.store.store import GatewayStore
 
 PROVIDER = {"models": {"providers": {"p": {"baseUrl": "http://127.0.0.1:1/v1"}}}}
@@ -31,12 +29,22 @@ DOCUMENT: Mapping[str, Any] = {
 
 
 class MemoryReactor(MemoryReactorClock):
-    """A reactor in memory, that also has threads, which are not."""
+    """
+    A reactor in memory, that also has threads, which are not.
 
-    def __init__(self) -> None:
+    @ivar events: told when a port is closed.
+    """
+
+    def __init__(self, events: list[str]) -> None:
         super().__init__()
+        self.events = events
         self.is_stopped = False
         self.stop_error: Exception | None = None
+
+    def listenTCP(self, *arguments: Any, **keywords: Any) -> Any:
+        port: Any = super().listenTCP(*arguments, **keywords)
+        port.stopListening = lambda: self.events.append("port")
+        return port
 
     def callFromThread(self, call: Callable[..., Any], *arguments: Any) -> None:
         self.callLater(0, call, *arguments)
@@ -50,24 +58,12 @@ class MemoryReactor(MemoryReactorClock):
         self.is_stopped = True
 
 
-class FakePort:
-    """A port that tells when it is closed."""
+class HeldRuns:
+    """
+    The end of the runs, which comes when a test says so.
 
-    def __init__(self, events: list[str]) -> None:
-        self._events = events
-
-    def getHost(self) -> Any:
-        return mock.Mock(port=18123)
-
-    def stopListening(self) -> None:
-        self._events.append("port")
-
-
-class FakeRuns:
-    """Runs that end when told."""
-
-    live = (object(),)
-    waiting = 1
+    @ivar grace_s: how long they were given, each time.
+    """
 
     def __init__(self, events: list[str]) -> None:
         self._events = events
@@ -81,15 +77,22 @@ class FakeRuns:
 
 
 class GatewayTestCase(TestCase):
+    """
+    A gateway on a reactor in memory.
+
+    @ivar events: what was closed, in its order.
+    """
+
     def setUp(self) -> None:
         self.home = Path(self.mktemp()).absolute()
         self.home.mkdir()
         self.state_dir = self.home / ".openclaw"
-        self.reactor = MemoryReactor()
+        self.events: list[str] = []
+        self.reactor = MemoryReactor(self.events)
         self.stores: list[GatewayStore] = []
         self.logged: list[dict[str, Any]] = []
-        self.patch(service_module, "deferToThreadPool", lambda _r, _p, call, *args: maybeDeferred(call, *args))
-        self.patch(service_module, "raise_descriptor_limit", lambda: None)
+        self.patch(gateway_module, "deferToThreadPool", lambda _r, _p, call, *args: maybeDeferred(call, *args))
+        self.patch(gateway_module, "raise_descriptor_limit", lambda: None)
         self.patch(lock, "LOCK_PAUSE_S", 0.0)
         self.patch(GatewayStore, "open", self.open_store)
         globalLogPublisher.addObserver(self.logged.append)
@@ -109,6 +112,12 @@ class GatewayTestCase(TestCase):
         environ = {"HOME": str(self.home), "OPENCLAW_GATEWAY_TOKEN": "t"}
         planned = plan(resolve_paths(environ), environ, Options(**options))
         return Gateway(self.reactor, planned)
+
+    def hold_runs(self) -> HeldRuns:
+        """Have the runs of all gateways take their time to stop."""
+        held = HeldRuns(self.events)
+        self.patch(Runs, "stop", lambda runs, grace_s: held.stop(grace_s))
+        return held
 
     def started(self, document: Mapping[str, Any] = DOCUMENT, **options: Any) -> Gateway:
         gateway = self.gateway(document, **options)

@@ -1,9 +1,9 @@
-"""The process around a gateway: its clock."""
+"""Tests of L{openclaw.process.clock}."""
 
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from openclaw.process import CLOCK_TOLERANCE_S, SteadyClock, seconds_since_boot
+from openclaw.process.clock import CLOCK_TOLERANCE_S, SteadyClock, seconds_since_boot
 
 DAY_S = 86_400.0
 

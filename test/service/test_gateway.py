@@ -1,34 +1,30 @@
-"""The composition root: how a gateway starts, and that whatever fails leaves nothing open."""
+"""Tests of L{openclaw.service.gateway}: how a gateway starts, and that whatever fails leaves nothing open."""
 
 import errno
 import json
 import os
-import resource
 from typing import Any
 from unittest import mock
 
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.error import CannotListenError
 from twisted.logger import LogLevel
-from twisted.trial.unittest import TestCase
 
-from openclaw import service as service_module
 from openclaw.config.reload_rules import needs_local_model
 from openclaw.errors import StartError
-from openclaw.process import raise_descriptor_limit
 from openclaw.providers.local_process import LocalModel
-from openclaw.service import Gateway
+from openclaw.service import gateway as gateway_module
 from openclaw.store.store import GatewayStore
-from test.service_support import DOCUMENT, PROVIDER, GatewayTestCase
+from test.service.support import DOCUMENT, PROVIDER, GatewayTestCase
 
 
 class StartTests(GatewayTestCase):
     def test_serves(self) -> None:
         gateway = self.gateway()
-        self.assertEqual(gateway.phase(), "starting")
-        self.assertEqual(list(gateway.failing()), [])
+        self.assertEqual(gateway.health.phase(), "starting")
+        self.assertEqual(list(gateway.health.failing()), [])
         self.successResultOf(Deferred.fromCoroutine(gateway.start()))
-        self.assertEqual(gateway.phase(), "started")
+        self.assertEqual(gateway.health.phase(), "started")
         port, factory, backlog, interface = self.reactor.tcpServers[0]
         self.assertEqual((port, interface), (18789, "127.0.0.1"))
         self.assertGreaterEqual(backlog, 1024)
@@ -38,16 +34,9 @@ class StartTests(GatewayTestCase):
         self.assertEqual((status, body["data"][0]["id"]), (200, "openclaw"))
         self.assertTrue(self.is_locked())
         self.reactor.advance(1.5)
-        self.assertEqual(gateway.uptime_ms(), 1500)
+        self.assertEqual(gateway.health.uptime_ms(), 1500)
         self.successResultOf(self.stop(gateway))
         self.assert_closed()
-
-    def test_uptime_of_a_clock_that_was_set(self) -> None:
-        clock = mock.Mock(moved_s=0.0)
-        gateway = Gateway(self.reactor, self.gateway()._plan, clock)
-        clock.moved_s = -5.0
-        self.reactor.rightNow += 8.0 - 5.0
-        self.assertEqual(gateway.uptime_ms(), 8000)
 
     def test_says_nothing_of_itself(self) -> None:
         gateway = self.started()
@@ -63,7 +52,7 @@ class StartTests(GatewayTestCase):
     def test_dead_store_is_told(self) -> None:
         gateway = self.started()
         self.successResultOf(self.stores[0].close())
-        self.assertEqual(list(gateway.failing()), ["store"])
+        self.assertEqual(list(gateway.health.failing()), ["store"])
         self.assertEqual(self.get("/readyz")[0], 503)
         self.successResultOf(self.stop(gateway))
 
@@ -205,39 +194,18 @@ class CannotStartTests(GatewayTestCase):
 
     def test_a_bug_closes_everything_too(self) -> None:
         gateway = self.gateway()
-        self.patch(service_module, "ConfigWatcher", mock.Mock(side_effect=ZeroDivisionError))
+        self.patch(gateway_module, "ConfigWatcher", mock.Mock(side_effect=ZeroDivisionError))
         self.failureResultOf(Deferred.fromCoroutine(gateway.start()), ZeroDivisionError)
         self.assert_closed()
-        self.assertEqual(gateway.phase(), "draining")
-
-
-class DescriptorLimitTests(TestCase):
-    def setUp(self) -> None:
-        self.set: list[Any] = []
-        self.patch(resource, "getrlimit", lambda which: (10, 20))
-
-    def test_goes_up(self) -> None:
-        self.patch(resource, "setrlimit", lambda which, limits: self.set.append((which, limits)))
-        raise_descriptor_limit()
-        self.assertEqual(self.set, [(resource.RLIMIT_NOFILE, (20, 20))])
-
-    def test_is_up(self) -> None:
-        self.patch(resource, "getrlimit", lambda which: (20, 20))
-        self.patch(resource, "setrlimit", lambda which, limits: self.set.append(limits))
-        raise_descriptor_limit()
-        self.assertEqual(self.set, [])
-
-    def test_may_not(self) -> None:
-        self.patch(resource, "setrlimit", mock.Mock(side_effect=ValueError("exceeds maximum limit")))
-        raise_descriptor_limit()
+        self.assertEqual(gateway.health.phase(), "draining")
 
 
 class UsesLocalModelTests(GatewayTestCase):
     def test_by_the_agents(self) -> None:
-        self.assertFalse(needs_local_model(self.gateway()._plan.config))
-        self.assertTrue(needs_local_model(self.gateway({})._plan.config))
+        self.assertFalse(needs_local_model(self.gateway().plan.config))
+        self.assertTrue(needs_local_model(self.gateway({}).plan.config))
         entries = {"a": {}, "b": {"model": "local/smollm2-135m"}}
         document = {**PROVIDER, "agents": {"defaults": {"model": "p/m"}, "entries": entries}}
-        self.assertTrue(needs_local_model(self.gateway(document)._plan.config))
+        self.assertTrue(needs_local_model(self.gateway(document).plan.config))
         document = {"agents": {"defaults": {"model": "local/other"}}}
-        self.assertFalse(needs_local_model(self.gateway(document)._plan.config))
+        self.assertFalse(needs_local_model(self.gateway(document).plan.config))

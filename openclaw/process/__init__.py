@@ -1,0 +1,1 @@
+"""The process around a gateway: its signals and its end, its clock, its memory."""

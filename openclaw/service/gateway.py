@@ -1,0 +1,201 @@
+"""One gateway: opening everything that it is made of, and stopping it in order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.threads import deferToThreadPool
+from twisted.logger import Logger
+
+from openclaw.agents.runs import Runs
+from openclaw.config.lock import StateLock
+from openclaw.config.paths import ensure_state_dir
+from openclaw.config.plan import Plan
+from openclaw.config.reload import ConfigWatcher, LiveConfig
+from openclaw.config.reload_rules import needs_local_model
+from openclaw.config.schema import Config
+from openclaw.gateway_log import GatewayLog
+from openclaw.parts import STEP_DEADLINE_S, Parts
+from openclaw.process.clock import SteadyClock
+from openclaw.process.failures import log_bug
+from openclaw.process.memory import Collector, raise_descriptor_limit
+from openclaw.providers.http import make_agent, make_http_client
+from openclaw.providers.local import LocalProvider, make_local_model
+from openclaw.providers.local_process import LocalModel
+from openclaw.providers.local_spawn import LocalSettings
+from openclaw.providers.registry import Catalog
+from openclaw.service.compose import Core, compose
+from openclaw.service.health import GatewayHealth
+from openclaw.service.listen import open_port
+from openclaw.service.stop import STOP_ORDER, stop_runs
+from openclaw.sessions.retention import Retention
+from openclaw.store.store import GatewayStore
+from openclaw.waits import Promise
+
+log = Logger()
+
+
+class Gateway:
+    """
+    One gateway in this process.
+
+    @ivar reactor: what it runs on.
+    @ivar plan: what it was started with.
+    @ivar live: the configuration that applies.
+    @ivar health: what it says of itself.
+    @ivar url: where a client on this machine finds it, once it listens.
+    """
+
+    def __init__(self, reactor: Any, planned: Plan, steady_clock: SteadyClock | None = None) -> None:
+        """
+        @param steady_clock: the one that C{reactor} was given, if it was.
+        """
+        self.reactor = reactor
+        self.plan = planned
+        self.live = LiveConfig(planned.config, planned.loaded.environ)
+        self.health = GatewayHealth(reactor, steady_clock)
+        self.url = ""
+        self._at_rest = steady_clock.follow if steady_clock is not None else lambda: None
+        self._parts = Parts(reactor, STOP_ORDER)
+        self._opened: Promise[None] | None = None
+        self._stopped: Promise[None] | None = None
+
+    async def start(self) -> None:
+        """
+        Open everything; the port is served when this returns, unless L{stop} was called meanwhile.
+
+        @raise openclaw.errors.StartError: with one line that says what to do; everything that was opened is closed
+            again.
+        """
+        if not self.health.is_wanted:
+            return
+        self._opened = Promise()
+        try:
+            await self._open()
+        except BaseException:
+            self.health.draining()
+            await self._parts.stop()
+            raise
+        finally:
+            self._opened.fire(None)
+        if self.health.is_wanted:
+            self.health.started()
+            for warning in self.plan.loaded.warnings:
+                log.warn("{text}", text=warning)
+
+    async def stop(self) -> None:
+        """
+        Stop in order; a part that fails to stop is logged and does not keep the others from it.
+
+        Runs have C{gateway.shutdownDrainMs} to finish, every other part L{STEP_DEADLINE_S}.  It may be called at any
+        time and more than once, and returns when everything has stopped.
+        """
+        self.health.draining()
+        if self._stopped is None:
+            self._stopped = Promise()
+            Deferred.fromCoroutine(self._stop(self._stopped)).addErrback(log_bug)
+        await self._stopped.wait()
+
+    async def _stop(self, stopped: Promise[None]) -> None:
+        try:
+            if self._opened is not None:
+                await self._opened.wait()
+            await self._parts.stop()
+        finally:
+            stopped.fire(None)
+
+    # ------------------------------------------------------------------------------------ opening
+
+    async def _open(self) -> None:
+        raise_descriptor_limit()
+        ensure_state_dir(self.plan.paths)
+        lock = StateLock(self.plan.paths.lock_path)
+        lock.acquire()
+        self._parts.add("the lock of the state folder", lock.release)
+        files = GatewayLog(self.plan, self.live)
+        self._parts.add("the log", lambda: self._in_thread(files.stop))
+        files.start()
+        store = await GatewayStore.open(self.plan.paths.store_path, self.reactor.callFromThread)
+        self._parts.add("the store", store.close)
+        self.health.watch("store", lambda: store.is_well)
+        if not self.health.is_wanted:
+            return
+        local = self._make_local()
+        runs = self._make_runs(store, local)
+        core = Core(self.reactor, self.plan, self.live, self.health, store, runs, self._in_thread)
+        surfaces = compose(core, self._parts)
+        surfaces.begin()
+        port = await open_port(self.plan.listening, self.reactor, surfaces.site)
+        self._parts.add("the port", port.stopListening)
+        self.url = self.plan.listening.url(getattr(port.getHost(), "port", None))
+        if not self.health.is_wanted:
+            return
+        self._watch_configuration()
+        self._tidy(store, runs)
+        if local is not None:
+            local.start()
+
+    def _make_runs(self, store: GatewayStore, local: LocalModel | None) -> Runs:
+        client = self._client(persistent=True)
+        provider = LocalProvider(local, self._client(persistent=False), self.reactor) if local is not None else None
+        catalog = Catalog(self._current, client, self.reactor, provider, lambda: self.live.environ)
+        runs = Runs(self._current, catalog, store, self.reactor)
+        self._parts.add("the runs", lambda: stop_runs(runs, self._grace_s()), lambda: self._grace_s() + STEP_DEADLINE_S)
+        return runs
+
+    def _make_local(self) -> LocalModel | None:
+        """The embedded model, if an agent uses it."""
+        config = self.plan.config
+        if not needs_local_model(config):
+            return None
+        local = config.models.local
+        settings = LocalSettings(local.model, local.context_tokens, local.parallel, local.threads)
+        custom_path = Path(local.path) if local.path is not None else None
+        model = make_local_model(self.reactor, settings, self.plan.paths.models_dir, local.model, custom_path)
+        self._parts.add("the embedded model", model.stop)
+        return model
+
+    def _client(self, *, persistent: bool) -> Any:
+        agent = make_agent(self.reactor, persistent=persistent)
+        self._parts.add("provider connections", agent.close)
+        return make_http_client(agent)
+
+    def _watch_configuration(self) -> None:
+        watcher = ConfigWatcher(
+            self.live,
+            self.plan.loaded.path,
+            self.plan.environ,
+            self.reactor,
+            self._in_thread,
+            state_dir=self.plan.paths.state_dir,
+            as_run=self.plan.options.applied_to,
+        )
+        self._parts.add("the configuration watcher", watcher.stopService)
+        watcher.startService()
+
+    def _tidy(self, store: GatewayStore, runs: Runs) -> None:
+        """Begin to tidy the store and the memory."""
+        retention = Retention(
+            store,
+            lambda: self._current().session.maintenance,
+            self.reactor,
+            runs.busy_sessions,
+            runs.forget_session,
+        )
+        self._parts.add("the tidying of the store", retention.stopService)
+        retention.startService()
+        collector = Collector(self.reactor, lambda: len(runs.live), self._at_rest)
+        self._parts.add("the garbage collector", collector.stop)
+        collector.start()
+
+    def _current(self) -> Config:
+        return self.live.current
+
+    def _grace_s(self) -> float:
+        return self._current().gateway.shutdown_drain_ms / 1000
+
+    def _in_thread(self, call: Callable[..., Any], *arguments: Any) -> Deferred[Any]:
+        return deferToThreadPool(self.reactor, self.reactor.getThreadPool(), call, *arguments)
