@@ -11,6 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import maybeDeferred
+from twisted.internet.testing import MemoryReactorClock
+from twisted.logger import LogEvent, LogLevel, globalLogPublisher
+from twisted.trial.unittest import SynchronousTestCase
 
 from openclaw.agents.runs import Runs
 from openclaw.config.listen import Listening
@@ -20,6 +23,7 @@ from openclaw.config.plan import Options, Plan
 from openclaw.config.reload import LiveConfig
 from openclaw.service.compose import Core
 
+START_S = 1_700_000_000.0
 NOWHERE = Path("/nonexistent")
 
 
@@ -71,3 +75,34 @@ def make_core(
         Options(),
     )
     return Core(clock, plan, live, HandSetHealth(), store, runs, maybeDeferred)
+
+
+class MemoryTestCase(SynchronousTestCase):
+    """
+    With a reactor in memory, and an eye on the log.
+
+    @ivar problems: what was logged as an error.
+    """
+
+    def setUp(self) -> None:
+        """Begin with nothing done."""
+        self.clock = MemoryReactorClock()
+        self.clock.advance(START_S)
+        self.problems: list[LogEvent] = []
+        globalLogPublisher.addObserver(self._note)
+        self.addCleanup(globalLogPublisher.removeObserver, self._note)
+
+    def _note(self, event: LogEvent) -> None:
+        if event.get("log_level", LogLevel.info) >= LogLevel.error:
+            self.problems.append(event)
+
+    def tick(self, turns: int = 3) -> None:
+        """Let the reactor turn without time passing."""
+        for _ in range(turns):
+            self.clock.advance(0)
+
+    def wait(self, seconds: float) -> None:
+        """Let time pass, in steps of a quarter of a second at most."""
+        while seconds > 0:
+            self.clock.advance(min(seconds, 0.25))
+            seconds -= 0.25

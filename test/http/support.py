@@ -9,12 +9,9 @@ import attrs
 from twisted.internet.address import IPv4Address
 from twisted.internet.error import ConnectionAborted, ConnectionDone
 from twisted.internet.testing import MemoryReactorClock, StringTransport
-from twisted.logger import LogEvent, LogLevel, globalLogPublisher
 from twisted.python.failure import Failure
-from twisted.trial.unittest import SynchronousTestCase
 
 from openclaw.agents.runs import Runs
-from openclaw.auth.policy import AccessPolicy
 from openclaw.config.agents import AgentDefaults, AgentsConfig, ModelChoice
 from openclaw.config.gateway import (
     AuthConfig,
@@ -25,28 +22,21 @@ from openclaw.config.gateway import (
     HttpConfig,
 )
 from openclaw.config.models import ModelsConfig, ProviderConfig
+from openclaw.config.reload import LiveConfig
 from openclaw.config.schema import Config
 from openclaw.config.secret import Secret
 from openclaw.errors import ModelNotFound
-from openclaw.http.app import Api
-from openclaw.http.channel import GatewaySite
-from openclaw.http.chat import ChatCompletions
-from openclaw.http.gate import Gate
-from openclaw.http.health import Health
-from openclaw.http.models import ModelList
-from openclaw.http.root import Root
-from openclaw.methods.table import MethodTable
 from openclaw.models import ResolvedModel
+from openclaw.parts import Parts
 from openclaw.providers.scripted import ScriptedProvider, ScriptedStream
-from openclaw.sharing.joins import Joins
+from openclaw.service.compose import compose
+from openclaw.service.stop import STOP_ORDER
 from openclaw.store.store import GatewayStore
-from openclaw.ws.factory import GatewayWebSocketFactory, Surface
-from openclaw.ws.presence import Presence
+from test.gateway import MemoryTestCase, make_core
 
 TOKEN = "s3cret"
 AUTH = f"Authorization: Bearer {TOKEN}"
 CHAT = "/v1/chat/completions"
-START_S = 1_700_000_000.0
 
 
 def make_config(**settings: Any) -> Config:
@@ -83,49 +73,6 @@ class ScriptedCatalog:
         if provider_id != "scripted":
             raise ModelNotFound("no such provider")
         return ResolvedModel(ref, provider_id, model_id, self.provider, 100_000, None)
-
-
-class HandSetHealth:
-    """Health as a test sets it."""
-
-    def __init__(self) -> None:
-        self.current = "started"
-        self.parts: list[str] = []
-
-    def phase(self) -> Any:
-        """As set."""
-        return self.current
-
-    def uptime_ms(self) -> int:
-        """A fixed number."""
-        return 1234
-
-    def failing(self) -> list[str]:
-        """As set."""
-        return self.parts
-
-
-class HandSetSnapshot:
-    """A snapshot as a test sets it."""
-
-    def __init__(self) -> None:
-        self.health_payload: dict[str, Any] = {"ok": True}
-
-    def health(self) -> dict[str, Any]:
-        """As set."""
-        return self.health_payload
-
-    def session_defaults(self) -> dict[str, Any]:
-        """Fixed."""
-        return {"defaultAgentId": "main", "mainKey": "main", "mainSessionKey": "agent:main:main"}
-
-    def uptime_ms(self) -> int:
-        """Fixed."""
-        return 1234
-
-    def admin_facts(self) -> dict[str, Any]:
-        """Fixed."""
-        return {"configPath": "<config>", "stateDir": "<state>", "authMode": "token"}
 
 
 class MemoryTransport(StringTransport):
@@ -328,50 +275,35 @@ class Client:
         return answer
 
 
-def make_websockets(clock: Any, policy: AccessPolicy, runs: Runs) -> GatewayWebSocketFactory:
-    """WebSockets on which nothing can be called."""
-    snapshot, presence = HandSetSnapshot(), Presence(clock, host="vm")
-    return GatewayWebSocketFactory(
-        clock, Surface(policy, MethodTable(()), runs.bus, snapshot, presence, lambda: "started")
-    )
-
-
-class GatewayTestCase(SynchronousTestCase):
+class GatewayTestCase(MemoryTestCase):
     """A gateway in memory whose configuration tests replace."""
 
     def setUp(self) -> None:
         """Put it together."""
-        self.clock = MemoryReactorClock()
-        self.clock.advance(START_S)
-        self.config = make_config()
+        super().setUp()
+        self.live = LiveConfig(make_config())
         self.provider = ScriptedProvider()
         self.store = GatewayStore.in_memory()
         self.addCleanup(self.store.close)
         self.runs = Runs(lambda: self.config, ScriptedCatalog(self.provider), self.store, self.clock, lambda: 0.5)
-        self.joins = Joins(self.runs, self.store, self.clock)
         self.addCleanup(self._check_no_run_is_left)
-        self.health = HandSetHealth()
-        self.policy = AccessPolicy(lambda: self.config, {}, self.clock, on_loopback_bind=True)
-        self.api = Api(
-            ChatCompletions(self.runs, self.clock, lambda: self.config, self.joins),
-            ModelList(lambda: self.config, int(START_S)),
-            Health(self.health),
-        )
-        self.websockets = make_websockets(self.clock, self.policy, self.runs)
-        self.site = GatewaySite(
-            Root(self.websockets.as_resource(), self.api.resource()),
-            Gate(lambda: self.config, self.policy),
-            self.clock,
-            local_tcp=True,
-            loopback_bind=True,
-        )
-        self.problems: list[LogEvent] = []
-        globalLogPublisher.addObserver(self._note)
-        self.addCleanup(globalLogPublisher.removeObserver, self._note)
+        self.core = make_core(self.clock, self.live, self.store, self.runs)
+        self.health: Any = self.core.health
+        self.build_site()
 
-    def _note(self, event: LogEvent) -> None:
-        if event.get("log_level", LogLevel.info) >= LogLevel.error:
-            self.problems.append(event)
+    def build_site(self) -> None:
+        """Make the port anew, with what it serves."""
+        surfaces = compose(self.core, Parts(self.clock, STOP_ORDER))
+        self.joins, self.site = surfaces.joins, surfaces.site
+
+    @property
+    def config(self) -> Config:
+        """The configuration that applies."""
+        return self.live.current
+
+    @config.setter
+    def config(self, config: Config) -> None:
+        self.live.replace(config)
 
     def connect(self, peer: Any = None) -> Client:
         """A new connection."""
@@ -400,17 +332,6 @@ class GatewayTestCase(SynchronousTestCase):
         client.chat(*headers, **body)
         self.tick()
         return client.answer()
-
-    def tick(self, turns: int = 3) -> None:
-        """Let the reactor turn without time passing."""
-        for _ in range(turns):
-            self.clock.advance(0)
-
-    def wait(self, seconds: float) -> None:
-        """Let time pass, in steps of a quarter of a second at most."""
-        while seconds > 0:
-            self.clock.advance(min(seconds, 0.25))
-            seconds -= 0.25
 
     @property
     def stream(self) -> ScriptedStream:

@@ -8,8 +8,10 @@ from twisted.internet.defer import CancelledError, Deferred
 
 from openclaw._version import __version__
 from openclaw.config.agents import AgentDefaults, AgentEntry, ModelChoice
+from openclaw.http.chat import ChatCompletions
 from openclaw.http.health import Health
-from test.http.support import AUTH, CHAT, START_S, GatewayTestCase, make_config
+from test.gateway import START_S
+from test.http.support import AUTH, CHAT, GatewayTestCase, make_config
 
 
 class ModelsTests(GatewayTestCase):
@@ -105,7 +107,7 @@ class HealthTests(GatewayTestCase):
 class FailureTests(GatewayTestCase):
     def test_run_ended_under_a_waiting_request(self) -> None:
         waiting: Deferred[bytes] = Deferred()
-        self.patch(self.api._chat, "answer", lambda request: waiting)
+        self.patch(ChatCompletions, "answer", lambda chat, request: waiting)
         client = self.connect()
         client.chat()
         waiting.errback(CancelledError())

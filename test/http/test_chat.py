@@ -11,7 +11,8 @@ from openclaw.errors import ProviderAuthFailed, ProviderFailed, ProviderRateLimi
 from openclaw.events import ProviderFinished, ProviderUsage, ReasoningDelta, TextDelta, Timings, ToolCallDelta
 from openclaw.http.chat import encode_line, server_timing, usage_object
 from openclaw.messages import Message, ToolCall, Usage
-from test.http.support import START_S, GatewayTestCase, make_config
+from test.gateway import START_S
+from test.http.support import GatewayTestCase, make_config
 
 STOP = ProviderFinished("stop")
 USAGE = ProviderUsage(Usage(10, 5, 4, 2))

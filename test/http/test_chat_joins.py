@@ -10,9 +10,9 @@ from openclaw.errors import ProviderFailed, ProviderRejected
 from openclaw.events import ProviderFinished, ProviderUsage, ReasoningDelta, TextDelta, ToolCallDelta
 from openclaw.http import idempotency
 from openclaw.messages import Usage
-from openclaw.sharing.joins import Joins
 from openclaw.sharing.shared import ALONE_S
-from test.http.support import START_S, Answer, Client, GatewayTestCase, make_config
+from test.gateway import START_S
+from test.http.support import Answer, Client, GatewayTestCase, make_config
 
 STOP = ProviderFinished("stop")
 KEY = "Idempotency-Key: k1"
@@ -61,7 +61,7 @@ class KeyTests(JoinTestCase):
             first = self.ask_chat(key)
             self.clock.advance(10)
             if restarts:
-                self.api._chat._joins = Joins(self.runs, self.store, self.clock)
+                self.build_site()
             second = self.ask_chat(key)
             self.check_same(first, second)
             self.assertEqual(first.body, second.body)

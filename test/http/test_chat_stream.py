@@ -12,7 +12,8 @@ from openclaw.events import ProviderFinished, ProviderUsage, ReasoningDelta, Tex
 from openclaw.http import chat
 from openclaw.messages import Usage
 from openclaw.sharing.recent import KEPT_S
-from test.http.support import START_S, Answer, Client, GatewayTestCase, make_config
+from test.gateway import START_S
+from test.http.support import Answer, Client, GatewayTestCase, make_config
 
 STOP = ProviderFinished("stop")
 USAGE = ProviderUsage(Usage(10, 5, 4, 2))

@@ -15,20 +15,15 @@ from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
 from openclaw.agents.runs import Runs
-from openclaw.auth.policy import AccessPolicy
-from openclaw.config.schema import Config
+from openclaw.config.reload import LiveConfig
 from openclaw.events import ProviderFinished, TextDelta
-from openclaw.http.app import Api
-from openclaw.http.channel import GatewaySite
-from openclaw.http.chat import ChatCompletions
-from openclaw.http.gate import Gate
-from openclaw.http.health import Health
-from openclaw.http.models import ModelList
-from openclaw.http.root import Root
+from openclaw.parts import Parts
 from openclaw.providers.scripted import ScriptedProvider
-from openclaw.sharing.joins import Joins
+from openclaw.service.compose import compose
+from openclaw.service.stop import STOP_ORDER
 from openclaw.store.store import GatewayStore
-from test.http.support import AUTH, CHAT, HandSetHealth, ScriptedCatalog, make_config, make_websockets, parse_answers
+from test.gateway import make_core
+from test.http.support import AUTH, CHAT, ScriptedCatalog, make_config, parse_answers
 
 reactor: Any = global_reactor
 
@@ -63,28 +58,15 @@ class PortTestCase(TestCase):
 
     async def setUp(self) -> None:
         """Serve a gateway with a scripted model on a port of loopback."""
-        config = make_config()
+        live = LiveConfig(make_config())
         self.provider = ScriptedProvider()
         self.store = GatewayStore.in_memory()
         self.addCleanup(self.store.close)
-
-        def current() -> Config:
-            return config
-
-        self.runs = Runs(current, ScriptedCatalog(self.provider), self.store, reactor, lambda: 0.5)
-        joins = Joins(self.runs, self.store, reactor)
-        self.addCleanup(joins.stop)
-        chat = ChatCompletions(self.runs, reactor, current, joins)
-        api = Api(chat, ModelList(current, 0), Health(HandSetHealth()))
-        policy = AccessPolicy(current, {}, reactor, on_loopback_bind=True)
-        self.websockets = make_websockets(reactor, policy, self.runs)
-        self.site = GatewaySite(
-            Root(self.websockets.as_resource(), api.resource()),
-            Gate(current, policy),
-            reactor,
-            local_tcp=True,
-            loopback_bind=True,
-        )
+        catalog = ScriptedCatalog(self.provider)
+        self.runs = Runs(lambda: live.current, catalog, self.store, reactor, lambda: 0.5)
+        self.surfaces = compose(make_core(reactor, live, self.store, self.runs), Parts(reactor, STOP_ORDER))
+        self.addCleanup(self.surfaces.joins.stop)
+        self.site = self.surfaces.site
         port = reactor.listenTCP(0, self.site, interface="127.0.0.1")
         self.address = ("127.0.0.1", port.getHost().port)
         self.addCleanup(self.all_closed)
@@ -92,7 +74,7 @@ class PortTestCase(TestCase):
 
     async def all_closed(self) -> None:
         """No connection may be left open when its client is gone."""
-        await self.until(lambda: not self.site.open_connections and not self.websockets.open_connections)
+        await self.until(lambda: not self.site.open_connections and not self.surfaces.websockets.open_connections)
 
     def connect(self, receive_bytes: int | None = None) -> socket.socket:
         """A client."""
@@ -285,7 +267,7 @@ class WebSocketTests(PortTestCase):
             b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
             b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
         )
-        await self.until(lambda: len(self.websockets.open_connections) == 1)
+        await self.until(lambda: len(self.surfaces.websockets.open_connections) == 1)
         self.assertEqual(self.site.open_connections, set())
         leave_by_reset(client)
-        await self.until(lambda: not self.websockets.open_connections)
+        await self.until(lambda: not self.surfaces.websockets.open_connections)

@@ -9,9 +9,6 @@ from typing import Any
 
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
-from twisted.internet.testing import MemoryReactorClock
-from twisted.logger import LogEvent, LogLevel, globalLogPublisher
-from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.static import Data
 
 from openclaw.auth.policy import AccessPolicy
@@ -23,7 +20,8 @@ from openclaw.http.root import Root
 from openclaw.methods.table import Call, Method, MethodTable, NoParams, Params
 from openclaw.ws.factory import CLOSE_REPLY_DEADLINE_S, GatewayWebSocketFactory, Surface
 from openclaw.ws.presence import Presence
-from test.http.support import START_S, TOKEN, Client, HandSetSnapshot, make_config
+from test.gateway import MemoryTestCase
+from test.http.support import TOKEN, Client, make_config
 
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="
 
@@ -162,6 +160,29 @@ class Peer:
         return answers[0] if answers else None
 
 
+class HandSetSnapshot:
+    """A snapshot as a test sets it."""
+
+    def __init__(self) -> None:
+        self.health_payload: dict[str, Any] = {"ok": True}
+
+    def health(self) -> dict[str, Any]:
+        """As set."""
+        return self.health_payload
+
+    def session_defaults(self) -> dict[str, Any]:
+        """Fixed."""
+        return {"defaultAgentId": "main", "mainKey": "main", "mainSessionKey": "agent:main:main"}
+
+    def uptime_ms(self) -> int:
+        """Fixed."""
+        return 1234
+
+    def admin_facts(self) -> dict[str, Any]:
+        """Fixed."""
+        return {"configPath": "<config>", "stateDir": "<state>", "authMode": "token"}
+
+
 class EchoParams(Params, frozen=True):
     """What C{echo} takes."""
 
@@ -227,13 +248,12 @@ class TestMethods:
         return "x" * (25 * 1024 * 1024)
 
 
-class WebSocketTestCase(SynchronousTestCase):
+class WebSocketTestCase(MemoryTestCase):
     """A gateway in memory that serves WebSockets, and one page."""
 
     def setUp(self) -> None:
         """Put it together."""
-        self.clock = MemoryReactorClock()
-        self.clock.advance(START_S)
+        super().setUp()
         self.config = make_config()
         self.snapshot = HandSetSnapshot()
         self.bus = EventBus()
@@ -242,9 +262,6 @@ class WebSocketTestCase(SynchronousTestCase):
         self.on_loopback_bind = True
         self.presence = Presence(self.clock, host="vm", new_id=lambda: "life")
         self.build()
-        self.problems: list[LogEvent] = []
-        globalLogPublisher.addObserver(self._note)
-        self.addCleanup(globalLogPublisher.removeObserver, self._note)
 
     def build(self) -> None:
         """Make the site anew."""
@@ -261,10 +278,6 @@ class WebSocketTestCase(SynchronousTestCase):
             local_tcp=True,
             loopback_bind=self.on_loopback_bind,
         )
-
-    def _note(self, event: LogEvent) -> None:
-        if event.get("log_level", LogLevel.info) >= LogLevel.error:
-            self.problems.append(event)
 
     def tcp(self, address: str = "127.0.0.1") -> Client:
         """A new connection that says nothing yet."""
@@ -298,14 +311,3 @@ class WebSocketTestCase(SynchronousTestCase):
         self.assertEqual(self.site.open_connections, set())
         self.assertEqual(self.clock.getDelayedCalls(), [])
         self.assertEqual(self.problems, [])
-
-    def tick(self, turns: int = 3) -> None:
-        """Let the reactor turn without time passing."""
-        for _ in range(turns):
-            self.clock.advance(0)
-
-    def wait(self, seconds: float) -> None:
-        """Let time pass, in steps of a quarter of a second at most."""
-        while seconds > 0:
-            self.clock.advance(min(seconds, 0.25))
-            seconds -= 0.25
