@@ -455,7 +455,7 @@ class LocalModel:
         """
         stopped = self._child.stopped
         self._inputs.stop()
-        return Deferred.fromCoroutine(stopped.wait())
+        return stopped.wait()
 
     def ready(self) -> Deferred[Endpoint]:
         """
@@ -470,7 +470,7 @@ class LocalModel:
             return succeed(child.endpoint(child.url))
         if child.failure is not None:
             return fail(LastingProviderFailure(child.failure))
-        return Deferred.fromCoroutine(child.served.wait())
+        return child.served.wait()
 
     @property
     def pid(self) -> int | None:

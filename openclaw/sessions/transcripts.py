@@ -93,7 +93,7 @@ class TranscriptCache:
         is_new = load is None
         if load is None:
             load = self._loads[session_key] = _Load(partial(self._stop_reading, session_key))
-        waiting = Deferred.fromCoroutine(load.tree.wait())
+        waiting = load.tree.wait()
         if is_new:
             load.work = Deferred.fromCoroutine(self._read(session_key, load))
             load.work.addErrback(partial(self._fail, session_key, load))

@@ -207,7 +207,7 @@ class StoreThread:
         if not self._closing:
             self._closing = True
             self._queue.put(None)
-        return Deferred.fromCoroutine(self._over.wait())
+        return self._over.wait()
 
     def _submit(self, job: Job) -> Deferred[Any]:
         if not self.alive:
