@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import attrs
 from twisted.internet.defer import TimeoutError as WaitedTooLong
 from twisted.internet.defer import maybeDeferred
 from twisted.logger import Logger
@@ -24,12 +23,6 @@ its run ended although the disk hangs.
 log = Logger()
 
 
-@attrs.frozen
-class _Part:
-    stop: Callable[[], Any]
-    deadline_s: Callable[[], float]
-
-
 class Parts:
     """
     The parts that are open, each added when it is opened.
@@ -40,7 +33,7 @@ class Parts:
 
     def __init__(self, clock: Clock, order: Sequence[str]) -> None:
         self._clock = clock
-        self._parts: dict[str, list[_Part]] = {name: [] for name in order}
+        self._parts: dict[str, list[tuple[Callable[[], Any], Callable[[], float]]]] = {name: [] for name in order}
 
     def add(
         self, name: str, stop: Callable[[], Any], deadline_s: float | Callable[[], float] = STEP_DEADLINE_S
@@ -54,7 +47,7 @@ class Parts:
         @param deadline_s: how long that may take; a function is asked when it begins.
         @raise KeyError: if the order does not say when parts of this name are stopped.
         """
-        self._parts[name].append(_Part(stop, deadline_s if callable(deadline_s) else lambda: deadline_s))
+        self._parts[name].append((stop, deadline_s if callable(deadline_s) else lambda: deadline_s))
 
     async def stop(self) -> None:
         """
@@ -64,12 +57,12 @@ class Parts:
         """
         for name, parts in self._parts.items():
             while parts:
-                await self._stop(name, parts.pop(0))
+                await self._stop(name, *parts.pop(0))
 
-    async def _stop(self, name: str, part: _Part) -> None:
-        deadline_s = part.deadline_s()
+    async def _stop(self, name: str, stop: Callable[[], Any], ask_deadline_s: Callable[[], float]) -> None:
+        deadline_s = ask_deadline_s()
         try:
-            await within(maybeDeferred(part.stop), deadline_s, self._clock)
+            await within(maybeDeferred(stop), deadline_s, self._clock)
         except WaitedTooLong:
             log.error("{what} did not stop within {deadline_s:g} s", what=name, deadline_s=deadline_s)
         except Exception:  # noqa: BLE001 -- Twisted swallows the failures of a stop; here they are told

@@ -76,13 +76,13 @@ class Gateway:
         try:
             await self._open()
         except BaseException:
-            self.health.draining()
+            self.health.current = "draining"
             await self._parts.stop()
             raise
         finally:
             self._opened.fire(None)
         if self.health.is_wanted:
-            self.health.started()
+            self.health.current = "started"
             for warning in self.plan.loaded.warnings:
                 log.warn("{text}", text=warning)
 
@@ -93,7 +93,7 @@ class Gateway:
         Runs have C{gateway.shutdownDrainMs} to finish, every other part L{STEP_DEADLINE_S}.  It may be called at any
         time and more than once, and returns when everything has stopped.
         """
-        self.health.draining()
+        self.health.current = "draining"
         if self._stopped is None:
             self._stopped = Promise()
             Deferred.fromCoroutine(self._stop(self._stopped)).addErrback(log_bug)

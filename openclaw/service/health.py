@@ -14,31 +14,24 @@ class GatewayHealth:
     The L{openclaw.interfaces.HealthSource} of one gateway.
 
     @param steady_clock: the one that C{clock} goes by, if it was given one.
+    @ivar current: the phase of life, as L{phase} tells it.
     """
 
     def __init__(self, clock: Clock, steady_clock: SteadyClock | None = None) -> None:
         self._clock = clock
         self._steady_clock = steady_clock
         self._started_s = clock.seconds()
-        self._phase: Literal["starting", "started", "draining"] = "starting"
+        self.current: Literal["starting", "started", "draining"] = "starting"
         self._watched: dict[str, Callable[[], bool]] = {}
 
     def phase(self) -> Literal["starting", "started", "draining"]:
         """The gateway's phase of life."""
-        return self._phase
+        return self.current
 
     @property
     def is_wanted(self) -> bool:
         """Whether nobody has told it to stop."""
-        return self._phase != "draining"
-
-    def started(self) -> None:
-        """Everything is open, and requests are served."""
-        self._phase = "started"
-
-    def draining(self) -> None:
-        """From now on it only stops."""
-        self._phase = "draining"
+        return self.current != "draining"
 
     def uptime_ms(self) -> int:
         """Milliseconds since this object was made."""

@@ -21,9 +21,9 @@ class GatewayHealthTests(SynchronousTestCase):
     def test_phases(self) -> None:
         health = GatewayHealth(Clock())
         self.assertEqual((health.phase(), health.is_wanted), ("starting", True))
-        health.started()
+        health.current = "started"
         self.assertEqual((health.phase(), health.is_wanted), ("started", True))
-        health.draining()
+        health.current = "draining"
         self.assertEqual((health.phase(), health.is_wanted), ("draining", False))
 
     def test_failing(self) -> None:
