@@ -20,21 +20,21 @@ from openclaw.cli.output import State, fail_json
 from openclaw.errors import OpenClawError
 
 COMMANDS = {
-    "agent": ("openclaw.cli.agent", "agent", "Give an agent a message and print its answer."),
-    "agents": ("openclaw.cli.agents", "agents", "List, add and delete agents."),
-    "backup": ("openclaw.cli.backup", "backup", "Copy configuration and store; verify and restore a copy."),
-    "chat": ("openclaw.cli.chat", "chat", "Chat with an agent in the terminal."),
+    "agent": ("openclaw.cli.talk.agent", "agent", "Give an agent a message and print its answer."),
+    "agents": ("openclaw.cli.agents.group", "agents", "List, add and delete agents."),
+    "backup": ("openclaw.cli.backup.group", "backup", "Copy configuration and store; verify and restore a copy."),
+    "chat": ("openclaw.cli.talk.chat", "chat", "Chat with an agent in the terminal."),
     "completion": ("openclaw.cli.completion", "completion", "Print the completion script of a shell."),
-    "config": ("openclaw.cli.config", "config", "Show, change and check the configuration."),
-    "doctor": ("openclaw.cli.doctor", "doctor", "Look for what is wrong, and say what to do."),
-    "gateway": ("openclaw.cli.gateway", "gateway", "Run the gateway; ask, call and install it."),
-    "health": ("openclaw.cli.health", "health", "Ask a running gateway how it is."),
-    "logs": ("openclaw.cli.logs", "logs", "Show the gateway's log."),
-    "models": ("openclaw.cli.models", "models", "List and choose models; fetch the embedded one."),
-    "onboard": ("openclaw.cli.onboard", "onboard", "Set up models and the gateway step by step."),
-    "quickstart": ("openclaw.cli.quickstart", "quickstart", "Set up what is missing and run the gateway."),
-    "sessions": ("openclaw.cli.sessions", "sessions", "List the sessions of a running gateway."),
-    "status": ("openclaw.cli.status", "status", "Show a running gateway, its agents and sessions."),
+    "config": ("openclaw.cli.config.group", "config", "Show, change and check the configuration."),
+    "doctor": ("openclaw.cli.doctor.command", "doctor", "Look for what is wrong, and say what to do."),
+    "gateway": ("openclaw.cli.gateway.group", "gateway", "Run the gateway; ask, call and install it."),
+    "health": ("openclaw.cli.talk.health", "health", "Ask a running gateway how it is."),
+    "logs": ("openclaw.cli.talk.logs", "logs", "Show the gateway's log."),
+    "models": ("openclaw.cli.models.group", "models", "List and choose models; fetch the embedded one."),
+    "onboard": ("openclaw.cli.setup.onboard", "onboard", "Set up models and the gateway step by step."),
+    "quickstart": ("openclaw.cli.setup.quickstart", "quickstart", "Set up what is missing and run the gateway."),
+    "sessions": ("openclaw.cli.talk.sessions", "sessions", "List the sessions of a running gateway."),
+    "status": ("openclaw.cli.talk.status", "status", "Show a running gateway, its agents and sessions."),
     "version": ("openclaw.cli.version", "version", "Show the version."),
 }
 """Name of each command: its module, its object there, its help in one line."""
@@ -113,7 +113,7 @@ def _told_system_error(error: OSError, state: State) -> int:
 
 def _told(error: OpenClawError, state: State) -> int:
     """Tell an error; give the exit status."""
-    from openclaw.cli.remote import RemoteError, tell_failure
+    from openclaw.cli.client.remote import RemoteError, tell_failure
     from openclaw.config.describe import describe, exit_status
 
     error.message = state.advice(error.message)

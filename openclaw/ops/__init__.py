@@ -1,1 +1,1 @@
-"""Templates of systemd units, filled in by L{openclaw.cli.unit_file}."""
+"""Templates of systemd units, filled in by L{openclaw.cli.gateway.unit_file}."""

@@ -21,7 +21,7 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.python.failure import Failure
 
-from openclaw.cli import client as client_module
+from openclaw.cli.client import loop as client_module
 from test.cli.support import CommandTestCase
 
 MAX_STEPS = 20_000

@@ -72,7 +72,7 @@ class ProfileTests(RemoteTestCase):
             self.assert_advice(status, *arguments)
 
     def test_health(self) -> None:
-        with mock.patch("openclaw.cli.health.fetch", side_effect=OSError(111, "Connection refused")):
+        with mock.patch("openclaw.cli.talk.health.fetch", side_effect=OSError(111, "Connection refused")):
             self.assert_advice(1, "health")
             self.assert_advice(1, "health", "--json")
 
@@ -81,12 +81,13 @@ class ProfileTests(RemoteTestCase):
         self.assert_advice(78, "gateway", "run")
 
     def test_chat(self) -> None:
-        from openclaw.cli import chat, client
+        from openclaw.cli.client import loop as client
+        from openclaw.cli.talk import chat
 
         self.patch(sys, "stdin", io.StringIO("/help\n"))
         self.patch(chat, "terminating", mock.MagicMock())
         self.patch(client, "process_reactor", mock.Mock)
-        with mock.patch("openclaw.cli.background.Background.call", lambda *_: None):
+        with mock.patch("openclaw.cli.talk.background.Background.call", lambda *_: None):
             self.assert_advice(0, "chat")
 
     def test_an_edit_that_needs_a_restart(self) -> None:

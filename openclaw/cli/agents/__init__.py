@@ -1,0 +1,1 @@
+"""C{openclaw agents}: the agents of the configuration."""

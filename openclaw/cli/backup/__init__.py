@@ -1,0 +1,1 @@
+"""C{openclaw backup}: copies of configuration and store."""

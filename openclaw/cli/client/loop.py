@@ -1,0 +1,158 @@
+"""
+The process's reactor, and what commands do with a running gateway on it.
+
+Importing this module costs most of a command's time, so commands import it when they have read their options.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.error import ConnectingCancelledError
+from twisted.python.failure import Failure
+
+from openclaw.cli.client.connection import READER, GatewayConnection, Introduction, connect
+from openclaw.cli.client.remote import Remote
+from openclaw.cli.collector import resume
+
+
+class Loop:
+    """
+    Runs one coroutine on a reactor that does nothing else.
+
+    The first SIGINT or SIGTERM cancels the coroutine, which may still say goodbye; a second one ends the process.
+    """
+
+    def __init__(self, reactor: Any) -> None:
+        self._reactor = reactor
+        self._work: Deferred[int] | None = None
+        self._signal: int | None = None
+        self._outcome: int | Failure = 0
+
+    def run(self, work: Callable[[Any], Awaitable[int]]) -> int:
+        """
+        Run until it has ended; blocks.
+
+        @return: its exit status, or that of a process which a signal ended.
+        """
+        resume()
+        self._reactor.callWhenRunning(self._begin, work)
+        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            self._reactor.run()
+        finally:
+            for number, action in before.items():
+                signal.signal(number, action)
+        if self._signal is not None:
+            return 128 + self._signal
+        if isinstance(self._outcome, Failure):
+            self._outcome.raiseException()
+        assert isinstance(self._outcome, int)
+        return self._outcome
+
+    def _begin(self, work: Callable[[Any], Awaitable[int]]) -> None:
+        # Twisted has just set its own, which would stop the reactor under the coroutine
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self.on_signal)
+
+        async def guarded() -> int:
+            return await work(self._reactor)
+
+        self._work = Deferred.fromCoroutine(guarded())
+        self._work.addBoth(self._ended)
+
+    def on_signal(self, number: int, frame: object) -> None:
+        """A signal to end has come, anywhere between two instructions of the reactor's thread."""
+        if self._signal is not None:
+            os._exit(128 + number)
+        self._signal = number
+        self._reactor.callFromThread(self._interrupt)
+
+    def _interrupt(self) -> None:
+        if self._work is not None:
+            self._work.cancel()
+
+    def _ended(self, outcome: int | Failure) -> None:
+        if not (
+            isinstance(outcome, Failure)
+            and self._signal is not None
+            and outcome.check(CancelledError, ConnectingCancelledError)
+        ):
+            self._outcome = outcome
+            if self._signal is not None and isinstance(outcome, Failure):
+                self._signal = None  # it failed at something else, which is to be told
+        self._reactor.stop()
+
+
+def run(work: Callable[[Any], Awaitable[int]]) -> int:
+    """
+    Run a coroutine on the process's reactor, which can be done once.
+
+    @param work: gets the reactor; gives the exit status.
+    @return: that, or 130 or 143 after a signal.
+    """
+    return Loop(process_reactor()).run(work)
+
+
+def process_reactor() -> Any:
+    """The process's reactor, which nobody runs yet."""
+    from twisted.internet import reactor
+
+    return reactor
+
+
+def run_connected(
+    remote: Remote,
+    work: Callable[[GatewayConnection], Awaitable[int]],
+    introduction: Introduction = READER,
+    *,
+    timeout_s: float,
+) -> int:
+    """
+    Connect, do something with the connection, and close it.
+
+    @param timeout_s: for connecting, in seconds.
+    @return: the exit status that C{work} gives, or that of a signal.
+    @raise RemoteError: as L{connect} and what C{work} calls.
+    """
+
+    async def connected(reactor: Any) -> int:
+        connection = await connect(reactor, remote, introduction, timeout_s=timeout_s)
+        try:
+            return await work(connection)
+        finally:
+            await connection.close()
+
+    return run(connected)
+
+
+def run_call(
+    remote: Remote,
+    method: str,
+    params: Mapping[str, Any] | None = None,
+    introduction: Introduction = READER,
+    *,
+    timeout_s: float,
+    expect_final: bool = False,
+) -> Any:
+    """
+    Connect, call one method, and close.
+
+    @return: its answer.
+    @raise SystemExit: with the status of a signal that came first.
+    @raise RemoteError: as L{GatewayConnection.call}.
+    """
+    answers: list[Any] = []
+
+    async def call(connection: GatewayConnection) -> int:
+        answers.append(await connection.call(method, params, timeout_s=timeout_s, expect_final=expect_final))
+        return 0
+
+    status = run_connected(remote, call, introduction, timeout_s=timeout_s)
+    if not answers:
+        raise SystemExit(status)
+    return answers[0]

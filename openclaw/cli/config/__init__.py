@@ -1,0 +1,1 @@
+"""C{openclaw config}: show, change and check the configuration file."""

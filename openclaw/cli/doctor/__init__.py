@@ -1,0 +1,1 @@
+"""C{openclaw doctor}: look for what is wrong with an installation."""

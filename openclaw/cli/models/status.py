@@ -1,0 +1,97 @@
+"""C{openclaw models status}: which models the agents use, and what they lack."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from openclaw.cli.output import State, json_option, print_json
+from openclaw.cli.tables import print_table, say
+
+if TYPE_CHECKING:
+    from openclaw.config.schema import Config
+
+
+@click.command()
+@click.option("--plain", is_flag=True, help="Print the default model and nothing else.")
+@click.option("--check", is_flag=True, help="Exit 1 if an agent's model cannot be used.")
+@json_option
+@click.pass_obj
+def status(state: State, plain: bool, check: bool, as_json: bool) -> int:
+    """Show which models the agents use, and what they lack."""
+    loaded = state.load()
+    report = status_report(loaded.config, str(loaded.path), state)
+    missing = report["auth"]["missingProvidersInUse"]
+    if as_json:
+        print_json(report)
+    elif plain:
+        say(report["resolvedDefault"])
+    else:
+        say(f"Config: {report['configPath']}")
+        say(f"Default model: {report['resolvedDefault']}")
+        if report["fallbacks"]:
+            say(f"Fallbacks: {', '.join(report['fallbacks'])}")
+        rows = [
+            (row["provider"], row["effective"]["kind"], row["effective"]["detail"])
+            for row in report["auth"]["providers"]
+        ]
+        if rows:
+            print_table(("Provider", "Credential", "Value"), rows)
+        for trouble in report["auth"]["modelRouteIssues"]:
+            say(f"{trouble['model']}: {trouble['message']}")
+    if (missing or report["auth"]["modelRouteIssues"]) and check:
+        return 1
+    return 0
+
+
+def status_report(config: Config, config_path: str, state: State) -> dict[str, Any]:
+    """The report as the original's C{models status --json} has it; what there is none of is empty."""
+    from openclaw.agents.resolve import agent_model_ref
+    from openclaw.cli.models.group import model_rows, why_unavailable
+
+    agents = config.agents
+    default_agent = agents.default_agent_id or agents.agent_ids[0]
+    choice = agents.model_for(default_agent)
+    resolved = agent_model_ref(config, default_agent)
+    used = dict.fromkeys(agent_model_ref(config, agent_id) for agent_id in agents.agent_ids)
+    for agent_id in agents.agent_ids:
+        own = agents.model_for(agent_id)
+        used |= dict.fromkeys(own.fallbacks if own is not None else ())
+    rows = {row["key"]: row for row in model_rows(config, state.paths.models_dir)}
+    issues = []
+    for ref in used:
+        row = rows.get(ref, {"key": ref, "available": config.models.why_not_served(ref) is None})
+        if not row["available"]:
+            issues.append({"model": ref, "message": state.advice(why_unavailable(config, row))})
+    providers = [_provider_row(name, config) for name in config.models.providers]
+    without = [ref.partition("/")[0] for ref in used if config.models.why_not_served(ref) is not None]
+    return {
+        "configPath": config_path,
+        "defaultModel": choice.primary if choice is not None else None,
+        "resolvedDefault": resolved,
+        "fallbacks": list(choice.fallbacks) if choice is not None else [],
+        "imageModel": None,
+        "imageFallbacks": [],
+        "aliases": {},
+        "allowed": [],
+        "auth": {
+            "missingProvidersInUse": sorted(set(without)),
+            "modelRouteIssues": issues,
+            "providers": providers,
+        },
+    }
+
+
+def _provider_row(name: str, config: Config) -> dict[str, Any]:
+    """A provider and how we show who we are; of a key only its ends, and that only if it is long."""
+    key = config.models.providers[name].api_key
+    if key is None:
+        effective = {"kind": "none", "detail": "no key is configured"}
+    elif not key.usable:
+        effective = {"kind": "missing", "detail": f"needs {', '.join(key.missing) or 'a value'}"}
+    else:
+        text = key.reveal()
+        ends = f"{text[:2]}...{text[-2:]}" if len(text) >= 12 else "..."
+        effective = {"kind": "models.json" if key.literal else "env", "detail": ends}
+    return {"provider": name, "effective": effective}

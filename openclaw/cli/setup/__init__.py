@@ -1,0 +1,1 @@
+"""C{openclaw onboard} and C{openclaw quickstart}: the first configuration."""

@@ -1,0 +1,1 @@
+"""Commands that talk with a running gateway: messages, sessions, its health and its log."""

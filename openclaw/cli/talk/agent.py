@@ -1,0 +1,120 @@
+"""C{openclaw agent}: one message, one answer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from openclaw.cli.client.remote import DEFAULT_TIMEOUT_S, RemoteOptions, find_remote, remote_options
+from openclaw.cli.output import State, json_option, print_json
+from openclaw.cli.tables import clean, is_terminal, say
+from openclaw.cli.talk.turn_options import turn_options
+
+if TYPE_CHECKING:
+    from openclaw.cli.client.connection import GatewayConnection
+    from openclaw.cli.talk.turn import Turn
+
+MAX_MESSAGE_BYTES = 8 * 1024 * 1024
+"""Largest message that is read from a file or from standard input, in bytes."""
+
+
+@click.command()
+@click.option("-m", "--message", help='The message; "-" reads it from standard input.')
+@click.option("--message-file", metavar="FILE", help='File that holds the message; "-" is standard input.')
+@turn_options
+@click.option("--session-id", metavar="ID", help="The session by its id.")
+@click.option("--model", metavar="PROVIDER/MODEL", help="Model for this run.")
+@click.option("--stream", is_flag=True, help="Print the text as it comes, also where a program reads.")
+@remote_options
+@json_option
+@click.pass_obj
+def agent(
+    state: State,
+    /,
+    message: str | None,
+    message_file: str | None,
+    timeout_s: float,
+    stream: bool,
+    url: str | None,
+    token: str | None,
+    password: str | None,
+    as_json: bool,
+    **choices: str | None,
+) -> int:
+    """Give an agent a message and print its answer.
+
+    Ctrl-C stops the run.  The exit status is 0 for an answer, 1 for an error, 130 or 143 after a signal.
+    """
+    text = message_of(message, message_file)
+    remote = find_remote(state, RemoteOptions(url, token, password))
+    from openclaw.cli.client.connection import Introduction
+    from openclaw.cli.client.loop import run_connected
+    from openclaw.cli.talk.turn import Turn
+
+    turn = Turn(text, timeout_s, choices_of(**choices))
+
+    async def work(connection: GatewayConnection) -> int:
+        return await _answer(connection, turn, as_json=as_json, streams=not as_json and (stream or is_terminal()))
+
+    return run_connected(remote, work, Introduction(turn.scopes), timeout_s=DEFAULT_TIMEOUT_S)
+
+
+def choices_of(
+    *,
+    agent_id: str | None = None,
+    session_key: str | None = None,
+    session_id: str | None = None,
+    model: str | None = None,
+    thinking: str | None = None,
+) -> dict[str, str]:
+    """Options as the method C{agent} calls them, without those that were not given."""
+    named = {
+        "agentId": agent_id,
+        "sessionKey": session_key,
+        "sessionId": session_id,
+        "model": model,
+        "thinking": thinking,
+    }
+    return {name: value for name, value in named.items() if value is not None}
+
+
+async def _answer(connection: GatewayConnection, turn: Turn, *, as_json: bool, streams: bool) -> int:
+    from openclaw.cli.talk.turn import RunningTurn, Shown, text_of, why_not
+
+    shown = Shown(lambda more: say(more, end="")) if streams else None
+    answer: dict[str, Any] = await RunningTurn(connection, turn, shown).result()
+    text, trouble = text_of(answer), why_not(answer)
+    if as_json:
+        print_json(answer)
+    elif shown is not None:
+        shown.final(text)
+    elif text:
+        say(text.rstrip("\n"))
+    if trouble is not None:
+        click.echo(f"openclaw: {clean(trouble)}", err=True)
+        return 1
+    return 0
+
+
+def message_of(message: str | None, message_file: str | None) -> str:
+    """
+    The message that the options mean.
+
+    @raise click.UsageError: if they mean none, or two.
+    @raise OpenClawError: if it cannot be read, is too large or not UTF-8.
+    """
+    if (message is None) == (message_file is None):
+        raise click.UsageError("give the message: --message TEXT, or --message-file FILE")
+    if message is not None and message != "-":
+        text = message
+    else:
+        from openclaw.cli.config.editing import read_text
+
+        source = None if message_file in (None, "-") else Path(str(message_file))
+        name = "the message in standard input" if source is None else f"--message-file: {source}"
+        text = read_text(source, name, MAX_MESSAGE_BYTES)
+    if not text.strip():
+        raise click.UsageError("the message is empty")
+    return text.encode("utf-8", "replace").decode()

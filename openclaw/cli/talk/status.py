@@ -1,0 +1,111 @@
+"""C{openclaw status}: a running gateway at a glance."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from openclaw.cli.client.remote import Remote, RemoteError, RemoteOptions, find_remote, remote_options, timeout_option
+from openclaw.cli.client.told import number, part, rows
+from openclaw.cli.output import State, json_option, print_json
+from openclaw.cli.tables import age, print_table, say, span
+
+if TYPE_CHECKING:
+    from openclaw.cli.client.connection import GatewayConnection
+
+
+@click.command()
+@click.option("--all", "show_all", is_flag=True, help="Show all recent sessions, not the last five only.")
+@click.option("--deep", is_flag=True, help="Accepted; the gateway is always asked.")
+@remote_options
+@timeout_option()
+@json_option
+@click.pass_obj
+def status(
+    state: State,
+    show_all: bool,
+    deep: bool,
+    url: str | None,
+    token: str | None,
+    password: str | None,
+    timeout_s: float,
+    as_json: bool,
+) -> int:
+    """Show a running gateway, its agents and sessions; exit 1 if it cannot be reached."""
+    remote = find_remote(state, RemoteOptions(url, token, password))
+    found: dict[str, Any] = {}
+    gateway = _gateway_part(remote)
+    try:
+        ended = _ask(remote, found, gateway, timeout_s)
+    except RemoteError as error:
+        error.message = gateway["error"] = state.advice(error.message)
+        if as_json:
+            print_json({**error.envelope(), "gateway": gateway})
+        else:
+            say(f"Gateway: {remote.url} unreachable")
+        click.echo(f"openclaw: {error.message}", err=True)
+        return 1
+    if ended:
+        return ended
+    if as_json:
+        print_json({**found["status"], "health": found["health"], "gateway": gateway})
+    else:
+        _print(state, remote, found, gateway, 50 if show_all else 5)
+    return 0
+
+
+def _gateway_part(remote: Remote) -> dict[str, Any]:
+    return {
+        "mode": "local" if remote.kind == "localLoopback" else "remote",
+        "url": remote.url,
+        "urlSource": "local loopback" if remote.kind == "localLoopback" else remote.source,
+        "misconfigured": False,
+        "reachable": False,
+        "connectLatencyMs": None,
+        "self": None,
+        "error": None,
+        "authWarning": None,
+    }
+
+
+def _ask(remote: Remote, found: dict[str, Any], gateway: dict[str, Any], timeout_s: float) -> int:
+    from openclaw.cli.client.loop import run_connected
+
+    began_s = time.monotonic()
+
+    async def ask(connection: GatewayConnection) -> int:
+        """Note what the connection tells, and the answers of both methods."""
+        gateway["connectLatencyMs"] = round((time.monotonic() - began_s) * 1000)
+        gateway["reachable"] = True
+        gateway["self"] = connection.hello.get("server")
+        for method in ("status", "health"):
+            payload = await connection.call(method, timeout_s=timeout_s)
+            found[method] = payload if isinstance(payload, dict) else {}
+        found["uptimeMs"] = number(part(connection.hello, "snapshot").get("uptimeMs"))
+        return 0
+
+    return run_connected(remote, ask, timeout_s=timeout_s)
+
+
+def _print(state: State, remote: Remote, found: dict[str, Any], gateway: dict[str, Any], most_recent: int) -> None:
+    told, health = found["status"], found["health"]
+    well = "well" if health.get("ok") is True else "not well"
+    uptime_ms = found["uptimeMs"]
+    up = f", up {span(uptime_ms)}" if uptime_ms is not None else ""
+    latency_ms = gateway["connectLatencyMs"]
+    say(f"Gateway: {remote.url} reachable ({latency_ms} ms), openclaw {told.get('runtimeVersion')}, {well}{up}")
+    say(f"Address: {remote.source}; credential: {remote.secret_source}")
+    runs = told.get("runs")
+    if isinstance(runs, dict):
+        say(f"Runs: {runs.get('active', 0)} active, {runs.get('waiting', 0)} waiting")
+    pending = told.get("configReload")
+    if isinstance(pending, dict) and pending.get("restartRequired"):
+        say(f"Config: changed in a way that needs a restart: {state.advice('openclaw gateway restart')}")
+    for agent in rows(health, "agents"):
+        default = ", default" if agent.get("isDefault") else ""
+        say(f"Agent: {agent.get('agentId')}{default}, {part(agent, 'sessions').get('count', 0)} sessions")
+    recent = rows(part(health, "sessions"), "recent")[:most_recent]
+    if recent:
+        print_table(("Recent session", "Last used"), [(row.get("key"), age(number(row.get("age")))) for row in recent])

@@ -1,0 +1,315 @@
+"""C{openclaw config set}, C{unset}, C{patch} and C{schema}."""
+
+import io
+import json
+import os
+import sys
+from typing import Any
+from unittest import mock
+
+from test.cli.support import CommandTestCase
+
+TEXT = """\
+{
+  // of mine
+  gateway: { mode: "local", port: 18789, auth: { token: "0123456789abcdefgh" } },
+  agents: { entries: { a: {}, b: {} }, defaults: { systemAgent: { agentId: "a" } } },
+}
+"""
+
+
+class EditingTestCase(CommandTestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.path = self.write(TEXT)
+
+    def assert_refused(self, reason: str, *arguments: str, status: int = 1) -> None:
+        before = self.path.read_text()
+        self.assertEqual(self.run_command(*arguments), status, self.out + self.err)
+        self.assertIn(reason, self.err + self.out)
+        self.assertEqual(self.path.read_text(), before)
+
+
+class SetTests(EditingTestCase):
+    def test_set(self) -> None:
+        self.assertEqual(self.run_command("config", "set", "gateway.port", "18790"), 0)
+        self.assertEqual(self.path.read_text(), TEXT.replace("18789", "18790"))
+        self.assertEqual(
+            self.out,
+            f"set gateway.port in {self.path}\n"
+            "A running gateway needs a restart for this: gateway.port (openclaw gateway restart).\n",
+        )
+        self.assertEqual(self.err, "")
+
+    def test_hints(self) -> None:
+        self.run_command("config", "set", "gateway.port", "18789")
+        self.assertEqual(self.out, "Nothing to change: the file says so already.\n")
+        self.run_command("config", "set", "gateway.auth.token", "another-good-token")
+        self.assertIn("A running gateway applies this at once.", self.out)
+        self.run_command("config", "set", "skills.x", "1")
+        self.assertIn("No restart is needed.", self.out)
+        self.assertIn("warning: these settings are accepted and not used: skills\n", self.err)
+
+    def test_values(self) -> None:
+        for text, value in (
+            ("plain text", "plain text"),
+            ("12", 12),
+            ("'quoted'", "quoted"),
+            ("{a: [1,], /* c */}", {"a": [1]}),
+            ("", ""),
+            ("${NAME}", "${NAME}"),
+        ):
+            self.assertEqual(self.run_command("config", "set", "skills.x", text), 0)
+            self.run_command("config", "get", "skills.x", "--json")
+            self.assertEqual(self.json_out(), value)
+
+    def test_strict_json(self) -> None:
+        self.assertEqual(self.run_command("config", "set", "skills.x", '{"a": 1}', "--strict-json"), 0)
+        for text in ("{a: 1}", "plain", "NaN", ""):
+            self.assert_refused("VALUE: not JSON", "config", "set", "skills.x", text, "--strict-json")
+
+    def test_secret_is_never_told(self) -> None:
+        for more in ((), ("--json",), ("--dry-run",), ("--dry-run", "--json")):
+            self.run_command("config", "set", "gateway.auth.token", "s3cret-s3cret-s3cret", *more)
+            self.assertNotIn("s3cret", self.out + self.err)
+        self.run_command("config", "set", "gateway.auth.token", '{source: "s3cret-value"}')
+        self.run_command("config", "set", "gateway.auth.token", "5123456789")
+        self.assertNotIn("5123456789", self.out + self.err)
+
+    def test_invalid(self) -> None:
+        self.assert_refused(
+            f"openclaw: {self.path} is not changed, as the result could not be used:"
+            " gateway.port: must be between 1 and 65535, got 0\n",
+            "config", "set", "gateway.port", "0",
+        )  # fmt: skip
+        self.assert_refused('unknown key "prot"; did you mean "port"?', "config", "set", "gateway.prot", "1")
+        self.assert_refused("this is no path", "config", "set", "gateway..port", "1")
+        self.assert_refused("this is neither", "config", "set", "gateway.port.x", "1")
+        self.run_command("config", "set", "gateway.port", "0", "--json")
+        told = self.json_out()
+        self.assertEqual((told["ok"], told["error"]["type"]), (False, "cli_error"))
+
+    def test_broken_file(self) -> None:
+        self.write("{\n  gateway: {\n  port 5 } }")
+        self.assert_refused("line 3, column 8: not valid JSON5", "config", "set", "gateway.port", "5", status=78)
+
+    def test_readonly(self) -> None:
+        os.environ["OPENCLAW_CONFIG_READONLY"] = "1"
+        self.assert_refused("OPENCLAW_CONFIG_READONLY is set", "config", "set", "gateway.port", "5")
+        self.assertEqual(self.run_command("config", "set", "gateway.port", "5", "--dry-run"), 0)
+
+    def test_dry_run(self) -> None:
+        self.assertEqual(self.run_command("config", "set", "gateway.port", "5", "--dry-run"), 0)
+        self.assertTrue(self.out.startswith(f"dry run, nothing was written: set gateway.port in {self.path}\n"))
+        self.assertEqual(self.run_command("config", "set", "gateway.port", "5", "--dry-run", "--json"), 0)
+        self.assertEqual(
+            self.json_out(),
+            {
+                "ok": True,
+                "operations": 1,
+                "configPath": str(self.path),
+                "inputModes": ["json"],
+                "checks": {"schema": True, "resolvability": True, "resolvabilityComplete": True},
+                "refsChecked": 0,
+                "skippedExecRefs": 0,
+            },
+        )
+        self.assertEqual(self.run_command("config", "set", "gateway.port", "x", "--dry-run", "--json"), 1)
+        told = self.json_out()
+        self.assertEqual((told["ok"], told["inputModes"], told["errors"][0]["kind"]), (False, ["value"], "schema"))
+        self.assertIn("gateway.port: expected a whole number", told["errors"][0]["message"])
+        self.assertEqual(self.path.read_text(), TEXT)
+
+    def test_dry_run_resolves(self) -> None:
+        reference = '[{source: "env", id: "SOME_KEY"}, 1]'
+        arguments = ("config", "set", "skills.x", reference, "--dry-run", "--json")
+        self.assertEqual(self.run_command(*arguments), 1)
+        told = self.json_out()
+        self.assertEqual((told["ok"], told["refsChecked"]), (False, 1))
+        self.assertEqual((told["errors"][0]["kind"], told["errors"][0]["ref"]), ("resolvability", "env:SOME_KEY"))
+        os.environ["SOME_KEY"] = "x"
+        self.assertEqual(self.run_command(*arguments), 0)
+        self.assertTrue(self.json_out()["ok"])
+        # where the gateway has it from, too
+        del os.environ["SOME_KEY"]
+        (self.state_dir / ".env").write_text("SOME_KEY=x\n")
+        self.assertEqual(self.run_command(*arguments), 0)
+        (self.state_dir / ".env").unlink()
+        self.path.write_text('{env: {SOME_KEY: "x"}}')
+        self.assertEqual(self.run_command(*arguments), 0)
+
+    def test_json(self) -> None:
+        self.assertEqual(self.run_command("config", "set", "gateway.port", "5", "--json"), 0)
+        self.assertEqual(
+            self.json_out(),
+            {
+                "ok": True,
+                "operations": 1,
+                "configPath": str(self.path),
+                "inputModes": ["json"],
+                "written": True,
+                "effect": "restart",
+                "changed": ["gateway.port"],
+                "warnings": [],
+            },
+        )
+
+    def test_guarded(self) -> None:
+        command = ("config", "set", "agents.entries", "{a: {name: 'A'}}")
+        self.assert_refused("agents.entries: this would remove agents.entries.b; add --merge", *command)
+        self.assertEqual(self.run_command(*command, "--merge"), 0)
+        self.run_command("config", "get", "agents.entries", "--json")
+        self.assertEqual(self.json_out(), {"a": {"name": "A"}, "b": {}})
+        self.assertEqual(self.run_command(*command, "--replace"), 0)
+        self.run_command("config", "get", "agents.entries", "--json")
+        self.assertEqual(self.json_out(), {"a": {"name": "A"}})
+
+    def test_many_lost(self) -> None:
+        names = ", ".join(f"a{number}: {{}}" for number in range(20))
+        self.run_command("config", "set", "plugins.entries", f"{{{names}}}")
+        self.assert_refused("plugins.entries.a9, ...; add --merge", "config", "set", "plugins.entries", "{}")
+
+    def test_expectations(self) -> None:
+        command = ("config", "set", "gateway.port", "5")
+        self.assert_refused("the current value is another one", *command, "--expect-current-json", "1")
+        self.assert_refused("--expect-current-json: not JSON", *command, "--expect-current-json", "{")
+        self.assert_refused("there is a value already", *command, "--expect-current-absent")
+        self.assertEqual(self.run_command(*command, "--expect-current-json", "18789"), 0)
+        self.assertEqual(self.run_command("config", "set", "skills.x", "1", "--expect-current-absent"), 0)
+        self.assert_refused("another one", "config", "set", "skills.y", "1", "--expect-current-json", "null")
+
+    def test_batch(self) -> None:
+        batch = json.dumps([{"path": "gateway.port", "value": 7}, {"path": "skills.x", "value": "text"}])
+        self.assertEqual(self.run_command("config", "set", "--batch-json", batch, "--json"), 0)
+        self.assertEqual((self.json_out()["operations"], self.json_out()["inputModes"]), (2, ["json"]))
+        file = self.home / "batch.json"
+        file.write_text(batch.replace("7", "8"))
+        self.assertEqual(self.run_command("config", "set", "--batch-file", str(file)), 0)
+        self.assertIn("set gateway.port, skills.x in", self.out)
+        many = json.dumps([{"path": f"skills.x{number}", "value": 1} for number in range(6)])
+        self.assertEqual(self.run_command("config", "set", "--batch-json", many), 0)
+        self.assertIn("set 6 values in", self.out)
+        # one that is wrong keeps all out
+        wrong = json.dumps([{"path": "gateway.port", "value": 9}, {"path": "gateway.bind", "value": "x"}])
+        self.assert_refused("gateway.bind: expected one of", "config", "set", "--batch-json", wrong)
+
+    def test_bad_batch(self) -> None:
+        for text in (
+            "{}",
+            "[]",
+            "[1]",
+            '[{"path": "a"}]',
+            '[{"path": 1, "value": 1}]',
+            "[",
+            '[{"path":"a","value":1,"x":1}]',
+        ):
+            self.assert_refused("--batch-json: ", "config", "set", "--batch-json", text)
+        self.assert_refused("cannot be read: No such file", "config", "set", "--batch-file", str(self.home / "no"))
+        with mock.patch("openclaw.cli.config.set.MAX_BATCH_BYTES", 3):
+            (self.home / "large").write_text("[   ]")
+            self.assert_refused("larger than 3 bytes", "config", "set", "--batch-file", str(self.home / "large"))
+
+    def test_usage(self) -> None:
+        for arguments in (
+            (),
+            ("gateway.port",),
+            ("gateway.port", "1", "--batch-json", "[]"),
+            ("gateway.port", "1", "--merge", "--replace"),
+            ("gateway.port", "1", "--expect-current-json", "1", "--expect-current-absent"),
+            ("--batch-json", '[{"path":"a","value":1},{"path":"b","value":1}]', "--expect-current-absent"),
+        ):
+            self.assert_refused("Usage: ", "config", "set", *arguments, status=2)
+
+    def test_new_file(self) -> None:
+        self.path.unlink()
+        self.assertEqual(self.run_command("config", "set", "gateway.port", "5"), 0)
+        self.assertEqual(self.out, f"set gateway.port in {self.path}, which is new\n")
+        self.assertIn("does not start like this: no credential", self.err)
+        self.assertEqual(json.loads(self.path.read_text()), {"gateway": {"port": 5}})
+
+
+class UnsetTests(EditingTestCase):
+    def test_unset(self) -> None:
+        self.assertEqual(self.run_command("config", "unset", "gateway.port", "--dry-run"), 0)
+        self.assertEqual(self.path.read_text(), TEXT)
+        self.assertEqual(self.run_command("config", "unset", "gateway.port"), 0)
+        self.assertEqual(self.path.read_text(), TEXT.replace(" port: 18789,", ""))
+        self.assertIn("removed gateway.port in", self.out)
+        self.assertEqual(self.run_command("config", "unset", "agents.entries.b", "--json"), 0)
+        self.assertEqual(self.json_out()["changed"], ["agents.entries.b"])
+
+    def test_refused(self) -> None:
+        self.assert_refused("gateway.bind: not set", "config", "unset", "gateway.bind")
+        self.assert_refused("name what is to be removed", "config", "unset", "")
+        self.assert_refused("lose gateway.mode", "config", "unset", "gateway.mode")
+
+    def test_shrink(self) -> None:
+        self.run_command("config", "set", "skills.x", "y" * 900)
+        self.assert_refused("shrink", "config", "unset", "skills")
+        self.assertEqual(self.run_command("config", "unset", "skills", "--replace"), 0)
+
+
+class PatchTests(EditingTestCase):
+    def patch(self, text: str, *arguments: str) -> int:
+        stdin = mock.Mock(buffer=io.BytesIO(text.encode("utf-8", "surrogateescape")))
+        with mock.patch.object(sys, "stdin", stdin):
+            return self.run_command("config", "patch", "--stdin", *arguments)
+
+    def test_stdin(self) -> None:
+        self.assertEqual(self.patch("{gateway: {port: 5, mode: 'local'}, agents: {entries: {b: null}}}"), 0)
+        self.assertEqual(self.path.read_text(), TEXT.replace("18789", "5").replace(", b: {}", ""))
+        self.assertIn("merged gateway, agents in", self.out)
+        self.assertEqual(self.patch("{}"), 0)
+        self.assertEqual(self.patch("{gateway: {port: 6}}", "--json"), 0)
+        self.assertEqual(self.json_out()["changed"], ["gateway.port"])
+
+    def test_file(self) -> None:
+        file = self.home / "patch.json5"
+        file.write_text("{gateway: {port: 5}, // c\n}")
+        self.assertEqual(self.run_command("config", "patch", "--file", str(file), "--dry-run"), 0)
+        self.assertEqual(self.path.read_text(), TEXT)
+        self.assertEqual(self.run_command("config", "patch", "--file", str(file)), 0)
+        self.assertIn("port: 5", self.path.read_text())
+
+    def test_replace_path(self) -> None:
+        self.patch("{gateway: {trustedProxies: ['10.0.0.1', '10.0.0.2']}}")
+        text = "{gateway: {trustedProxies: ['10.0.0.2']}}"
+        self.assertEqual(self.patch(text), 1)
+        self.assertIn("add --replace-path gateway.trustedProxies", self.err)
+        self.assertEqual(self.patch(text, "--replace-path", "gateway.trustedProxies"), 0)
+        self.run_command("config", "get", "gateway.trustedProxies", "--json")
+        self.assertEqual(self.json_out(), ["10.0.0.2"])
+
+    def test_refused(self) -> None:
+        for text, reason in (
+            ("[1]", "must be an object"),
+            ("{a", "standard input: line 1"),
+            ("\udcff", "not UTF-8"),
+            ("{gateway: {port: 0}}", "gateway.port: must be"),
+        ):
+            self.assertEqual(self.patch(text), 1)
+            self.assertIn(reason, self.err)
+        with mock.patch("openclaw.cli.config.group.MAX_PATCH_BYTES", 1):
+            self.assertEqual(self.patch("{ }"), 1)
+            self.assertIn("larger than 1 bytes", self.err)
+        self.assert_refused("cannot be read", "config", "patch", "--file", str(self.home / "no"))
+        self.assert_refused("give --file or --stdin", "config", "patch", status=2)
+        self.assertEqual(self.path.read_text(), TEXT)
+
+
+class OtherTests(EditingTestCase):
+    def test_schema(self) -> None:
+        self.assertEqual(self.run_command("config", "schema"), 0)
+        told: Any = self.json_out()
+        self.assertEqual(told["properties"]["gateway"]["properties"]["port"]["default"], 18789)
+        self.run_command("config", "schema", "--json")
+        self.assertEqual(self.json_out(), told)
+
+    def test_file_as_json(self) -> None:
+        self.run_command("config", "file", "--json")
+        self.assertEqual(self.json_out(), {"path": str(self.path), "exists": True})
+
+    def test_help_lists_all(self) -> None:
+        self.run_command("config", "--help")
+        for name in ("file", "get", "patch", "schema", "set", "unset", "validate"):
+            self.assertIn(f"  {name} ", self.out)

@@ -1,0 +1,256 @@
+"""C{openclaw gateway call|health|probe|status}."""
+
+import os
+import signal
+from typing import Any
+
+from twisted.internet.error import ConnectionRefusedError
+
+from openclaw.cli.gateway.remote import capability_of, health_lines, scopes_for
+from openclaw.config.lock import StateLock, running_pid
+from test.cli.gateway_fake import GatewayError, RemoteTestCase, garbage
+
+HEALTH = {
+    "ok": True,
+    "ts": 1,
+    "agents": [{"agentId": "main", "isDefault": True}, {"agentId": "b", "isDefault": False}],
+    "sessions": {"count": 2, "recent": [{"key": "agent:main:x", "updatedAt": 1, "age": 120_000}]},
+    "eventLoop": {"degraded": False, "delayMaxMs": 12.4},
+}
+UNREACHABLE = "no gateway answers at ws://127.0.0.1:18789 (connection refused); start it with: openclaw gateway run"
+
+
+class CallTests(RemoteTestCase):
+    def test_answer(self) -> None:
+        self.gateway.methods["sessions.list"] = {"sessions": []}
+        for arguments in ((), ("--json",)):
+            self.assertEqual(
+                self.run_command("gateway", "call", "sessions.list", "--params", '{"limit":1}', *arguments), 0
+            )
+            self.assertEqual(self.json_out(), {"sessions": []})
+        self.assertEqual(self.gateway.params_of("sessions.list"), [{"limit": 1}] * 2)
+        self.assertEqual(self.gateway.params_of("connect")[0]["scopes"], ["operator.read"])
+
+    def test_expect_final(self) -> None:
+        def run(socket: Any, frame: Any) -> Any:
+            socket.respond(frame["id"], {"status": "accepted"})
+            return {"status": "ok"}
+
+        self.gateway.methods["agent"] = run
+        self.run_command("gateway", "call", "agent", "--expect-final")
+        self.assertEqual(self.json_out(), {"status": "ok"})
+
+    def test_scopes(self) -> None:
+        self.assertEqual(scopes_for("chat.abort"), ("operator.write",))
+        self.assertIn("operator.admin", scopes_for("unheard.of"))
+
+    def test_unknown_method(self) -> None:
+        self.assertEqual(self.run_command("gateway", "call", "nope.nope", "--json"), 1)
+        error = self.json_out()["error"]
+        self.assertEqual((error["type"], error["code"]), ("gateway_request_error", "INVALID_REQUEST"))
+        self.assertIn("unknown method", error["message"])
+        self.assertEqual(self.err, "openclaw: unknown method: nope.nope\n")
+
+    def test_wrong_token(self) -> None:
+        self.gateway.methods["connect"] = GatewayError(
+            "INVALID_REQUEST", "unauthorized: gateway token mismatch", {"code": "AUTH_TOKEN_MISMATCH"}
+        )
+        arguments = ("--url", "ws://127.0.0.1:18789", "--token", "WRONG", "--json")
+        self.assertEqual(self.run_command("gateway", "call", "health", *arguments), 1)
+        self.assertEqual(self.json_out()["error"]["details"]["code"], "AUTH_TOKEN_MISMATCH")
+        self.assertIn("does not accept the token of --token", self.err)
+        self.assertNotIn("WRONG", self.out + self.err)
+        self.assertEqual(self.gateway.params_of("connect")[0]["auth"], {"token": "WRONG"})
+
+    def test_bad_params(self) -> None:
+        for text in ("x", "[]", "5", "[" * 100_000, '{"a": NaN}'):
+            self.assertEqual(self.run_command("gateway", "call", "m", "--params", text), 2)
+            self.assertIn("Error: --params: ", self.err)
+        self.assertEqual(self.gateway.requests, [])
+
+    def test_bad_url_and_secret(self) -> None:
+        self.assertEqual(self.run_command("gateway", "call", "m", "--url", "h", "--json"), 1)
+        self.assertEqual(self.json_out()["error"]["type"], "cli_error")
+        self.assertEqual(self.run_command("gateway", "call", "m", "--token", "a", "--password", "b"), 2)
+
+    def test_interrupted(self) -> None:
+        def hang(socket: Any, frame: Any) -> Any:
+            self.reactor.callLater(1, os.kill, os.getpid(), signal.SIGINT)
+            return ...
+
+        self.gateway.methods["m"] = hang
+        self.assertEqual(self.run_command("gateway", "call", "m"), 130)
+        self.assertEqual(self.out, "")
+
+
+class HealthTests(RemoteTestCase):
+    def test_text(self) -> None:
+        self.gateway.methods["health"] = HEALTH
+        self.assertEqual(self.run_command("gateway", "health"), 0)
+        self.assertEqual(
+            self.out.splitlines(),
+            [
+                "Gateway: ws://127.0.0.1:18789 ok",
+                "Agents: main (default), b",
+                "Sessions: 2",
+                "  agent:main:x (2m ago)",
+                "Event loop: ok, longest delay 12 ms",
+            ],
+        )
+
+    def test_json(self) -> None:
+        self.gateway.methods["health"] = HEALTH
+        self.assertEqual(self.run_command("gateway", "health", "--json"), 0)
+        self.assertEqual(self.json_out(), HEALTH)
+
+    def test_not_well(self) -> None:
+        for payload in ({**HEALTH, "ok": False}, lambda socket, frame: None):
+            self.gateway.methods["health"] = payload
+            self.assertEqual(self.run_command("gateway", "health"), 1)
+            self.assertIn("not well", self.out)
+        self.assertEqual(
+            health_lines({"eventLoop": {"degraded": True, "delayMaxMs": 1}})[-1][:20], "Event loop: degraded"
+        )
+
+    def test_not_running(self) -> None:
+        self.serve = ConnectionRefusedError()
+        self.assertEqual(self.run_command("gateway", "health"), 1)
+        self.assertEqual((self.out, self.err), ("", f"openclaw: {UNREACHABLE}\n"))
+        self.assertEqual(self.run_command("gateway", "health", "--json"), 1)
+        self.assertEqual(
+            self.json_out(), {"ok": False, "error": {"type": "gateway_transport_error", "message": UNREACHABLE}}
+        )
+
+
+class ProbeTests(RemoteTestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.gateway.hello["auth"] = {"role": "operator", "scopes": []}
+        self.gateway.methods["health"] = HEALTH
+        self.gateway.methods["status"] = GatewayError("FORBIDDEN", "missing scope: operator.read")
+
+    def test_scope_limited(self) -> None:
+        self.assertEqual(self.run_command("gateway", "probe", "--json"), 0)
+        report = self.json_out()
+        self.assertEqual((report["ok"], report["degraded"]), (True, True))
+        self.assertEqual((report["capability"], report["timeoutMs"]), ("connected_no_operator_scope", 3000))
+        self.assertEqual(report["warnings"][0]["code"], "probe_scope_limited")
+        [target] = report["targets"]
+        self.assertEqual((target["id"], report["primaryTargetId"]), ("localLoopback", "localLoopback"))
+        self.assertEqual((target["connect"]["ok"], target["connect"]["scopeLimited"]), (True, True))
+        self.assertEqual(target["server"], {"version": "9.9", "connId": "c1"})
+        self.assertEqual(self.gateway.params_of("connect")[0]["client"]["mode"], "probe")
+
+    def test_all_open(self) -> None:
+        self.gateway.hello["auth"]["scopes"] = ["operator.read"]
+        self.gateway.methods["status"] = {"runtimeVersion": "9.9"}
+        self.assertEqual(self.run_command("gateway", "probe", "--url", "ws://127.0.0.1:1", "--token", "t", "--json"), 0)
+        report = self.json_out()
+        self.assertEqual((report["degraded"], report["capability"], report["warnings"]), (False, "read_only", []))
+        self.assertEqual(report["targets"][0]["id"], "explicit")
+        self.assertTrue(report["targets"][0]["connect"]["rpcOk"])
+
+    def test_text(self) -> None:
+        self.assertEqual(self.run_command("gateway", "probe"), 0)
+        self.assertIn("ws://127.0.0.1:18789: reachable in ", self.out)
+        self.assertIn("  capability: connected_no_operator_scope\n  warning: connected, but status", self.out)
+
+    def test_unreachable(self) -> None:
+        self.serve = garbage(b"HTTP/1.1 404 Not Found\r\n\r\n")
+        self.assertEqual(self.run_command("gateway", "probe"), 1)
+        self.assertEqual(self.out, "ws://127.0.0.1:18789: not reachable\n")
+        self.assertIn("openclaw: what answers at ws://127.0.0.1:18789 is no OpenClaw gateway (HTTP 404)", self.err)
+        self.assertEqual(self.run_command("gateway", "probe", "--json"), 1)
+        report = self.json_out()
+        self.assertEqual((report["ok"], report["capability"], report["primaryTargetId"]), (False, "unreachable", None))
+        self.assertIn("HTTP 404", report["targets"][0]["connect"]["error"])
+
+    def test_closed_by_it(self) -> None:
+        self.gateway.methods["connect"] = lambda socket, frame: socket.close_with(1013, "draining") or ...
+        self.assertEqual(self.run_command("gateway", "probe", "--json"), 1)
+        self.assertEqual(self.json_out()["targets"][0]["connect"]["close"], 1013)
+
+    def test_interrupted(self) -> None:
+        def hang(socket: Any, frame: Any) -> Any:
+            self.reactor.callLater(1, os.kill, os.getpid(), signal.SIGTERM)
+            return ...
+
+        self.gateway.methods["health"] = hang
+        self.assertEqual(self.run_command("gateway", "probe"), 143)
+        self.gateway.methods["connect"] = hang
+        self.assertEqual(self.run_command("gateway", "status"), 143)
+
+    def test_capabilities(self) -> None:
+        self.assertEqual(capability_of(["operator.read", "operator.write"]), "write_capable")
+        self.assertEqual(capability_of(["operator.admin"]), "admin_capable")
+
+
+class StatusTests(RemoteTestCase):
+    def test_json(self) -> None:
+        self.assertEqual(self.run_command("gateway", "status", "--json"), 0)
+        report = self.json_out()
+        self.assertEqual(
+            report["config"]["cli"], {"path": str(self.state_dir / "openclaw.json"), "exists": True, "valid": True}
+        )
+        self.assertEqual(report["gateway"]["probeUrl"], "ws://127.0.0.1:18789")
+        self.assertEqual((report["gateway"]["port"], report["gateway"]["bindMode"]), (18789, "loopback"))
+        self.assertEqual((report["rpc"]["ok"], report["rpc"]["version"]), (True, "9.9"))
+        self.assertEqual(report["gateway"]["version"], "9.9")
+        self.assertEqual(report["service"]["runtime"], {"status": "stopped"})
+        self.assertTrue(report["logFile"].startswith(str(self.state_dir / "logs/openclaw-")))
+
+    def test_text(self) -> None:
+        self.assertEqual(self.run_command("gateway", "status"), 0)
+        self.assertIn(f"Config: {self.state_dir}/openclaw.json (valid)\n", self.out)
+        self.assertIn("Gateway: ws://127.0.0.1:18789 (mode local, bind loopback)\n", self.out)
+        self.assertIn("RPC probe: ok, openclaw 9.9, read_only\n", self.out)
+
+    def test_not_running(self) -> None:
+        self.serve = ConnectionRefusedError()
+        self.assertEqual(self.run_command("gateway", "status"), 0)
+        self.assertIn("RPC probe: failed\n", self.out)
+        self.assertEqual(self.err, f"openclaw: {UNREACHABLE}\n")
+        self.assertEqual(self.run_command("gateway", "status", "--require-rpc", "--json"), 1)
+        self.assertEqual(self.json_out()["rpc"]["error"], UNREACHABLE)
+
+    def test_no_probe(self) -> None:
+        self.assertEqual(self.run_command("gateway", "status", "--no-probe"), 0)
+        self.assertIn("RPC probe: not made\n", self.out)
+        self.assertEqual((self.err, self.gateway.requests), ("", []))
+
+    def test_broken_configuration(self) -> None:
+        self.write("{")
+        self.assertEqual(self.run_command("gateway", "status"), 0)
+        self.assertIn("(cannot be used; see openclaw config validate)", self.out)
+        self.assertIn("line 1", self.err)
+        self.assertEqual(self.run_command("gateway", "status", "--json", "--require-rpc"), 1)
+        self.assertFalse(self.json_out()["config"]["cli"]["valid"])
+
+    def test_without_configuration(self) -> None:
+        (self.state_dir / "openclaw.json").unlink()
+        self.run_command("gateway", "status")
+        self.assertIn("(there is none, the defaults apply)", self.out)
+
+    def test_service(self) -> None:
+        os.environ.pop("XDG_CONFIG_HOME", None)
+        unit = self.home / ".config/systemd/user/openclaw-gateway.service"
+        unit.parent.mkdir(parents=True)
+        unit.write_text("")
+        lock = StateLock(self.state_dir / "gateway.lock")
+        lock.acquire()
+        self.addCleanup(lock.release)
+        self.run_command("gateway", "status")
+        self.assertIn(f"Service: {unit}, process {os.getpid()} runs\n", self.out)
+
+
+class LockTests(RemoteTestCase):
+    def test_pid(self) -> None:
+        path = self.state_dir / "gateway.lock"
+        self.assertIsNone(running_pid(path))
+        lock = StateLock(path)
+        lock.acquire()
+        self.assertEqual(running_pid(path), os.getpid())
+        path.write_text("odd")
+        self.assertEqual(running_pid(path), 0)
+        lock.release()
+        self.assertIsNone(running_pid(path))
