@@ -113,7 +113,7 @@ def _told_system_error(error: OSError, state: State) -> int:
 
 def _told(error: OpenClawError, state: State) -> int:
     """Tell an error; give the exit status."""
-    from openclaw.cli.client.remote import RemoteError, tell_failure
+    from openclaw.cli.client.errors import RemoteError, tell_failure
     from openclaw.config.describe import describe, exit_status
 
     error.message = state.advice(error.message)

@@ -8,7 +8,7 @@ from typing import Any
 import pyjson5
 from twisted.trial.unittest import SynchronousTestCase
 
-from openclaw.cli.setup.quickstart import CONFIG_TEMPLATE
+from openclaw.cli.setup.first_config import CONFIG_TEMPLATE
 from openclaw.config.edit_document import with_value, without_value
 from openclaw.config.edit_text import rewritten
 from openclaw.errors import OpenClawError

@@ -14,6 +14,7 @@ import json
 import os
 import secrets
 import tarfile
+import tempfile
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -24,6 +25,7 @@ import attrs
 
 from openclaw._version import __version__
 from openclaw.cli.backup.store_files import look_at_store
+from openclaw.cli.output import terminating
 from openclaw.config.load import MAX_CONFIG_BYTES, MAX_DOTENV_BYTES
 from openclaw.errors import OpenClawError
 
@@ -81,6 +83,12 @@ class Manifest:
     schema: int | None
     members: tuple[Member, ...]
 
+    @property
+    def summary(self) -> str:
+        """For people."""
+        names = ", ".join(f"{one.name} ({one.size_bytes:,} bytes)" for one in self.members)
+        return f"{names}, made {self.created_at} by openclaw {self.program}"
+
     def as_json(self) -> dict[str, Any]:
         """For the archive, and for programs."""
         return {
@@ -91,6 +99,17 @@ class Manifest:
             "schema": self.schema,
             "members": [{"name": one.name, "bytes": one.size_bytes, "sha256": one.sha256} for one in self.members],
         }
+
+
+@contextmanager
+def folder_in(parent: Path) -> Iterator[Path]:
+    """A folder of our own beside what is written, gone afterwards, also if a signal ends us."""
+    try:
+        folder = tempfile.TemporaryDirectory(prefix=".openclaw-backup-", dir=parent)
+    except OSError as error:
+        raise OpenClawError(f"{parent} cannot be written: {error.strerror}") from None
+    with terminating(), folder as name:
+        yield Path(name)
 
 
 def digest(path: Path) -> tuple[int, str]:

@@ -10,6 +10,8 @@ from urllib.parse import quote
 import attrs
 
 from openclaw.errors import OpenClawError
+from openclaw.store.migrate import back_up, load_migrations
+from openclaw.store.sqlite import APPLICATION_ID
 
 BUSY_TIMEOUT_S = 10.0
 """How long a lock of the running gateway is waited for, seconds."""
@@ -46,9 +48,6 @@ def look_at_store(path: Path, *, thorough: bool, immutable: bool = False) -> Sto
     @param thorough: compare the indexes with the tables too.
     @raise OpenClawError: if it is none, or damaged.
     """
-    from openclaw.store.migrate import load_migrations
-    from openclaw.store.sqlite import APPLICATION_ID
-
     try:
         with closing(connect(path, immutable=immutable)) as connection:
             (application,) = connection.execute("PRAGMA application_id").fetchone()
@@ -71,8 +70,6 @@ def copy_store(path: Path, target: Path) -> None:
     @param target: the copy, mode 0600.
     @raise OpenClawError: if that fails; there is no copy then.
     """
-    from openclaw.store.migrate import back_up
-
     try:
         with closing(connect(path)) as connection:
             back_up(connection, target)

@@ -11,8 +11,9 @@ import os
 import platform
 import re
 import uuid
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, TypeVar
+from collections.abc import Callable, Mapping
+from ipaddress import ip_address
+from typing import Any, TypeVar
 
 # The accelerated masking costs 60 ms of start and gains nothing at chat-sized frames.
 os.environ.setdefault("AUTOBAHN_USE_NVX", "0")
@@ -21,12 +22,15 @@ import attrs
 from autobahn.twisted.websocket import WebSocketClientFactory, WebSocketClientProtocol
 from twisted.internet import defer
 from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, TCP6ClientEndpoint, wrapClientTLS
 from twisted.internet.error import ConnectError, DNSLookupError
 from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.protocol import connectionDone
+from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 
 from openclaw._version import __version__
+from openclaw.cli.client.errors import ConnectionEnded, GatewayUnreachable, NoAnswer, RemoteError
 from openclaw.cli.client.failures import (
     answered_no_websocket,
     closed_before_hello,
@@ -35,7 +39,8 @@ from openclaw.cli.client.failures import (
     refused_connect,
     told_by_gateway,
 )
-from openclaw.cli.client.remote import ConnectionEnded, GatewayUnreachable, NoAnswer, Remote, RemoteError
+from openclaw.cli.client.introduction import READER, Introduction
+from openclaw.cli.client.remote import Remote
 from openclaw.cli.client.told import number, part
 
 PROTOCOL_VERSION = 4
@@ -122,7 +127,8 @@ class _SocketFactory(WebSocketClientFactory):
 
     def __init__(self, reactor: Any, remote: Remote, connection: GatewayConnection) -> None:
         # A gateway of another machine lets a program do more that shows the secret with the upgrade, too.
-        headers = {} if remote.secret is None else {"Authorization": f"Bearer {remote.secret}"}
+        secret = remote.secret.value
+        headers = {} if secret is None else {"Authorization": f"Bearer {secret}"}
         super().__init__(  # type: ignore[no-untyped-call]
             f"{remote.url}/", useragent=f"openclaw/{__version__}", headers=headers, reactor=reactor
         )
@@ -152,43 +158,27 @@ class _Pending:
     deadline: IDelayedCall
 
 
-@attrs.frozen
-class Introduction:
-    """
-    What a client says of itself.
-
-    @ivar scopes: what it wants to be allowed; no more than it needs.
-    @ivar mode: C{probe} talks to gateways of older versions too, and may do next to nothing.
-    """
-
-    scopes: Sequence[str] = ("operator.read",)
-    mode: Literal["cli", "probe"] = "cli"
-
-    def params(self, remote: Remote) -> dict[str, Any]:
-        """The parameters of C{connect}."""
-        system = platform.system() or "unknown"
-        params: dict[str, Any] = {
-            "minProtocol": OLDEST_PROBED_VERSION if self.mode == "probe" else PROTOCOL_VERSION,
-            "maxProtocol": PROTOCOL_VERSION,
-            "client": {
-                "id": "cli",
-                "version": __version__,
-                "platform": system.lower(),
-                "deviceFamily": system,
-                "mode": self.mode,
-                "instanceId": str(uuid.uuid4()),
-            },
-            "caps": [],
-            "role": "operator",
-            "scopes": list(self.scopes),
-        }
-        if remote.secret is not None:
-            params["auth"] = {remote.secret_kind: remote.secret}
-        return params
-
-
-READER = Introduction()
-"""A client that only reads."""
+def _connect_params(introduction: Introduction, remote: Remote) -> dict[str, Any]:
+    """The parameters of C{connect}."""
+    system = platform.system() or "unknown"
+    params: dict[str, Any] = {
+        "minProtocol": OLDEST_PROBED_VERSION if introduction.mode == "probe" else PROTOCOL_VERSION,
+        "maxProtocol": PROTOCOL_VERSION,
+        "client": {
+            "id": "cli",
+            "version": __version__,
+            "platform": system.lower(),
+            "deviceFamily": system,
+            "mode": introduction.mode,
+            "instanceId": str(uuid.uuid4()),
+        },
+        "caps": [],
+        "role": "operator",
+        "scopes": list(introduction.scopes),
+    }
+    if remote.secret.value is not None:
+        params["auth"] = {remote.secret.kind: remote.secret.value}
+    return params
 
 
 class GatewayConnection:
@@ -222,7 +212,7 @@ class GatewayConnection:
         Connect and introduce ourselves; on failure or when cancelled nothing stays open.
 
         @raise GatewayUnreachable: if no gateway answers in time.
-        @raise openclaw.cli.client.remote.CallFailed: if the gateway does not want us.
+        @raise openclaw.cli.client.errors.CallFailed: if the gateway does not want us.
         """
         deadline_s = self._reactor.seconds() + timeout_s
         try:
@@ -239,21 +229,18 @@ class GatewayConnection:
         self._listen_for_life()
 
     async def _connect_socket(self, timeout_s: float) -> None:
-        from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, TCP6ClientEndpoint
-
-        remote = self.remote
+        address = self.remote.address
         kinds: dict[str, Any] = {"ipv4": TCP4ClientEndpoint, "ipv6": TCP6ClientEndpoint, "name": HostnameEndpoint}
-        endpoint: Any = kinds[_kind_of(remote.host)](self._reactor, remote.host, remote.port, timeout=timeout_s)
-        if remote.is_tls:
-            from twisted.internet.endpoints import wrapClientTLS
-            from twisted.internet.ssl import optionsForClientTLS
+        endpoint: Any = kinds[_kind_of(address.host)](self._reactor, address.host, address.port, timeout=timeout_s)
+        if address.is_tls:
+            from twisted.internet.ssl import optionsForClientTLS  # OpenSSL, which most gateways do not need
 
-            endpoint = wrapClientTLS(optionsForClientTLS(remote.host), endpoint)
-        factory = _SocketFactory(self._reactor, remote, self)
+            endpoint = wrapClientTLS(optionsForClientTLS(address.host), endpoint)
+        factory = _SocketFactory(self._reactor, self.remote, self)
         try:
             self._socket = await endpoint.connect(factory)
         except (ConnectError, DNSLookupError) as error:
-            raise not_reached(remote, error, timeout_s) from None
+            raise not_reached(self.remote, error, timeout_s) from None
 
     async def _within(self, waited: Deferred[T], deadline_s: float, timeout_s: float) -> T:
         left_s = max(deadline_s - self._reactor.seconds(), 0.001)
@@ -267,7 +254,7 @@ class GatewayConnection:
 
     async def _introduce(self, introduction: Introduction, left_s: float, timeout_s: float) -> Mapping[str, Any]:
         try:
-            hello = await self.call("connect", introduction.params(self.remote), timeout_s=left_s)
+            hello = await self.call("connect", _connect_params(introduction, self.remote), timeout_s=left_s)
         except NoAnswer:
             raise NoAnswer(f"{self.remote.url} does not answer the handshake within {timeout_s:g} s") from None
         except RemoteError as error:
@@ -295,7 +282,7 @@ class GatewayConnection:
             what counts.
         @param on_accepted: called with the first of the two answers.
         @raise RemoteError: if the request is larger than the gateway takes.
-        @raise openclaw.cli.client.remote.CallFailed: if the gateway says no.
+        @raise openclaw.cli.client.errors.CallFailed: if the gateway says no.
         @raise NoAnswer: if it says nothing in time.
         @raise ConnectionEnded: if the connection is gone.
         """
@@ -351,8 +338,6 @@ class GatewayConnection:
 
     async def pause(self, delay_s: float) -> None:
         """Do nothing for so many seconds; the connection is kept."""
-        from twisted.internet.task import deferLater
-
         await deferLater(self._reactor, delay_s)
 
     # -------------------------------------------------------------------------------- what comes
@@ -458,8 +443,6 @@ class GatewayConnection:
 
 
 def _kind_of(host: str) -> str:
-    from ipaddress import ip_address
-
     try:
         return f"ipv{ip_address(host).version}"
     except ValueError:
@@ -478,7 +461,7 @@ async def connect(
 
     @param timeout_s: for all of it, in seconds.
     @raise GatewayUnreachable: if no gateway answers in time.
-    @raise openclaw.cli.client.remote.CallFailed: if the gateway does not want us.
+    @raise openclaw.cli.client.errors.CallFailed: if the gateway does not want us.
     """
     connection = GatewayConnection(reactor, remote)
     await connection.open(introduction, timeout_s)

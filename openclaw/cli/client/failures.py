@@ -14,7 +14,8 @@ from twisted.internet import error as errors
 from twisted.python.failure import Failure
 
 from openclaw._version import __version__
-from openclaw.cli.client.remote import CallFailed, ConnectionEnded, GatewayUnreachable, Remote, RemoteError
+from openclaw.cli.client.errors import CallFailed, ConnectionEnded, GatewayUnreachable, RemoteError
+from openclaw.cli.client.remote import Remote
 from openclaw.cli.output import UNSHOWN
 from openclaw.cli.tables import cell
 
@@ -33,26 +34,22 @@ def shown(text: object, limit: int = 300) -> str:
 def not_reached(remote: Remote, error: Exception, timeout_s: float) -> GatewayUnreachable:
     """Nobody took the connection."""
     if isinstance(error, errors.DNSLookupError):
-        return GatewayUnreachable(f"{remote.url}: there is no host of that name; check {_place(remote)}")
+        return GatewayUnreachable(f"{remote.url}: there is no host of that name; check {remote.source}")
     if isinstance(error, errors.TCPTimedOutError | errors.TimeoutError):
         reason = f"no connection within {timeout_s:g} s"
     elif isinstance(error, errors.ConnectionRefusedError):
         reason = "connection refused"
     else:
         reason = shown(getattr(error, "osError", None) or error)
-    advice = START if remote.kind == "localLoopback" else f"check {_place(remote)}, or {START}"
+    advice = START if remote.kind == "localLoopback" else f"check {remote.source}, or {START}"
     return GatewayUnreachable(f"no gateway answers at {remote.url} ({reason}); {advice}")
-
-
-def _place(remote: Remote) -> str:
-    return remote.source
 
 
 def answered_no_websocket(remote: Remote, reason: str) -> GatewayUnreachable:
     """Something took the connection and did not want a WebSocket."""
     found = _STATUS.search(reason)
     status = f" (HTTP {next(group for group in found.groups() if group)})" if found else f" ({shown(reason, 120)})"
-    return GatewayUnreachable(f"what answers at {remote.url} is no OpenClaw gateway{status}; check {_place(remote)}")
+    return GatewayUnreachable(f"what answers at {remote.url} is no OpenClaw gateway{status}; check {remote.source}")
 
 
 def closed_before_hello(remote: Remote, close: tuple[int | None, str], failure: Failure | None) -> GatewayUnreachable:
@@ -64,7 +61,7 @@ def closed_before_hello(remote: Remote, close: tuple[int | None, str], failure: 
     if code is None or code == 1006:
         return GatewayUnreachable(
             f"{remote.url} took the connection and closed it without a word; is this an OpenClaw gateway?"
-            + ("" if remote.is_tls else " If it serves TLS, use wss://")
+            + ("" if remote.address.is_tls else " If it serves TLS, use wss://")
         )
     if code in (1012, 1013):
         return GatewayUnreachable(f"the gateway at {remote.url} is stopping; try again in a moment", code=code)
@@ -76,7 +73,7 @@ def closed_before_hello(remote: Remote, close: tuple[int | None, str], failure: 
 
 def tls_problem(remote: Remote, failure: Failure | None) -> str | None:
     """What is wrong with TLS, if that is what ended the connection."""
-    if failure is None or not remote.is_tls:
+    if failure is None or not remote.address.is_tls:
         return None
     kind = type(failure.value)
     if kind.__module__.partition(".")[0] not in ("OpenSSL", "service_identity"):
@@ -86,7 +83,7 @@ def tls_problem(remote: Remote, failure: Failure | None) -> str | None:
         return f"{remote.url}: what answers there does not speak TLS; use ws:// if that is meant"
     if "certificate" in text.lower() or kind.__module__.startswith("service_identity"):
         return (
-            f"{remote.url}: TLS failed, the certificate is not trusted for {remote.host} ({text});"
+            f"{remote.url}: TLS failed, the certificate is not trusted for {remote.address.host} ({text});"
             " install its issuer (SSL_CERT_FILE) or use the name that it is for"
         )
     return f"{remote.url}: TLS failed ({text})"
@@ -124,11 +121,11 @@ def _reason_of_refusal(remote: Remote, error: CallFailed) -> str:
     code, details = error.detail_code, error.told_details if isinstance(error.told_details, dict) else {}
     where = f"the gateway at {remote.url}"
     if code in ("AUTH_TOKEN_MISMATCH", "AUTH_PASSWORD_MISMATCH", "AUTH_UNAUTHORIZED"):
-        if remote.secret is None:
-            return f"{where} wants a credential, and there is none: {remote.secret_source}; {SHOW_TOKEN}"
-        return f"{where} does not accept the {remote.secret_kind} of {remote.secret_source}; {SHOW_TOKEN}"
+        if remote.secret.value is None:
+            return f"{where} wants a credential, and there is none: {remote.secret.source}; {SHOW_TOKEN}"
+        return f"{where} does not accept the {remote.secret.kind} of {remote.secret.source}; {SHOW_TOKEN}"
     if code in ("AUTH_TOKEN_MISSING", "AUTH_PASSWORD_MISSING", "DEVICE_IDENTITY_REQUIRED"):
-        return f"{where} wants a credential ({remote.secret_source}): give --token or --password; {SHOW_TOKEN}"
+        return f"{where} wants a credential ({remote.secret.source}): give --token or --password; {SHOW_TOKEN}"
     if code == "AUTH_RATE_LIMITED":
         wait_ms = details.get("retryAfterMs")
         wait = f"in {wait_ms / 1000:.0f} s" if isinstance(wait_ms, int | float) else "in a few minutes"

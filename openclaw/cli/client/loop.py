@@ -1,5 +1,5 @@
 """
-The process's reactor, and what commands do with a running gateway on it.
+The process's reactor, and how a command runs on it.
 
 Importing this module costs most of a command's time, so commands import it when they have read their options.
 """
@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectingCancelledError
 from twisted.python.failure import Failure
 
-from openclaw.cli.client.connection import READER, GatewayConnection, Introduction, connect
-from openclaw.cli.client.remote import Remote
 from openclaw.cli.collector import resume
 
 
@@ -103,56 +101,3 @@ def process_reactor() -> Any:
     from twisted.internet import reactor
 
     return reactor
-
-
-def run_connected(
-    remote: Remote,
-    work: Callable[[GatewayConnection], Awaitable[int]],
-    introduction: Introduction = READER,
-    *,
-    timeout_s: float,
-) -> int:
-    """
-    Connect, do something with the connection, and close it.
-
-    @param timeout_s: for connecting, in seconds.
-    @return: the exit status that C{work} gives, or that of a signal.
-    @raise RemoteError: as L{connect} and what C{work} calls.
-    """
-
-    async def connected(reactor: Any) -> int:
-        connection = await connect(reactor, remote, introduction, timeout_s=timeout_s)
-        try:
-            return await work(connection)
-        finally:
-            await connection.close()
-
-    return run(connected)
-
-
-def run_call(
-    remote: Remote,
-    method: str,
-    params: Mapping[str, Any] | None = None,
-    introduction: Introduction = READER,
-    *,
-    timeout_s: float,
-    expect_final: bool = False,
-) -> Any:
-    """
-    Connect, call one method, and close.
-
-    @return: its answer.
-    @raise SystemExit: with the status of a signal that came first.
-    @raise RemoteError: as L{GatewayConnection.call}.
-    """
-    answers: list[Any] = []
-
-    async def call(connection: GatewayConnection) -> int:
-        answers.append(await connection.call(method, params, timeout_s=timeout_s, expect_final=expect_final))
-        return 0
-
-    status = run_connected(remote, call, introduction, timeout_s=timeout_s)
-    if not answers:
-        raise SystemExit(status)
-    return answers[0]

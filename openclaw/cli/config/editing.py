@@ -1,17 +1,14 @@
-"""What the commands that edit the configuration share: doing it, and telling what it takes."""
+"""What the commands that edit the configuration file share: doing it, and telling what it takes."""
 
 from __future__ import annotations
 
-import json
 import os
-import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from openclaw.cli.output import State, advice
+from openclaw.cli.output import State, advice, print_json
 from openclaw.errors import OpenClawError
 
 if TYPE_CHECKING:
@@ -84,57 +81,14 @@ def outcome(edit: Edit) -> dict[str, Any]:
     }
 
 
-def read_text(source: Path | None, name: str, max_bytes: int) -> str:
+def report(edit: Edit, what: str, *, as_json: bool, **told: Any) -> None:
     """
-    Read a file of the command line.
+    Tell what was done as the command was asked to.
 
-    @param source: the file; C{None} for standard input.
-    @param name: what it is called in errors.
-    @raise OpenClawError: if it cannot be read, is too large or not UTF-8.
+    @param what: for a person, as for L{tell}.
+    @param told: for a program, besides the L{outcome}.
     """
-    try:
-        if source is None:
-            content = sys.stdin.buffer.read(max_bytes + 1)
-        else:
-            with source.open("rb") as file:
-                content = file.read(max_bytes + 1)
-    except OSError as error:
-        raise OpenClawError(f"{name} cannot be read: {error.strerror}") from None
-    if len(content) > max_bytes:
-        raise OpenClawError(f"{name} is larger than {max_bytes} bytes")
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        raise OpenClawError(f"{name} is not UTF-8") from None
-
-
-def read_json(text: str, name: str) -> Any:
-    """
-    Read strict JSON of the command line.
-
-    @param name: the option, for the error.
-    @raise OpenClawError: if it is none.
-    """
-    try:
-        return json.loads(text, parse_constant=_no_constant)
-    except (ValueError, RecursionError) as error:
-        raise OpenClawError(f"{name}: not JSON: {error}") from None
-
-
-def _no_constant(name: str) -> Any:
-    raise ValueError(f"{name} is no JSON number")
-
-
-def read_json5(text: str, name: str) -> Any:
-    """
-    Read JSON5 of the command line or a file.
-
-    @raise OpenClawError: if it is none.
-    """
-    from openclaw.config.load import decode_json5
-    from openclaw.errors import ConfigError
-
-    try:
-        return decode_json5(text.encode("utf-8", "surrogatepass"))
-    except ConfigError as error:
-        raise OpenClawError(f"{name}: {error.message}") from None
+    if as_json:
+        print_json({"ok": True, **told, **outcome(edit)})
+    else:
+        tell(edit, what)

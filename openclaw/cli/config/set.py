@@ -10,7 +10,12 @@ from typing import Any
 import attrs
 import click
 
+from openclaw.cli.config.document import parse_path
+from openclaw.cli.config.editing import apply, report
+from openclaw.cli.given import read_json, read_json5, read_text
+from openclaw.cli.options import gathered
 from openclaw.cli.output import State, json_option, print_json
+from openclaw.config.environment import is_env_reference
 from openclaw.errors import OpenClawError
 
 MAX_BATCH_BYTES = 8 * 1024 * 1024
@@ -32,6 +37,21 @@ class Operation:
     path: str
     value: Any = attrs.field(repr=False)
     mode: str
+
+
+@attrs.frozen
+class Source:
+    """
+    Where the values are, as the command line says it: one with its path, or a batch.
+
+    @ivar strict_json: C{value} is JSON; without this it is JSON5, else plain text.
+    """
+
+    path: str | None
+    value: str | None = attrs.field(repr=False)
+    strict_json: bool
+    batch_json: str | None = attrs.field(repr=False)
+    batch_file: Path | None
 
 
 @attrs.frozen
@@ -62,61 +82,43 @@ class Conditions:
 @click.option("--expect-current-absent", "expect_absent", is_flag=True, help="Only if there is no value yet.")
 @click.option("--batch-json", metavar="JSON", help='Several: [{"path": "gateway.port", "value": 18790}, ...]')
 @click.option("--batch-file", type=click.Path(path_type=Path), help="The same from a file.")
+@gathered("source", Source)
+@gathered("conditions", Conditions)
 @json_option
 @click.pass_obj
-def set_value(
-    state: State,
-    path: str | None,
-    value: str | None,
-    strict_json: bool,
-    merge: bool,
-    replace: bool,
-    dry_run: bool,
-    expected: str | None,
-    expect_absent: bool,
-    batch_json: str | None,
-    batch_file: Path | None,
-    as_json: bool,
-) -> int:
+def set_value(state: State, source: Source, conditions: Conditions, dry_run: bool, as_json: bool) -> int:
     """Set a value of the configuration file; comments stay.
 
     PATH is like gateway.port, agents.list[0].id or models.providers["a.b"].api. VALUE is JSON5, else plain text.
     The whole result is checked first: nothing is written that the gateway could not start with.
     """
-    if merge and replace:
+    if conditions.merge and conditions.replace:
         raise click.UsageError("--merge and --replace exclude each other")
-    if expected is not None and expect_absent:
+    if conditions.expected is not None and conditions.expect_absent:
         raise click.UsageError("--expect-current-json and --expect-current-absent exclude each other")
-    operations = _operations(path, value, strict_json, batch_json, batch_file)
-    if len(operations) > 1 and (expected is not None or expect_absent):
+    operations = _operations(source)
+    if len(operations) > 1 and (conditions.expected is not None or conditions.expect_absent):
         raise click.UsageError("--expect-current-json and --expect-current-absent go with one value")
-    return _set(state, operations, Conditions(merge, replace, expected, expect_absent), dry_run, as_json)
+    return _set(state, operations, conditions, dry_run, as_json)
 
 
-def _operations(
-    path: str | None, value: str | None, strict_json: bool, batch_json: str | None, batch_file: Path | None
-) -> tuple[Operation, ...]:
+def _operations(source: Source) -> tuple[Operation, ...]:
     """What is to be set, from the one or the other form of the command."""
-    from openclaw.cli.config.editing import read_json, read_text
-
-    sources = [path is not None, batch_json is not None, batch_file is not None]
+    path, value = source.path, source.value
+    sources = [path is not None, source.batch_json is not None, source.batch_file is not None]
     if sum(sources) != 1 or (path is not None) != (value is not None):
         raise click.UsageError("give PATH and VALUE, or --batch-json, or --batch-file")
     if path is not None and value is not None:
-        if strict_json:
-            return (Operation(path, read_json(value, "VALUE"), "json"),)
-        return (_lenient(path, value),)
-    if batch_json is not None:
-        return _batch(read_json(batch_json, "--batch-json"), "--batch-json")
-    assert batch_file is not None
-    text = read_text(batch_file, f"--batch-file: {batch_file}", MAX_BATCH_BYTES)
+        return (Operation(path, read_json(value, "VALUE"), "json") if source.strict_json else _lenient(path, value),)
+    if source.batch_json is not None:
+        return _batch(read_json(source.batch_json, "--batch-json"), "--batch-json")
+    assert source.batch_file is not None
+    text = read_text(source.batch_file, f"--batch-file: {source.batch_file}", MAX_BATCH_BYTES)
     return _batch(read_json(text, "--batch-file"), "--batch-file")
 
 
 def _lenient(path: str, text: str) -> Operation:
     """A value as people type it: JSON5 where it is that, else the text itself."""
-    from openclaw.cli.config.editing import read_json5
-
     try:
         return Operation(path, read_json5(text, "VALUE"), "json")
     except OpenClawError:
@@ -135,12 +137,9 @@ def _batch(items: Any, name: str) -> tuple[Operation, ...]:
 
 
 def _set(state: State, operations: Sequence[Operation], conditions: Conditions, dry_run: bool, as_json: bool) -> int:
-    from openclaw.cli.config.editing import apply, outcome, tell
-
     names = ", ".join(operation.path for operation in operations)
     what = f"set {names}" if len(operations) <= 5 else f"set {len(operations)} values"
-    report: dict[str, Any] = {
-        "ok": True,
+    told: dict[str, Any] = {
         "operations": len(operations),
         "configPath": str(state.paths.config_path),
         "inputModes": sorted({operation.mode for operation in operations}),
@@ -155,7 +154,7 @@ def _set(state: State, operations: Sequence[Operation], conditions: Conditions, 
     except OpenClawError as error:
         if not (dry_run and as_json):
             raise
-        print_json({**report, "ok": False, **_checks(0), "errors": [{"kind": "schema", "message": error.message}]})
+        print_json({"ok": False, **told, **_checks(0), "errors": [{"kind": "schema", "message": error.message}]})
         return 1
     references, missing = _references(operations, {**edit.config.env.values(), **_variables(state)})
     if dry_run and as_json:
@@ -163,13 +162,10 @@ def _set(state: State, operations: Sequence[Operation], conditions: Conditions, 
             {"kind": "resolvability", "message": f"environment variable not set: {name}", "ref": f"env:{name}"}
             for name in missing
         ]
-        told = {"errors": errors} if errors else {}
-        print_json({**report, "ok": not errors, **_checks(references), **told})
+        faults = {"errors": errors} if errors else {}
+        print_json({"ok": not errors, **told, **_checks(references), **faults})
         return 1 if errors else 0
-    if as_json:
-        print_json({**report, **outcome(edit)})
-    else:
-        tell(edit, what)
+    report(edit, what, as_json=as_json, **told)
     return 0
 
 
@@ -184,8 +180,6 @@ def changed(document: Any, operations: Sequence[Operation], conditions: Conditio
 
     @raise OpenClawError: if a condition does not hold, a path is none, or entries would get lost.
     """
-    from openclaw.cli.config.document import parse_path
-    from openclaw.cli.config.editing import read_json
     from openclaw.config.edit_document import ABSENT, lost_entries, value_at, with_value
 
     for operation in operations:
@@ -224,8 +218,6 @@ def _references(operations: Sequence[Operation], environ: Mapping[str, str]) -> 
 
 def _referenced(value: Any) -> Iterator[str]:
     """The variables of the secret references in a value."""
-    from openclaw.config.environment import is_env_reference
-
     if isinstance(value, dict) and is_env_reference(value):
         yield str(value["id"])
     elif isinstance(value, dict | list):

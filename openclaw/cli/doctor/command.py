@@ -5,16 +5,14 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import attrs
 import click
 
+from openclaw.cli.doctor.findings import SEVERITIES, DoctorCheck, Finding, Surroundings
 from openclaw.cli.output import State, json_option, print_json
 from openclaw.errors import ConfigError, OpenClawError
-
-if TYPE_CHECKING:
-    from openclaw.cli.doctor.checks import Check, Finding, Surroundings
 
 _TOKEN_CHECK = "core/doctor/gateway-auth"
 
@@ -86,13 +84,13 @@ def doctor(
     return 1 if troubles or (lint and counted) else 0
 
 
-def chosen(only: Sequence[str], skip: Sequence[str]) -> tuple[list[Check], int]:
+def chosen(only: Sequence[str], skip: Sequence[str]) -> tuple[list[DoctorCheck], int]:
     """
     The checks to run, and how many are left out.
 
     @raise OpenClawError: if there is no check of a name.
     """
-    from openclaw.cli.doctor.machine import CHECKS
+    from openclaw.cli.doctor.checks import CHECKS
 
     known = {check.check_id: check for check in CHECKS}
     short = {check_id.rpartition("/")[2]: check_id for check_id in known}
@@ -111,7 +109,6 @@ def surroundings(state: State) -> Surroundings:
 
     @raise openclaw.errors.StartError: if not even the places are known.
     """
-    from openclaw.cli.doctor.checks import Surroundings
     from openclaw.config.load import read_document
 
     paths = state.paths
@@ -122,7 +119,9 @@ def surroundings(state: State) -> Surroundings:
         return Surroundings(paths, os.environ, None, None, error, state.profile)
 
 
-def examine(at: Surroundings, checks: Sequence[Check], severity_min: str) -> tuple[list[tuple[str, Finding]], int]:
+def examine(
+    at: Surroundings, checks: Sequence[DoctorCheck], severity_min: str
+) -> tuple[list[tuple[str, Finding]], int]:
     """
     Run checks.
 
@@ -140,10 +139,8 @@ def examine(at: Surroundings, checks: Sequence[Check], severity_min: str) -> tup
     return findings, not_run
 
 
-def _looked(check: Check, at: Surroundings) -> Iterator[Finding]:
+def _looked(check: DoctorCheck, at: Surroundings) -> Iterator[Finding]:
     """What a check finds, or that it cannot look."""
-    from openclaw.cli.doctor.checks import Finding
-
     try:
         yield from check.look(at)
     except OSError as error:
@@ -157,7 +154,7 @@ def _for(state: State, finding: Finding) -> Finding:
     return attrs.evolve(finding, message=state.advice(finding.message), fix_hint=state.advice(finding.fix_hint))
 
 
-def _repair(at: Surroundings, checks: Sequence[Check]) -> tuple[list[str], list[str]]:
+def _repair(at: Surroundings, checks: Sequence[DoctorCheck]) -> tuple[list[str], list[str]]:
     """
     Do what the checks can do.
 
@@ -179,8 +176,6 @@ def _repair(at: Surroundings, checks: Sequence[Check]) -> tuple[list[str], list[
 
 
 def _rank(severity: str) -> int:
-    from openclaw.cli.doctor.checks import SEVERITIES
-
     return [str(one) for one in SEVERITIES].index(severity)
 
 

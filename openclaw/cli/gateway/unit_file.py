@@ -28,33 +28,76 @@ _UNWRITABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 @attrs.frozen
+class Program:
+    """
+    What a unit starts.
+
+    @ivar python: the interpreter that can import this package.
+    @ivar arguments: those of C{openclaw}.
+    @ivar environ: what the gateway is to have in its environment.
+    @ivar state_dir: the folder in which it runs.
+    """
+
+    python: str
+    arguments: tuple[str, ...]
+    environ: Mapping[str, str]
+    state_dir: Path
+
+
+@attrs.frozen
+class UnitOptions:
+    """
+    What a unit can be asked for, as C{openclaw gateway install} has it.
+
+    @ivar system: for the whole machine, and not for one user's session.
+    @ivar port: C{None} for that of the configuration.
+    @ivar socket: systemd opens the port.
+    @ivar run_as: who a system unit runs as.
+    """
+
+    system: bool | None = None
+    port: int | None = None
+    socket: bool = False
+    run_as: str | None = None
+
+    def command(self) -> str:
+        """The command that writes such units in the place of what is there."""
+        options = [
+            *(["--system"] if self.system else []),
+            *(["--port", str(self.port)] if self.port is not None else []),
+            *(["--socket"] if self.socket else []),
+            *(["--run-as", shlex.quote(self.run_as)] if self.run_as else []),
+        ]
+        return " ".join(["openclaw gateway install", *options, "--force"])
+
+
+@attrs.frozen
 class Unit:
     """
     What a unit is made of.
 
     @ivar name: without C{.service}.
-    @ivar system: for the whole machine, and not for one user's session.
-    @ivar user: who a system unit runs as.
-    @ivar python: the interpreter that can import this package.
-    @ivar arguments: those of C{openclaw}.
-    @ivar environ: what the gateway is to have in its environment.
+    @ivar profile: empty for the usual one.
     @ivar drain_s: how long runs may take to finish, seconds.
+    @ivar user: who a unit of the whole machine runs as; C{None} for one of a user's session.
     @ivar listen: C{host:port} of the socket that systemd is to open; C{None} if the gateway opens its own.
     """
 
     name: str
-    system: bool
-    user: str
-    python: str
-    arguments: tuple[str, ...]
-    environ: Mapping[str, str]
-    state_dir: Path
     profile: str
+    program: Program
     drain_s: float
+    user: str | None = None
     listen: str | None = None
+
+    @property
+    def system(self) -> bool:
+        """Whether it is for the whole machine."""
+        return self.user is not None
 
     def service_text(self) -> str:
         """The C{.service} file."""
+        program = self.program
         unit_lines, install_lines = [], []
         if self.system:
             unit_lines += ["Wants=network-online.target", "After=network-online.target"]
@@ -62,10 +105,10 @@ class Unit:
             unit_lines += [f"Requires={self.name}.socket", f"After={self.name}.socket"]
             install_lines.append(f"Also={self.name}.socket")
         install_lines.append(f"WantedBy={'multi-user' if self.system else 'default'}.target")
-        environment = [f"Environment={quoted(f'{name}={value}')}" for name, value in sorted(self.environ.items())]
-        if self.system:
+        environment = [f"Environment={quoted(f'{name}={value}')}" for name, value in sorted(program.environ.items())]
+        if self.user is not None:
             environment.insert(0, f"User={self.user}")
-        words = (self.python, "-P", "-m", "openclaw", *self.arguments)
+        words = (program.python, "-P", "-m", "openclaw", *program.arguments)
         hardening = Template(_template(f"hardening-{'system' if self.system else 'user'}.conf"))
         return Template(_template("gateway.service")).substitute(
             user_option="" if self.system else "--user ",
@@ -74,10 +117,10 @@ class Unit:
             unit_lines="".join(f"{line}\n" for line in unit_lines),
             command=" ".join(quoted(word, is_command=True) for word in words),
             # systemd takes this one as it stands, blanks included.
-            folder=_to_the_end(str(self.state_dir)).replace("%", "%%"),
+            folder=_to_the_end(str(program.state_dir)).replace("%", "%%"),
             environment="\n".join(environment),
             stop_s=round(self.drain_s + STOP_MARGIN_S),
-            hardening=hardening.substitute(state_dir=quoted(str(self.state_dir))),
+            hardening=hardening.substitute(state_dir=quoted(str(program.state_dir))),
             install_lines="\n".join(install_lines),
         )
 
@@ -104,19 +147,6 @@ def named_profile(profile: str | None, environ: Mapping[str, str]) -> str:
     """
     named = profile if profile is not None else environ.get("OPENCLAW_PROFILE", "").strip()
     return "" if named.lower() == "default" else named
-
-
-def install_command(
-    *, system: bool = False, port: int | None = None, socket: bool = False, run_as: str | None = None
-) -> str:
-    """The command that writes such units in the place of what is there."""
-    options = [
-        *(["--system"] if system else []),
-        *(["--port", str(port)] if port is not None else []),
-        *(["--socket"] if socket else []),
-        *(["--run-as", shlex.quote(run_as)] if run_as else []),
-    ]
-    return " ".join(["openclaw gateway install", *options, "--force"])
 
 
 def program_of(text: str) -> str:

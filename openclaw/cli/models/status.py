@@ -48,7 +48,7 @@ def status(state: State, plain: bool, check: bool, as_json: bool) -> int:
 def status_report(config: Config, config_path: str, state: State) -> dict[str, Any]:
     """The report as the original's C{models status --json} has it; what there is none of is empty."""
     from openclaw.agents.resolve import agent_model_ref
-    from openclaw.cli.models.group import model_rows, why_unavailable
+    from openclaw.cli.models.available import model_rows, why_unavailable
 
     agents = config.agents
     default_agent = agents.default_agent_id or agents.agent_ids[0]

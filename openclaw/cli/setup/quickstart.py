@@ -3,57 +3,23 @@
 from __future__ import annotations
 
 import os
-import secrets
 import shlex
 import shutil
 import sys
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from openclaw.cli.collector import resume
-from openclaw.cli.output import State, advice, announce
+from openclaw.cli.output import State, announce
+from openclaw.cli.setup.first_config import write_config
+from openclaw.config.paths import ensure_state_dir
 from openclaw.errors import StartError
 
 if TYPE_CHECKING:
     from openclaw.config.schema import Config
-
-CONFIG_TEMPLATE = """\
-// The configuration of the OpenClaw Gateway. JSON5: comments and trailing commas are welcome.
-// `openclaw config validate` checks it; docs/configuration.md has all keys.
-{
-  gateway: {
-    mode: "local",
-    port: 18789,
-    // Only this machine can connect. See docs/configuration.md before you change this.
-    bind: "loopback",
-    auth: {
-      mode: "token",
-      // Whoever has this token may do everything. `openclaw gateway auth-token --show` prints it.
-      token: "%(token)s",
-    },
-    http: {
-      endpoints: {
-        // POST /v1/chat/completions and GET /v1/models
-        chatCompletions: { enabled: true },
-      },
-    },
-  },
-  agents: {
-    defaults: {
-      // provider/model. `local` is the embedded model; add others under models.providers, for example
-      //   models: { providers: { openai: { baseUrl: "https://api.openai.com/v1", apiKey: "${OPENAI_API_KEY}" } } }
-      model: { primary: "local/smollm2-135m" },
-    },
-    entries: {
-      main: {},
-    },
-  },
-}
-"""
 
 
 @click.command()
@@ -64,7 +30,6 @@ def quickstart(state: State, port: int | None) -> int:
 
     A configuration that is there is never touched.
     """
-    from openclaw.config.paths import ensure_state_dir
     from openclaw.config.plan import Options, plan
 
     ensure_state_dir(state.paths)
@@ -82,43 +47,13 @@ def quickstart(state: State, port: int | None) -> int:
     return run_foreground(planned, lambda url: announce(invitation(url, planned.config, command)))
 
 
-def write_config(path: Path) -> bool:
-    """
-    Write a first configuration with a random token, readable by its owner only, unless there is something.
-
-    @return: whether it was written.
-    @raise StartError: if it cannot be written.
-    """
-    if os.path.lexists(path):
-        return False
-    text = advice(CONFIG_TEMPLATE) % {"token": secrets.token_urlsafe(32)}
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        try:
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            with suppress(FileExistsError):
-                # A link, unlike a rename, never replaces what somebody else wrote meanwhile.
-                os.link(draft, path)
-                return True
-        finally:
-            draft.unlink()
-    except OSError as error:
-        raise StartError(f"the configuration {path} cannot be written: {error.strerror}") from None
-    return False
-
-
 def prepare_model(state: State, config: Config) -> None:
     """
     Fetch the embedded model's weights if an agent uses it and they are not there.
 
     @raise StartError: if they cannot be had, or what runs them is not installed.
     """
-    from openclaw.cli.models.group import fetch_weights
+    from openclaw.cli.models.fetching import fetch_weights
     from openclaw.config.reload_rules import needs_local_model
     from openclaw.providers.local_spawn import library_installed
     from openclaw.providers.weights import locate

@@ -7,14 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from openclaw.cli.client.remote import DEFAULT_TIMEOUT_S, RemoteOptions, find_remote, remote_options
+from openclaw.cli.client.calls import run_connected
+from openclaw.cli.client.introduction import Introduction
+from openclaw.cli.client.remote import RemoteOptions, find_remote, remote_options
+from openclaw.cli.given import read_text
+from openclaw.cli.options import DEFAULT_TIMEOUT_S
 from openclaw.cli.output import State, json_option, print_json
 from openclaw.cli.tables import clean, is_terminal, say
-from openclaw.cli.talk.turn_options import turn_options
+from openclaw.cli.talk.turn_request import TurnOptions, TurnRequest, turn_options
 
 if TYPE_CHECKING:
     from openclaw.cli.client.connection import GatewayConnection
-    from openclaw.cli.talk.turn import Turn
 
 MAX_MESSAGE_BYTES = 8 * 1024 * 1024
 """Largest message that is read from a file or from standard input, in bytes."""
@@ -32,55 +35,42 @@ MAX_MESSAGE_BYTES = 8 * 1024 * 1024
 @click.pass_obj
 def agent(
     state: State,
-    /,
     message: str | None,
     message_file: str | None,
-    timeout_s: float,
+    turn: TurnOptions,
+    session_id: str | None,
+    model: str | None,
     stream: bool,
-    url: str | None,
-    token: str | None,
-    password: str | None,
+    where: RemoteOptions,
     as_json: bool,
-    **choices: str | None,
 ) -> int:
     """Give an agent a message and print its answer.
 
     Ctrl-C stops the run.  The exit status is 0 for an answer, 1 for an error, 130 or 143 after a signal.
     """
-    text = message_of(message, message_file)
-    remote = find_remote(state, RemoteOptions(url, token, password))
-    from openclaw.cli.client.connection import Introduction
-    from openclaw.cli.client.loop import run_connected
-    from openclaw.cli.talk.turn import Turn
-
-    turn = Turn(text, timeout_s, choices_of(**choices))
+    text, choices = message_of(message, message_file), choices_of(turn, session_id=session_id, model=model)
+    request = TurnRequest(text, turn.timeout_s, choices)
 
     async def work(connection: GatewayConnection) -> int:
-        return await _answer(connection, turn, as_json=as_json, streams=not as_json and (stream or is_terminal()))
+        return await _answer(connection, request, as_json=as_json, streams=not as_json and (stream or is_terminal()))
 
-    return run_connected(remote, work, Introduction(turn.scopes), timeout_s=DEFAULT_TIMEOUT_S)
+    introduction = Introduction(request.scopes)
+    return run_connected(find_remote(state, where), work, introduction, timeout_s=DEFAULT_TIMEOUT_S)
 
 
-def choices_of(
-    *,
-    agent_id: str | None = None,
-    session_key: str | None = None,
-    session_id: str | None = None,
-    model: str | None = None,
-    thinking: str | None = None,
-) -> dict[str, str]:
+def choices_of(turn: TurnOptions, *, session_id: str | None = None, model: str | None = None) -> dict[str, str]:
     """Options as the method C{agent} calls them, without those that were not given."""
     named = {
-        "agentId": agent_id,
-        "sessionKey": session_key,
+        "agentId": turn.agent_id,
+        "sessionKey": turn.session_key,
         "sessionId": session_id,
         "model": model,
-        "thinking": thinking,
+        "thinking": turn.thinking,
     }
     return {name: value for name, value in named.items() if value is not None}
 
 
-async def _answer(connection: GatewayConnection, turn: Turn, *, as_json: bool, streams: bool) -> int:
+async def _answer(connection: GatewayConnection, turn: TurnRequest, *, as_json: bool, streams: bool) -> int:
     from openclaw.cli.talk.turn import RunningTurn, Shown, text_of, why_not
 
     shown = Shown(lambda more: say(more, end="")) if streams else None
@@ -110,8 +100,6 @@ def message_of(message: str | None, message_file: str | None) -> str:
     if message is not None and message != "-":
         text = message
     else:
-        from openclaw.cli.config.editing import read_text
-
         source = None if message_file in (None, "-") else Path(str(message_file))
         name = "the message in standard input" if source is None else f"--message-file: {source}"
         text = read_text(source, name, MAX_MESSAGE_BYTES)

@@ -47,6 +47,11 @@ class Background:
         self.reactor.callFromThread(self.reactor.stop)
         self._thread.join(JOIN_DEADLINE_S)
 
+    @property
+    def is_running(self) -> bool:
+        """Whether its thread is there."""
+        return self._thread.is_alive()
+
     def submit(self, work: Callable[[], Awaitable[T]]) -> Future[T]:
         """
         Start a coroutine on the reactor.

@@ -10,17 +10,18 @@ from typing import TYPE_CHECKING
 
 import click
 
-from openclaw.cli.client.remote import RemoteError, RemoteOptions, find_remote, remote_options
+from openclaw.cli.client.errors import RemoteError
+from openclaw.cli.client.remote import RemoteOptions, find_remote, remote_options
 from openclaw.cli.output import State, advice, terminating
 from openclaw.cli.tables import clean, say
-from openclaw.cli.talk.turn_options import turn_options
+from openclaw.cli.talk.turn_request import TurnOptions, turn_options
 from openclaw.errors import OpenClawError
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from openclaw.cli.talk.background import Background
-    from openclaw.cli.talk.conversation import Conversation
+    from openclaw.cli.talk.chat_session import ChatSession
 
 MAX_LINE_CHARS = 1_000_000
 """Longest line that is taken from standard input, in characters."""
@@ -42,43 +43,27 @@ ReadLine = Callable[[], str | None]
 @turn_options
 @remote_options
 @click.pass_obj
-def chat(
-    state: State,
-    agent_id: str | None,
-    session_key: str | None,
-    thinking: str | None,
-    timeout_s: float,
-    url: str | None,
-    token: str | None,
-    password: str | None,
-) -> int:
+def chat(state: State, turn: TurnOptions, where: RemoteOptions) -> int:
     """Chat with an agent in the terminal.
 
     Ctrl-C stops the answer that comes, Ctrl-D or /exit leaves.  Where standard input is no terminal each line is a
     message, and the exit status is 1 if one of them had no answer.
     """
-    remote = find_remote(state, RemoteOptions(url, token, password))
+    remote = find_remote(state, where)
     from openclaw.cli.client.loop import process_reactor
     from openclaw.cli.talk.background import Background
-    from openclaw.cli.talk.conversation import Conversation
+    from openclaw.cli.talk.chat_session import ChatSession
 
     interactive = sys.stdin.isatty()
     if isinstance(sys.stdin, io.TextIOWrapper):
         sys.stdin.reconfigure(errors="replace")  # a byte that is no UTF-8 is no reason to end
     with Background(process_reactor()) as background, terminating():
-        conversation = Conversation(
-            background.reactor,
-            remote,
-            agent_id=agent_id,
-            session_key=session_key,
-            thinking=thinking,
-            timeout_s=timeout_s,
-        )
+        session = ChatSession(background.reactor, remote, turn)
         try:
-            background.call(conversation.connect)
-            return converse(background, conversation, terminal_lines() if interactive else stdin_lines, interactive)
+            background.call(session.connect)
+            return converse(background, session, terminal_lines() if interactive else stdin_lines, interactive)
         finally:
-            background.call(conversation.close, STOP_DEADLINE_S)
+            background.call(session.close, STOP_DEADLINE_S)
 
 
 def terminal_lines() -> ReadLine:
@@ -108,7 +93,7 @@ def stdin_lines() -> str | None:
     return line or None
 
 
-def converse(background: Background, conversation: Conversation, read: ReadLine, interactive: bool) -> int:
+def converse(background: Background, session: ChatSession, read: ReadLine, interactive: bool) -> int:
     """
     Read lines and answer them, until there are no more.
 
@@ -116,8 +101,8 @@ def converse(background: Background, conversation: Conversation, read: ReadLine,
     """
     status = 0
     if interactive:
-        say(f"{conversation.session_key} at {conversation.remote.url}; /help shows what can be typed")
-        show_history(background.call(conversation.history))
+        say(f"{session.session_key} at {session.remote.url}; /help shows what can be typed")
+        show_history(background.call(session.history))
     while True:
         try:
             line = read()
@@ -135,51 +120,51 @@ def converse(background: Background, conversation: Conversation, read: ReadLine,
             continue
         try:
             if text.startswith("/"):
-                _command(background, conversation, text)
-            elif not answer(background, conversation, text):
+                _command(background, session, text)
+            elif not answer(background, session, text):
                 status = 0 if interactive else 1
         except RemoteError as error:
             click.echo(f"openclaw: {clean(advice(error.message))}", err=True)
             status = 0 if interactive else 1
 
 
-def _command(background: Background, conversation: Conversation, text: str) -> None:
+def _command(background: Background, session: ChatSession, text: str) -> None:
     match text.split()[0]:
         case "/help":
             click.echo(advice(HELP))
         case "/history":
-            show_history(background.call(conversation.history))
+            show_history(background.call(session.history))
         case "/abort":
-            stopped = background.call(conversation.abort_session)
+            stopped = background.call(session.abort_session)
             click.echo("stopped" if stopped else "nothing is running")
         case "/new" | "/reset":
-            conversation.begin_anew()
+            session.begin_anew()
             come_back = advice("openclaw chat --session-key KEY")
-            say(f"{conversation.session_key} is new; to come back to it: {come_back}")
+            say(f"{session.session_key} is new; to come back to it: {come_back}")
         case other:
             click.echo(f"unknown: {clean(other)}; /help shows what can be typed")
 
 
-def answer(background: Background, conversation: Conversation, text: str) -> bool:
+def answer(background: Background, session: ChatSession, text: str) -> bool:
     """Send a message and show the answer as it comes; Ctrl-C stops it.  True if there was one."""
-    turn = background.submit(lambda: conversation.send(text, lambda more: say(more, end="")))
+    turn = background.submit(lambda: session.send(text, lambda more: say(more, end="")))
     try:
         trouble = background.outcome(turn)
     except KeyboardInterrupt:
-        trouble = _stopped(background, conversation, turn)
+        trouble = _stopped(background, session, turn)
     except SystemExit:
         with contextlib.suppress(RemoteError):
-            _stopped(background, conversation, turn)
+            _stopped(background, session, turn)
         raise
     if trouble is not None:
         click.echo(f"openclaw: {clean(trouble)}", err=True)
     return trouble is None
 
 
-def _stopped(background: Background, conversation: Conversation, turn: Future[str | None]) -> str:
+def _stopped(background: Background, session: ChatSession, turn: Future[str | None]) -> str:
     click.echo()
     try:
-        background.call(conversation.abort, STOP_DEADLINE_S)
+        background.call(session.abort, STOP_DEADLINE_S)
         return background.outcome(turn, STOP_DEADLINE_S) or "the answer was complete already"
     except TimeoutError:
         return "the gateway does not confirm that it stopped the answer"

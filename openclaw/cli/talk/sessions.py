@@ -5,11 +5,14 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
+import attrs
 import click
 
-from openclaw.cli.client.remote import DEFAULT_TIMEOUT_S, RemoteOptions, find_remote, remote_options, timeout_option
-from openclaw.cli.client.told import number
+from openclaw.cli.client.calls import run_connected
+from openclaw.cli.client.remote import RemoteOptions, find_remote, remote_options
+from openclaw.cli.client.told import number, part
 from openclaw.cli.client.told import rows as rows_of
+from openclaw.cli.options import gathered, timeout_option, together
 from openclaw.cli.output import State, json_option, print_json
 from openclaw.cli.tables import age, print_table, say
 
@@ -35,25 +38,34 @@ def limit_of(ctx: click.Context, param: click.Parameter, value: str) -> int | No
     return int(text)
 
 
-def _list_options(command: Any) -> Any:
-    """The options of the listing."""
-    for option in (
-        click.option("--agent", "agent_id", metavar="ID", help="Sessions of this agent only."),
-        click.option("--all-agents", is_flag=True, help="Sessions of all agents, which is the default."),
-        click.option(
-            "--active",
-            "active_minutes",
-            type=click.IntRange(1, 5_256_000),
-            metavar="MINUTES",
-            help="Used since then only.",
-        ),
-        click.option("--limit", default="100", show_default=True, callback=limit_of, help='How many, or "all".'),
-        remote_options,
-        timeout_option(DEFAULT_TIMEOUT_S),
-        json_option,
-    ):
-        command = option(command)
-    return command
+@attrs.frozen
+class Selection:
+    """
+    Which sessions are listed.
+
+    @ivar active_minutes: those that were used since then only.
+    @ivar limit: how many at most; C{None} for all.
+    """
+
+    agent_id: str | None
+    all_agents: bool
+    active_minutes: int | None
+    limit: int | None
+
+
+_list_options = together(
+    json_option,
+    timeout_option(),
+    remote_options,
+    click.option("--limit", default="100", show_default=True, callback=limit_of, help='How many, or "all".'),
+    click.option(
+        "--active", "active_minutes", type=click.IntRange(1, 5_256_000), metavar="MINUTES", help="Used since then only."
+    ),
+    click.option("--all-agents", is_flag=True, help="Sessions of all agents, which is the default."),
+    click.option("--agent", "agent_id", metavar="ID", help="Sessions of this agent only."),
+    gathered("selection", Selection),
+)
+"""The options of the listing."""
 
 
 @click.group(invoke_without_command=True)
@@ -84,36 +96,17 @@ def list_sessions(state: State, /, **options: Any) -> int:
     return _list(state, **options)
 
 
-def _list(
-    state: State,
-    *,
-    agent_id: str | None,
-    all_agents: bool,
-    active_minutes: int | None,
-    limit: int | None,
-    url: str | None,
-    token: str | None,
-    password: str | None,
-    timeout_s: float,
-    as_json: bool,
-) -> int:
-    if agent_id is not None and all_agents:
+def _list(state: State, *, selection: Selection, where: RemoteOptions, timeout_s: float, as_json: bool) -> int:
+    if selection.agent_id is not None and selection.all_agents:
         raise click.UsageError("--agent and --all-agents exclude each other")
-    remote = find_remote(state, RemoteOptions(url, token, password))
-    from openclaw.cli.client.loop import run_connected
-
-    asked = {"agentId": agent_id, "activeMinutes": active_minutes}
+    asked = {"agentId": selection.agent_id, "activeMinutes": selection.active_minutes}
     params = {name: value for name, value in asked.items() if value is not None}
-    listing: dict[str, Any] = {}
 
-    async def ask(connection: GatewayConnection) -> int:
-        listing.update(await fetch_all(connection, params, limit, timeout_s))
-        return 0
+    async def ask(connection: GatewayConnection) -> dict[str, Any]:
+        return await fetch_all(connection, params, selection.limit, timeout_s)
 
-    ended = run_connected(remote, ask, timeout_s=timeout_s)
-    if ended:
-        return ended
-    listing["activeMinutes"] = active_minutes
+    listing = run_connected(find_remote(state, where), ask, timeout_s=timeout_s)
+    listing["activeMinutes"] = selection.active_minutes
     if as_json:
         print_json(listing)
     else:
@@ -136,10 +129,8 @@ async def fetch_all(
     path, total, has_more = None, 0, True
     while has_more and (limit is None or len(rows) < limit):
         size = PAGE_SIZE if limit is None else min(PAGE_SIZE, limit - len(rows))
-        page = await connection.call(
-            "sessions.list", {**params, "limit": size, "offset": len(known)}, timeout_s=timeout_s
-        )
-        page = page if isinstance(page, dict) else {}
+        asked = {**params, "limit": size, "offset": len(known)}
+        page = part(await connection.call("sessions.list", asked, timeout_s=timeout_s))
         path, total = page.get("path", path), int(number(page.get("totalCount")) or 0)
         # a session that is used meanwhile moves to the front and pushes another into the next page
         new = [row for row in rows_of(page, "sessions") if isinstance(row.get("key"), str) and row["key"] not in known]

@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from openclaw.cli.client.remote import Remote, RemoteError, RemoteOptions, find_remote, remote_options, timeout_option
+from openclaw.cli.client.calls import run_connected
+from openclaw.cli.client.errors import RemoteError
+from openclaw.cli.client.remote import Remote, RemoteOptions, find_remote, remote_options
 from openclaw.cli.client.told import number, part, rows
+from openclaw.cli.options import timeout_option
 from openclaw.cli.output import State, json_option, print_json
 from openclaw.cli.tables import age, print_table, say, span
 
@@ -18,27 +21,17 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.option("--all", "show_all", is_flag=True, help="Show all recent sessions, not the last five only.")
-@click.option("--deep", is_flag=True, help="Accepted; the gateway is always asked.")
+@click.option("--deep", "_deep", is_flag=True, expose_value=False, help="Accepted; the gateway is always asked.")
 @remote_options
 @timeout_option()
 @json_option
 @click.pass_obj
-def status(
-    state: State,
-    show_all: bool,
-    deep: bool,
-    url: str | None,
-    token: str | None,
-    password: str | None,
-    timeout_s: float,
-    as_json: bool,
-) -> int:
+def status(state: State, show_all: bool, where: RemoteOptions, timeout_s: float, as_json: bool) -> int:
     """Show a running gateway, its agents and sessions; exit 1 if it cannot be reached."""
-    remote = find_remote(state, RemoteOptions(url, token, password))
-    found: dict[str, Any] = {}
+    remote = find_remote(state, where)
     gateway = _gateway_part(remote)
     try:
-        ended = _ask(remote, found, gateway, timeout_s)
+        found = _ask(remote, gateway, timeout_s)
     except RemoteError as error:
         error.message = gateway["error"] = state.advice(error.message)
         if as_json:
@@ -47,8 +40,6 @@ def status(
             say(f"Gateway: {remote.url} unreachable")
         click.echo(f"openclaw: {error.message}", err=True)
         return 1
-    if ended:
-        return ended
     if as_json:
         print_json({**found["status"], "health": found["health"], "gateway": gateway})
     else:
@@ -70,21 +61,18 @@ def _gateway_part(remote: Remote) -> dict[str, Any]:
     }
 
 
-def _ask(remote: Remote, found: dict[str, Any], gateway: dict[str, Any], timeout_s: float) -> int:
-    from openclaw.cli.client.loop import run_connected
-
+def _ask(remote: Remote, gateway: dict[str, Any], timeout_s: float) -> dict[str, Any]:
     began_s = time.monotonic()
 
-    async def ask(connection: GatewayConnection) -> int:
-        """Note what the connection tells, and the answers of both methods."""
+    async def ask(connection: GatewayConnection) -> dict[str, Any]:
+        """Note what the connection tells; gives that and the answers of both methods."""
         gateway["connectLatencyMs"] = round((time.monotonic() - began_s) * 1000)
         gateway["reachable"] = True
         gateway["self"] = connection.hello.get("server")
+        found: dict[str, Any] = {"uptimeMs": number(part(connection.hello, "snapshot").get("uptimeMs"))}
         for method in ("status", "health"):
-            payload = await connection.call(method, timeout_s=timeout_s)
-            found[method] = payload if isinstance(payload, dict) else {}
-        found["uptimeMs"] = number(part(connection.hello, "snapshot").get("uptimeMs"))
-        return 0
+            found[method] = part(await connection.call(method, timeout_s=timeout_s))
+        return found
 
     return run_connected(remote, ask, timeout_s=timeout_s)
 
@@ -96,7 +84,7 @@ def _print(state: State, remote: Remote, found: dict[str, Any], gateway: dict[st
     up = f", up {span(uptime_ms)}" if uptime_ms is not None else ""
     latency_ms = gateway["connectLatencyMs"]
     say(f"Gateway: {remote.url} reachable ({latency_ms} ms), openclaw {told.get('runtimeVersion')}, {well}{up}")
-    say(f"Address: {remote.source}; credential: {remote.secret_source}")
+    say(f"Address: {remote.source}; credential: {remote.secret.source}")
     runs = told.get("runs")
     if isinstance(runs, dict):
         say(f"Runs: {runs.get('active', 0)} active, {runs.get('waiting', 0)} waiting")

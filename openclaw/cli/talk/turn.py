@@ -7,16 +7,15 @@ final answer.  L{Shown} makes one of both.
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import attrs
 from twisted.internet.defer import CancelledError, Deferred
 
 from openclaw.cli.client.connection import GatewayConnection
-from openclaw.cli.client.remote import CallFailed, ConnectionEnded, NoAnswer, RemoteError
+from openclaw.cli.client.errors import CallFailed, ConnectionEnded, NoAnswer, RemoteError
 from openclaw.cli.client.told import part, rows
+from openclaw.cli.talk.turn_request import TurnRequest
 
 GRACE_S = 30.0
 """How much longer than the run's own limit its answer is waited for, in seconds."""
@@ -68,39 +67,6 @@ class Shown:
             self._write("\n")
 
 
-@attrs.frozen
-class Turn:
-    """
-    A message for an agent.
-
-    @ivar timeout_s: longest run, in seconds.
-    @ivar choices: further parameters of the method C{agent}, such as C{agentId}, C{sessionKey}, C{model}.
-    @ivar run_id: the id of the run, which is ours to choose.
-    """
-
-    message: str
-    timeout_s: float
-    choices: Mapping[str, str] = attrs.field(factory=dict)
-    run_id: str = attrs.field(factory=lambda: str(uuid.uuid4()))
-
-    @property
-    def scopes(self) -> tuple[str, ...]:
-        """The least that the turn needs; to choose the model is an administrator's."""
-        basic = ("operator.read", "operator.write")
-        return ("operator.admin", *basic) if "model" in self.choices else basic
-
-    def params(self) -> dict[str, Any]:
-        """The parameters of the method C{agent}."""
-        limit = int(self.timeout_s) if float(self.timeout_s).is_integer() else self.timeout_s
-        return {
-            "message": self.message,
-            **self.choices,
-            "deliver": False,
-            "timeout": limit,
-            "idempotencyKey": self.run_id,
-        }
-
-
 class RunningTurn:
     """
     A turn on its way.
@@ -108,7 +74,7 @@ class RunningTurn:
     @ivar session_key: its session, as soon as the gateway has accepted it.
     """
 
-    def __init__(self, connection: GatewayConnection, turn: Turn, shown: Shown | None) -> None:
+    def __init__(self, connection: GatewayConnection, turn: TurnRequest, shown: Shown | None) -> None:
         self.session_key: str | None = turn.choices.get("sessionKey")
         self._connection = connection
         self._turn = turn

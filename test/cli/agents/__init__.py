@@ -1,1 +1,1 @@
-"""Tests of C{openclaw.cli.agents.group}."""
+"""Tests of C{openclaw.cli.agents}."""

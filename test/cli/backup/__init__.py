@@ -1,1 +1,1 @@
-"""Tests of C{openclaw.cli.backup.group}."""
+"""Tests of C{openclaw.cli.backup}."""

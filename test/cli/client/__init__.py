@@ -1,1 +1,1 @@
-"""Tests of C{openclaw.cli.client.loop}."""
+"""Tests of C{openclaw.cli.client}."""

@@ -1,10 +1,9 @@
-"""The connection, against a gateway in memory."""
+"""Connecting to a gateway and calling it, over Autobahn's own server."""
 
 import json
 from typing import Any
 from unittest import mock
 
-from OpenSSL import SSL
 from twisted.internet import defer
 from twisted.internet.defer import Deferred
 from twisted.internet.error import (
@@ -15,53 +14,16 @@ from twisted.internet.error import (
     TCPTimedOutError,
 )
 from twisted.internet.error import TimeoutError as ConnectTimeout
-from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 
 from openclaw.cli.client import connection as connection_module
-from openclaw.cli.client.connection import GatewayConnection, Introduction, connect, decode_frame
-from openclaw.cli.client.failures import closed_before_hello, not_reached, tls_problem
-from openclaw.cli.client.remote import CallFailed, ConnectionEnded, GatewayUnreachable, NoAnswer, Remote, RemoteError
-from test.cli.gateway_fake import FakeGateway, FakeReactor, GatewayError, garbage
-
-
-def make_remote(**changes: Any) -> Remote:
-    """A gateway on this machine."""
-    fields: dict[str, Any] = {
-        "url": "ws://127.0.0.1:18789",
-        "host": "127.0.0.1",
-        "port": 18789,
-        "is_tls": False,
-        "source": "the configuration",
-        "kind": "localLoopback",
-        "secret": "s3cret",
-        "secret_kind": "token",
-        "secret_source": "--token",
-    }
-    return Remote(**{**fields, **changes})
-
-
-class ConnectionTestCase(TestCase):
-    def setUp(self) -> None:
-        self.gateway = FakeGateway()
-        self.remote = make_remote()
-        self.reactor = FakeReactor(self.gateway)
-
-    def start(self, **options: Any) -> "Deferred[GatewayConnection]":
-        return Deferred.fromCoroutine(connect(self.reactor, self.remote, timeout_s=10, **options))
-
-    def connected(self, **options: Any) -> GatewayConnection:
-        connection: GatewayConnection = self.reactor.result_of(self.start(**options))
-        return connection
-
-    def call(self, connection: GatewayConnection, method: str, **options: Any) -> "Deferred[Any]":
-        return Deferred.fromCoroutine(connection.call(method, timeout_s=options.pop("timeout_s", 5), **options))
-
-    def failure(self, serve: Any, error: type[RemoteError] = GatewayUnreachable) -> str:
-        self.reactor = FakeReactor(serve)
-        with self.assertRaises(error) as raised:
-            self.connected()
-        return raised.exception.message
+from openclaw.cli.client.connection import GatewayConnection, decode_frame
+from openclaw.cli.client.errors import CallFailed, ConnectionEnded, GatewayUnreachable, NoAnswer, RemoteError
+from openclaw.cli.client.failures import not_reached
+from openclaw.cli.client.introduction import Introduction
+from openclaw.cli.client.remote import GatewaySecret, GatewayUrl
+from test.cli.client.connection_support import ConnectionTestCase, make_remote
+from test.cli.gateway_fake import FakeReactor, GatewayError, garbage
 
 
 class HandshakeTests(ConnectionTestCase):
@@ -84,14 +46,14 @@ class HandshakeTests(ConnectionTestCase):
         self.assertEqual(self.gateway.sockets[0].http_request_uri, "/")
 
     def test_probe_and_password(self) -> None:
-        self.remote = make_remote(secret_kind="password")
+        self.remote = make_remote(secret=GatewaySecret("password", "--password", "s3cret"))
         self.connected(introduction=Introduction(mode="probe"))
         [params] = self.gateway.params_of("connect")
         self.assertEqual((params["minProtocol"], params["client"]["mode"]), (3, "probe"))
         self.assertEqual(params["auth"], {"password": "s3cret"})
 
     def test_without_a_secret(self) -> None:
-        self.remote = make_remote(secret=None)
+        self.remote = make_remote(secret=GatewaySecret("token", "--token"))
         self.connected()
         self.assertNotIn("auth", self.gateway.params_of("connect")[0])
 
@@ -192,7 +154,7 @@ class HandshakeTests(ConnectionTestCase):
             self.assertNotIn("s3cret", error.message)
 
     def test_wrong_without_a_secret(self) -> None:
-        self.remote = make_remote(secret=None, secret_source="there is none")
+        self.remote = make_remote(secret=GatewaySecret("token", "there is none"))
         message = self.refused("INVALID_REQUEST", {"code": "AUTH_TOKEN_MISMATCH"}).message
         self.assertIn("wants a credential, and there is none: there is none; on the gateway's machine", message)
 
@@ -215,7 +177,6 @@ class HandshakeTests(ConnectionTestCase):
             "_SocketFactory",
             mock.Mock(side_effect=lambda *arguments: asked.append(arguments[1].url)),
         )
-        from twisted.internet import endpoints
 
         class Unreachable:
             def __init__(self, reactor: Any, host: str, port: int, timeout: float) -> None:
@@ -224,31 +185,11 @@ class HandshakeTests(ConnectionTestCase):
             def connect(self, factory: Any) -> Any:
                 return defer.fail(DNSLookupError())
 
-        self.patch(endpoints, "HostnameEndpoint", Unreachable)
-        self.patch(endpoints, "wrapClientTLS", lambda options, endpoint: asked.append("TLS") or endpoint)
-        self.remote = make_remote(url="wss://gw.example.org:443", host="gw.example.org", port=443, is_tls=True)
+        self.patch(connection_module, "HostnameEndpoint", Unreachable)
+        self.patch(connection_module, "wrapClientTLS", lambda options, endpoint: asked.append("TLS") or endpoint)
+        self.remote = make_remote(address=GatewayUrl("wss://gw.example.org:443", "gw.example.org", 443, is_tls=True))
         self.failureResultOf(self.start(), GatewayUnreachable)
         self.assertEqual(asked, [("gw.example.org", 443, 10), "TLS", "wss://gw.example.org:443"])
-
-
-class TlsTests(TestCase):
-    remote = make_remote(url="wss://h:1", host="h", is_tls=True)
-
-    def told(self, text: str) -> str | None:
-        return tls_problem(self.remote, Failure(SSL.Error([("SSL routines", "", text)])))
-
-    def test_messages(self) -> None:
-        self.assertIn("does not speak TLS; use ws://", self.told("wrong version number") or "")
-        self.assertIn("not trusted for h", self.told("certificate verify failed") or "")
-        self.assertIn("wss://h:1: TLS failed (", self.told("internal error") or "")
-
-    def test_other_ends(self) -> None:
-        self.assertIsNone(tls_problem(self.remote, None))
-        self.assertIsNone(tls_problem(self.remote, Failure(ConnectionRefusedError())))
-        self.assertIsNone(tls_problem(make_remote(), Failure(SSL.Error([]))))
-        failed = closed_before_hello(self.remote, (1006, ""), Failure(SSL.Error([("", "", "certificate expired")])))
-        self.assertIn("certificate", failed.message)
-        self.assertNotIn("use wss", closed_before_hello(self.remote, (None, ""), None).message)
 
 
 class CallTests(ConnectionTestCase):

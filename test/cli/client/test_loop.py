@@ -11,8 +11,8 @@ from twisted.internet.error import ConnectionRefusedError
 from twisted.trial.unittest import TestCase
 
 from openclaw.cli.client import loop as client_module
+from openclaw.cli.client.errors import CallFailed
 from openclaw.cli.client.loop import Loop
-from openclaw.cli.client.remote import CallFailed
 from test.cli.gateway_fake import FakeReactor
 
 

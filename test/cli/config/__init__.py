@@ -1,1 +1,1 @@
-"""Tests of C{openclaw.cli.config.group}."""
+"""Tests of C{openclaw.cli.config}."""

@@ -1,13 +1,10 @@
-"""C{openclaw config set}, C{unset}, C{patch} and C{schema}."""
+"""C{openclaw config set}."""
 
-import io
 import json
 import os
-import sys
-from typing import Any
 from unittest import mock
 
-from test.cli.support import CommandTestCase
+from test.cli.config.editing_support import EditingTestCase
 
 TEXT = """\
 {
@@ -16,18 +13,6 @@ TEXT = """\
   agents: { entries: { a: {}, b: {} }, defaults: { systemAgent: { agentId: "a" } } },
 }
 """
-
-
-class EditingTestCase(CommandTestCase):
-    def setUp(self) -> None:
-        super().setUp()
-        self.path = self.write(TEXT)
-
-    def assert_refused(self, reason: str, *arguments: str, status: int = 1) -> None:
-        before = self.path.read_text()
-        self.assertEqual(self.run_command(*arguments), status, self.out + self.err)
-        self.assertIn(reason, self.err + self.out)
-        self.assertEqual(self.path.read_text(), before)
 
 
 class SetTests(EditingTestCase):
@@ -226,90 +211,3 @@ class SetTests(EditingTestCase):
         self.assertEqual(self.out, f"set gateway.port in {self.path}, which is new\n")
         self.assertIn("does not start like this: no credential", self.err)
         self.assertEqual(json.loads(self.path.read_text()), {"gateway": {"port": 5}})
-
-
-class UnsetTests(EditingTestCase):
-    def test_unset(self) -> None:
-        self.assertEqual(self.run_command("config", "unset", "gateway.port", "--dry-run"), 0)
-        self.assertEqual(self.path.read_text(), TEXT)
-        self.assertEqual(self.run_command("config", "unset", "gateway.port"), 0)
-        self.assertEqual(self.path.read_text(), TEXT.replace(" port: 18789,", ""))
-        self.assertIn("removed gateway.port in", self.out)
-        self.assertEqual(self.run_command("config", "unset", "agents.entries.b", "--json"), 0)
-        self.assertEqual(self.json_out()["changed"], ["agents.entries.b"])
-
-    def test_refused(self) -> None:
-        self.assert_refused("gateway.bind: not set", "config", "unset", "gateway.bind")
-        self.assert_refused("name what is to be removed", "config", "unset", "")
-        self.assert_refused("lose gateway.mode", "config", "unset", "gateway.mode")
-
-    def test_shrink(self) -> None:
-        self.run_command("config", "set", "skills.x", "y" * 900)
-        self.assert_refused("shrink", "config", "unset", "skills")
-        self.assertEqual(self.run_command("config", "unset", "skills", "--replace"), 0)
-
-
-class PatchTests(EditingTestCase):
-    def patch(self, text: str, *arguments: str) -> int:
-        stdin = mock.Mock(buffer=io.BytesIO(text.encode("utf-8", "surrogateescape")))
-        with mock.patch.object(sys, "stdin", stdin):
-            return self.run_command("config", "patch", "--stdin", *arguments)
-
-    def test_stdin(self) -> None:
-        self.assertEqual(self.patch("{gateway: {port: 5, mode: 'local'}, agents: {entries: {b: null}}}"), 0)
-        self.assertEqual(self.path.read_text(), TEXT.replace("18789", "5").replace(", b: {}", ""))
-        self.assertIn("merged gateway, agents in", self.out)
-        self.assertEqual(self.patch("{}"), 0)
-        self.assertEqual(self.patch("{gateway: {port: 6}}", "--json"), 0)
-        self.assertEqual(self.json_out()["changed"], ["gateway.port"])
-
-    def test_file(self) -> None:
-        file = self.home / "patch.json5"
-        file.write_text("{gateway: {port: 5}, // c\n}")
-        self.assertEqual(self.run_command("config", "patch", "--file", str(file), "--dry-run"), 0)
-        self.assertEqual(self.path.read_text(), TEXT)
-        self.assertEqual(self.run_command("config", "patch", "--file", str(file)), 0)
-        self.assertIn("port: 5", self.path.read_text())
-
-    def test_replace_path(self) -> None:
-        self.patch("{gateway: {trustedProxies: ['10.0.0.1', '10.0.0.2']}}")
-        text = "{gateway: {trustedProxies: ['10.0.0.2']}}"
-        self.assertEqual(self.patch(text), 1)
-        self.assertIn("add --replace-path gateway.trustedProxies", self.err)
-        self.assertEqual(self.patch(text, "--replace-path", "gateway.trustedProxies"), 0)
-        self.run_command("config", "get", "gateway.trustedProxies", "--json")
-        self.assertEqual(self.json_out(), ["10.0.0.2"])
-
-    def test_refused(self) -> None:
-        for text, reason in (
-            ("[1]", "must be an object"),
-            ("{a", "standard input: line 1"),
-            ("\udcff", "not UTF-8"),
-            ("{gateway: {port: 0}}", "gateway.port: must be"),
-        ):
-            self.assertEqual(self.patch(text), 1)
-            self.assertIn(reason, self.err)
-        with mock.patch("openclaw.cli.config.group.MAX_PATCH_BYTES", 1):
-            self.assertEqual(self.patch("{ }"), 1)
-            self.assertIn("larger than 1 bytes", self.err)
-        self.assert_refused("cannot be read", "config", "patch", "--file", str(self.home / "no"))
-        self.assert_refused("give --file or --stdin", "config", "patch", status=2)
-        self.assertEqual(self.path.read_text(), TEXT)
-
-
-class OtherTests(EditingTestCase):
-    def test_schema(self) -> None:
-        self.assertEqual(self.run_command("config", "schema"), 0)
-        told: Any = self.json_out()
-        self.assertEqual(told["properties"]["gateway"]["properties"]["port"]["default"], 18789)
-        self.run_command("config", "schema", "--json")
-        self.assertEqual(self.json_out(), told)
-
-    def test_file_as_json(self) -> None:
-        self.run_command("config", "file", "--json")
-        self.assertEqual(self.json_out(), {"path": str(self.path), "exists": True})
-
-    def test_help_lists_all(self) -> None:
-        self.run_command("config", "--help")
-        for name in ("file", "get", "patch", "schema", "set", "unset", "validate"):
-            self.assertIn(f"  {name} ", self.out)

@@ -1,1 +1,1 @@
-"""Tests of C{openclaw.cli.doctor.command}."""
+"""Tests of C{openclaw.cli.doctor}."""

@@ -1,1 +1,1 @@
-"""Tests of C{openclaw.cli.gateway.group}."""
+"""Tests of C{openclaw.cli.gateway}."""

@@ -12,8 +12,9 @@ from typing import Any
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from openclaw.cli.gateway.unit_file import (
+    Program,
     Unit,
-    install_command,
+    UnitOptions,
     named_profile,
     passed_endpoint,
     port_of,
@@ -26,19 +27,16 @@ from openclaw.errors import StartError
 
 
 def unit(**changes: Any) -> Unit:
-    """A unit of a user."""
-    fields: dict[str, Any] = {
-        "name": "openclaw-gateway",
-        "system": False,
-        "user": "",
+    """A unit of a user; what is changed is the unit's or its program's."""
+    program: dict[str, Any] = {
         "python": "/venv/bin/python",
         "arguments": ("gateway", "run"),
         "environ": {"OPENCLAW_STATE_DIR": "/home/u/.openclaw"},
         "state_dir": Path("/home/u/.openclaw"),
-        "profile": "",
-        "drain_s": 25.0,
     }
-    return Unit(**{**fields, **changes})
+    program |= {name: changes.pop(name) for name in program.keys() & changes.keys()}
+    fields: dict[str, Any] = {"name": "openclaw-gateway", "profile": "", "drain_s": 25.0}
+    return Unit(program=Program(**program), **{**fields, **changes})
 
 
 class NameTests(SynchronousTestCase):
@@ -60,7 +58,7 @@ class NameTests(SynchronousTestCase):
 
     def test_what_a_unit_was_installed_with(self) -> None:
         self.assertEqual((port_of(unit().service_text(), None), user_of(unit().service_text())), (None, None))
-        made = unit(system=True, user="claw", arguments=("gateway", "run", "--port", "19000"))
+        made = unit(user="claw", arguments=("gateway", "run", "--port", "19000"))
         self.assertEqual((port_of(made.service_text(), None), user_of(made.service_text())), (19000, "claw"))
         for listen in ("127.0.0.1:19000", "[::1]:19000"):
             made = unit(listen=listen)
@@ -73,9 +71,9 @@ class NameTests(SynchronousTestCase):
             self.assertIsNone(port_of(text, socket_text))
 
     def test_install_command(self) -> None:
-        self.assertEqual(install_command(), "openclaw gateway install --force")
+        self.assertEqual(UnitOptions().command(), "openclaw gateway install --force")
         self.assertEqual(
-            install_command(system=True, port=1, socket=True, run_as="a b"),
+            UnitOptions(system=True, port=1, socket=True, run_as="a b").command(),
             "openclaw gateway install --system --port 1 --socket --run-as 'a b' --force",
         )
 
@@ -111,7 +109,7 @@ class TextTests(SynchronousTestCase):
             self.assertNotIn(absent, text)
 
     def test_system_unit(self) -> None:
-        text = unit(system=True, user="claw").service_text()
+        text = unit(user="claw").service_text()
         self.assert_lines(
             text,
             "User=claw",
@@ -191,12 +189,11 @@ class VerifyTests(SynchronousTestCase):
     def test_units(self) -> None:
         for system in (False, True):
             for listen in (None, "127.0.0.1:18789", "[::1]:18789"):
-                self.verify(unit(system=system, user="daemon", python=sys.executable, listen=listen))
+                self.verify(unit(user="daemon" if system else None, python=sys.executable, listen=listen))
 
     def test_odd_names(self) -> None:
         folder = Path('/tmp/a b/100%"$x')
         odd = unit(
-            system=True,
             user="daemon",
             python=sys.executable,
             state_dir=folder,

@@ -1,1 +1,1 @@
-"""Tests of C{openclaw.cli.models.group}."""
+"""Tests of C{openclaw.cli.models}."""

@@ -3,42 +3,13 @@
 import io
 import os
 import sys
-from typing import Any
 from unittest import mock
 
 import click
 
-from openclaw.cli.setup import onboard_questions
-from openclaw.cli.setup.onboard import provider_name
+from openclaw.cli.setup.wishes import provider_name
 from openclaw.errors import StartError
-from test.cli.support import CommandTestCase
-
-CUSTOM = (
-    "--auth-choice", "custom-api-key", "--custom-base-url", "http://127.0.0.1:8080/v1", "--custom-model-id", "m1",
-)  # fmt: skip
-
-
-class OnboardTestCase(CommandTestCase):
-    def setUp(self) -> None:
-        super().setUp()
-        self.path = self.state_dir / "openclaw.json"
-        self.trouble: str | None = None
-        self.probed: list[tuple[str, str | None]] = []
-        patch = mock.patch("openclaw.cli.setup.provider_probe.probe", self.probe)
-        patch.start()
-        self.addCleanup(patch.stop)
-
-    def probe(self, base_url: str, api_key: str | None) -> str | None:
-        self.probed.append((base_url, api_key))
-        return self.trouble
-
-    def onboard(self, *arguments: str) -> int:
-        return self.run_command("onboard", "--non-interactive", "--accept-risk", *arguments)
-
-    def document(self) -> Any:
-        from openclaw.config.load import read_document
-
-        return read_document(self.path)
+from test.cli.setup.onboard_support import CUSTOM, OnboardTestCase
 
 
 class NonInteractiveTests(OnboardTestCase):
@@ -171,7 +142,7 @@ class NonInteractiveTests(OnboardTestCase):
         def install() -> None:
             click.echo("installed")
 
-        with mock.patch("openclaw.cli.gateway.service_unit.install", install):
+        with mock.patch("openclaw.cli.gateway.install.install", install):
             self.assertEqual(self.onboard("--install-daemon", "--auth-choice", "local"), 0)
             self.assertIn("installed\n", self.out)
             self.assertIn("then openclaw gateway start", self.out)
@@ -182,7 +153,7 @@ class NonInteractiveTests(OnboardTestCase):
         def refused() -> None:
             raise StartError("no systemd")
 
-        with mock.patch("openclaw.cli.gateway.service_unit.install", refused):
+        with mock.patch("openclaw.cli.gateway.install.install", refused):
             self.assertEqual(self.onboard("--install-daemon", "--json"), 1)
             self.assertEqual(self.json_out(), {"ok": False, "error": {"type": "cli_error", "message": "no systemd"}})
 
@@ -216,63 +187,3 @@ class NonInteractiveTests(OnboardTestCase):
         self.assertEqual(provider_name("https://api.Example.com/v1"), "custom-api-example-com")
         self.assertEqual(provider_name("http://[::1]:5/v1"), "custom-1-5")
         self.assertEqual(provider_name(""), "custom-server")
-
-
-class InteractiveTests(OnboardTestCase):
-    def answer(self, *answers: str, arguments: tuple[str, ...] = (), status: int = 0) -> list[str]:
-        """Run with answers; give the questions that were asked."""
-        asked: list[str] = []
-        left = iter(answers)
-
-        def prompt(text: str, default: Any = None, type: Any = None, value_proc: Any = None, **options: Any) -> Any:
-            asked.append(text + (" (hidden)" if options.get("hide_input") else ""))
-            given = next(left) or default
-            if value_proc is not None:
-                return value_proc(given)
-            return type.convert(given, None, None) if type is not None else given
-
-        terminal = mock.Mock(isatty=lambda: True)
-        patches = (
-            mock.patch.object(sys, "stdin", terminal),
-            mock.patch.object(click, "prompt", prompt),
-            mock.patch.object(click, "confirm", lambda *_, **__: True),
-        )
-        with patches[0], patches[1], patches[2]:
-            self.assertEqual(self.run_command("onboard", *arguments), status, self.err)
-        self.assertEqual(list(left), [])
-        return asked
-
-    def test_local(self) -> None:
-        asked = self.answer("local", "")
-        self.assertEqual(len(asked), 2)
-        self.assertEqual(self.document()["gateway"]["port"], 18789)
-        self.assertIn("Keep the token to yourself", self.out)
-
-    def test_custom(self) -> None:
-        asked = self.answer("custom-api-key", "http://127.0.0.1:8080/v1 ", "k3y", "m1", "", "7777")
-        self.assertIn("(hidden)", asked[2])
-        document = self.document()
-        self.assertEqual(document["models"]["providers"]["custom-127-0-0-1-8080"]["apiKey"], "k3y")
-        self.assertEqual(document["gateway"]["port"], 7777)
-        self.assertNotIn("k3y", self.out + self.err)
-
-    def test_said_already(self) -> None:
-        asked = self.answer(
-            arguments=(*CUSTOM, "--custom-provider-id", "p", "--custom-api-key", "", "--gateway-port", "5")
-        )
-        self.assertEqual(asked, [])
-        self.assertNotIn("apiKey", self.document()["models"]["providers"]["p"])
-
-    def test_existing_port(self) -> None:
-        self.write({"gateway": {"port": 4444}})
-        self.answer("skip", "")
-        self.assertEqual(self.document()["gateway"]["port"], 4444)
-
-    def test_broken_file(self) -> None:
-        self.write("{")
-        self.answer("skip", "", status=78)
-        self.assertEqual(self.path.read_text(), "{")
-
-    def test_url(self) -> None:
-        with self.assertRaisesRegex(click.UsageError, "expected a URL"):
-            onboard_questions._url("nope")

@@ -10,7 +10,8 @@ from unittest import mock
 from twisted.trial.unittest import SynchronousTestCase
 
 from openclaw.cli.talk import agent as agent_module
-from openclaw.cli.talk.turn import Shown, Turn, text_of, why_not
+from openclaw.cli.talk.turn import Shown, text_of, why_not
+from openclaw.cli.talk.turn_request import TurnRequest
 from test.cli.gateway_fake import GatewayError, RemoteTestCase
 
 
@@ -296,4 +297,4 @@ class AnswerTests(SynchronousTestCase):
             self.assertEqual(why_not(answer), text)
 
     def test_each_turn_has_its_own_run(self) -> None:
-        self.assertNotEqual(Turn("a", 1).run_id, Turn("a", 1).run_id)
+        self.assertNotEqual(TurnRequest("a", 1).run_id, TurnRequest("a", 1).run_id)

@@ -1,4 +1,4 @@
-"""C{openclaw chat}: the loop at the terminal, its conversation, and the reactor beside it."""
+"""C{openclaw chat}: the loop at the terminal."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ import io
 import os
 import signal
 import sys
-import threading
-import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 from typing import Any
@@ -18,9 +16,8 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import TestCase
 
 from openclaw.cli.talk import background as background_module
-from openclaw.cli.talk.background import LOOK_INTERVAL_S, Background
+from openclaw.cli.talk.background import Background
 from openclaw.cli.talk.chat import MAX_LINE_CHARS, stdin_lines, terminal_lines
-from openclaw.cli.talk.conversation import Conversation
 from openclaw.errors import OpenClawError
 from test.cli.gateway_fake import FakeReactor, GatewayError, RemoteTestCase
 from test.cli.talk.test_agent import final
@@ -311,13 +308,6 @@ class ChatTests(RemoteTestCase):
         self.assertIn("took too long", self.err)
 
 
-class ConversationTests(TestCase):
-    def test_nothing_to_abort_or_close(self) -> None:
-        conversation = Conversation(None, mock.Mock(), agent_id=None, session_key=None, thinking=None, timeout_s=1)
-        self.assertFalse(self.successResultOf(Deferred.fromCoroutine(conversation.abort())))
-        self.successResultOf(Deferred.fromCoroutine(conversation.close()))
-
-
 class LinesTests(TestCase):
     def test_sources(self) -> None:
         self.patch(sys, "stdin", io.StringIO("a\n\nb"))
@@ -331,70 +321,3 @@ class LinesTests(TestCase):
         read = terminal_lines()
         with mock.patch.object(builtins, "input", lambda prompt: "typed"):
             self.assertEqual(read(), "typed")
-
-
-class QueueReactor:
-    """A reactor of nothing but calls from other threads."""
-
-    def __init__(self) -> None:
-        self.calls: list[Callable[[], Any]] = []
-        self.there = threading.Condition()
-        self.running = True
-
-    def run(self, installSignalHandlers: bool) -> None:
-        """Make the calls until stopped."""
-        assert not installSignalHandlers
-        while self.running:
-            with self.there:
-                self.there.wait_for(lambda: self.calls, 10)
-                calls, self.calls = self.calls, []
-            for call in calls:
-                call()
-
-    def callFromThread(self, call: Callable[[], Any]) -> None:
-        """Make a call there."""
-        with self.there:
-            self.calls.append(call)
-            self.there.notify()
-
-    def stop(self) -> None:
-        """End."""
-        self.running = False
-
-
-class BackgroundTests(TestCase):
-    def test_runs_coroutines_in_its_thread(self) -> None:
-        async def where() -> str:
-            return threading.current_thread().name
-
-        async def broken() -> str:
-            raise ZeroDivisionError
-
-        async def never() -> None:
-            await Deferred()
-
-        with Background(QueueReactor()) as background:
-            self.assertEqual(background.call(where), "reactor")
-            self.assertRaises(ZeroDivisionError, background.call, broken)
-            self.assertRaises(TimeoutError, background.call, never, 0.001)
-            self.assertRaises(TimeoutError, background.call, never, 2.5 * LOOK_INTERVAL_S)
-
-    def test_signal_that_the_other_thread_has_taken(self) -> None:
-        """The one that waits acts on it."""
-
-        async def never() -> None:
-            await Deferred()
-
-        def take_it() -> None:
-            time.sleep(LOOK_INTERVAL_S)
-            signal.pthread_kill(threading.get_ident(), signal.SIGUSR1)
-
-        def told(number: int, frame: object) -> None:
-            raise KeyboardInterrupt
-
-        before = signal.signal(signal.SIGUSR1, told)
-        self.addCleanup(signal.signal, signal.SIGUSR1, before)
-        with Background(QueueReactor()) as background:
-            background.reactor.callFromThread(take_it)
-            self.assertRaises(KeyboardInterrupt, background.call, never, 20 * LOOK_INTERVAL_S)
-        self.assertFalse(background._thread.is_alive())
