@@ -42,3 +42,15 @@ class LazyGroup(click.Group):
         if name in self.commands_at:
             return self.commands_at[name][2]
         return self.commands[name].get_short_help_str(limit=100)
+
+
+def lazy_group(package: str, text: str, commands: Mapping[str, tuple[str, str]]) -> LazyGroup:
+    """
+    A group that does nothing itself, and whose commands are in a package, each in the module of its name.
+
+    @param package: also gives the group its name.
+    @param text: its help.
+    @param commands: name of each command: its object, its help in one line.
+    """
+    at = {name: (f"{package}.{name}", found, line) for name, (found, line) in commands.items()}
+    return LazyGroup(package.rpartition(".")[2], help=text, commands_at=at)

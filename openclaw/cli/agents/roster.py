@@ -1,4 +1,4 @@
-"""The agents of a configuration file: one more, one less."""
+"""The agents of a configuration file: one more, one less, another model."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 from typing import Any
 
 from openclaw.config.agents import IMPLICIT_AGENT, AgentsConfig
-from openclaw.config.edit_document import with_value, without_value
+from openclaw.config.edit_document import value_at, with_value, without_value
 from openclaw.config.load import parse_config
 from openclaw.errors import OpenClawError
 from openclaw.ids import normalise_agent_id
@@ -91,3 +91,16 @@ def place_of(document: Any, agent: str) -> tuple[str, ...]:
     raise OpenClawError(
         f"there is no agent {agent[:80]} in the configuration; add it: openclaw agents add {agent[:80]}"
     )
+
+
+def with_model(document: Any, model: str, agent: str | None = None) -> Any:
+    """
+    A document with another first choice of model.
+
+    @param agent: the agent whose model it is; C{None} for the defaults.
+    @raise OpenClawError: if there is no such agent.
+    """
+    place = ("agents", "defaults") if agent is None else place_of(document, agent)
+    if isinstance(value_at(document, (*place, "model")), str):
+        return with_value(document, (*place, "model"), model)
+    return with_value(document, (*place, "model", "primary"), model)

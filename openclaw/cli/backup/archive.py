@@ -25,6 +25,7 @@ import attrs
 
 from openclaw._version import __version__
 from openclaw.cli.backup.store_files import look_at_store
+from openclaw.cli.files import new_file
 from openclaw.cli.output import terminating
 from openclaw.config.load import MAX_CONFIG_BYTES, MAX_DOTENV_BYTES
 from openclaw.errors import OpenClawError
@@ -134,17 +135,14 @@ def write_archive(target: Path, files: Mapping[str, Path], created_at: str, sche
     try:
         members = tuple(Member(name, *digest(path)) for name, path in files.items())
         manifest = Manifest(created_at, __version__, schema, members)
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
-            with os.fdopen(descriptor, "wb") as file:
-                # GNU, as it has room for any size in the one header that a reader takes
-                with tarfile.open(fileobj=file, mode="w:gz", compresslevel=6, format=tarfile.GNU_FORMAT) as archive:
-                    _add(archive, MANIFEST, io.BytesIO(json.dumps(manifest.as_json(), indent=2).encode()))
-                    for name, path in files.items():
-                        with path.open("rb") as content:
-                            _add(archive, name, content)
-                file.flush()
-                os.fsync(file.fileno())
+            # GNU, as it has room for any size in the one header that a reader takes
+            layout: dict[str, Any] = {"mode": "w:gz", "compresslevel": 6, "format": tarfile.GNU_FORMAT}
+            with new_file(draft) as file, tarfile.open(fileobj=file, **layout) as archive:
+                _add(archive, MANIFEST, io.BytesIO(json.dumps(manifest.as_json(), indent=2).encode()))
+                for name, path in files.items():
+                    with path.open("rb") as content:
+                        _add(archive, name, content)
             _publish(draft, target)
         finally:
             draft.unlink(missing_ok=True)
@@ -287,13 +285,10 @@ def _extract(path: Path, archive: tarfile.TarFile, entry: tarfile.TarInfo, targe
     assert content is not None
     _check_room(path, target.parent, member.size_bytes)
     found = hashlib.sha256()
-    descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
+    with new_file(target) as file:
         while chunk := content.read(_CHUNK):
             found.update(chunk)
             file.write(chunk)
-        file.flush()
-        os.fsync(file.fileno())
     if found.hexdigest() != member.sha256:
         with suppress(OSError):
             target.unlink()

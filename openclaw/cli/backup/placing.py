@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from openclaw.cli.backup.store_files import fold
+from openclaw.cli.files import new_file
 from openclaw.config.edit import flush_folder, is_read_only
 from openclaw.config.paths import Paths
 from openclaw.errors import OpenClawError
@@ -64,15 +66,11 @@ def _beside(new: Path, place: Path) -> Path:
     if new.stat().st_dev == place.parent.stat().st_dev:
         return new
     ready = place.with_name(f".{place.name}.{new.parent.name}")
-    descriptor = os.open(ready, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
-        with os.fdopen(descriptor, "wb") as file, new.open("rb") as content:
-            while chunk := content.read(1 << 20):
-                file.write(chunk)
-            file.flush()
-            os.fsync(file.fileno())
+        with new_file(ready) as file, new.open("rb") as content:
+            shutil.copyfileobj(content, file)
     except BaseException:
-        ready.unlink()
+        ready.unlink(missing_ok=True)
         raise
     return ready
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from openclaw.cli.client.introduction import READER, Introduction
-from openclaw.cli.client.remote import Remote
+from openclaw.cli.client.remote import READER, Introduction, Remote
 
 if TYPE_CHECKING:
     from openclaw.cli.client.connection import GatewayConnection

@@ -39,8 +39,7 @@ from openclaw.cli.client.failures import (
     refused_connect,
     told_by_gateway,
 )
-from openclaw.cli.client.introduction import READER, Introduction
-from openclaw.cli.client.remote import Remote
+from openclaw.cli.client.remote import READER, Introduction, Remote
 from openclaw.cli.client.told import number, part
 
 PROTOCOL_VERSION = 4

@@ -1,5 +1,5 @@
 """
-Which gateway a command talks to, with which credential.
+Which gateway a command talks to, with which credential, and as whom.
 
 A credential goes only where it was meant for: what the configuration holds is sent to the gateway of the
 configuration, and to another place only if the caller gave it together with that place.
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
 
@@ -111,6 +112,23 @@ class RemoteOptions:
         if self.password is not None:
             return GatewaySecret("password", "--password", self.password.strip())
         return None
+
+
+@attrs.frozen
+class Introduction:
+    """
+    What a client says of itself.
+
+    @ivar scopes: what it wants to be allowed; no more than it needs.
+    @ivar mode: C{probe} talks to gateways of older versions too, and may do next to nothing.
+    """
+
+    scopes: Sequence[str] = ("operator.read",)
+    mode: Literal["cli", "probe"] = "cli"
+
+
+READER = Introduction()
+"""A client that only reads."""
 
 
 remote_options = together(

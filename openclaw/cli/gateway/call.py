@@ -7,8 +7,7 @@ from typing import Any
 import click
 
 from openclaw.cli.client.calls import run_call
-from openclaw.cli.client.introduction import Introduction
-from openclaw.cli.client.remote import RemoteOptions, find_remote, remote_options
+from openclaw.cli.client.remote import Introduction, RemoteOptions, find_remote, remote_options
 from openclaw.cli.given import read_json
 from openclaw.cli.options import timeout_option
 from openclaw.cli.output import State, json_option, print_json

@@ -23,7 +23,7 @@ COMMANDS = {
     "start": (f"{_HERE}.verbs", "start", "Start the service."),
     "status": (f"{_HERE}.status", "status", "Show where the gateway is, and whether it answers."),
     "stop": (f"{_HERE}.verbs", "stop", "Stop the service."),
-    "uninstall": (f"{_HERE}.uninstall", "uninstall", "Remove the service."),
+    "uninstall": (f"{_HERE}.verbs", "uninstall", "Remove the service."),
 }
 """The commands of the group, as L{openclaw.cli.lazy.CommandTable}."""
 

@@ -9,10 +9,8 @@ import click
 
 from openclaw.cli.client.calls import run_connected
 from openclaw.cli.client.errors import CallFailed, RemoteError
-from openclaw.cli.client.introduction import Introduction
-from openclaw.cli.client.remote import Remote, RemoteOptions, find_remote, remote_options
-from openclaw.cli.client.told import part
-from openclaw.cli.gateway.capability import standing
+from openclaw.cli.client.remote import Introduction, Remote, RemoteOptions, find_remote, remote_options
+from openclaw.cli.client.told import part, standing
 from openclaw.cli.options import timeout_option
 from openclaw.cli.output import State, json_option, print_json
 from openclaw.cli.tables import clean, say

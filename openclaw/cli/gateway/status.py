@@ -13,8 +13,7 @@ from openclaw._version import __version__
 from openclaw.cli.client.calls import run_connected
 from openclaw.cli.client.errors import RemoteError
 from openclaw.cli.client.remote import Remote, RemoteOptions, find_remote, remote_options
-from openclaw.cli.client.told import part
-from openclaw.cli.gateway.capability import standing
+from openclaw.cli.client.told import part, standing
 from openclaw.cli.gateway.systemd import services_of
 from openclaw.cli.options import timeout_option
 from openclaw.cli.output import State, json_option, print_json

@@ -17,7 +17,7 @@ from openclaw.errors import OpenClawError
 @click.pass_obj
 def set_model(state: State, model: str, agent: str | None, as_json: bool) -> None:
     """Choose the default model; the fallbacks stay."""
-    from openclaw.cli.models.choice import with_model
+    from openclaw.cli.agents.roster import with_model
 
     fault = ModelRef().fault(model)
     if fault is not None:

@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Mapping
 from typing import Any
 
-from openclaw.cli.models.choice import with_model
+from openclaw.cli.agents.roster import with_model
 from openclaw.cli.setup.wishes import CUSTOM, DEFAULT_WEIGHTS, LOCAL, GatewayWish, Wishes
 from openclaw.config.edit_document import ABSENT, is_set, value_at, with_value
 

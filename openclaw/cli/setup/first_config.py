@@ -7,6 +7,7 @@ import secrets
 from contextlib import suppress
 from pathlib import Path
 
+from openclaw.cli.files import new_file
 from openclaw.cli.output import advice
 from openclaw.errors import StartError
 
@@ -58,18 +59,15 @@ def write_config(path: Path) -> bool:
     draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         try:
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
+            with new_file(draft) as file:
+                file.write(text.encode())
             with suppress(FileExistsError):
                 # A link, unlike a rename, never replaces what somebody else wrote meanwhile.
                 os.link(draft, path)
                 return True
         finally:
-            draft.unlink()
+            draft.unlink(missing_ok=True)
     except OSError as error:
         raise StartError(f"the configuration {path} cannot be written: {error.strerror}") from None
     return False

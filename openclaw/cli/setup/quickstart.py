@@ -53,7 +53,7 @@ def prepare_model(state: State, config: Config) -> None:
 
     @raise StartError: if they cannot be had, or what runs them is not installed.
     """
-    from openclaw.cli.models.fetching import fetch_weights
+    from openclaw.cli.models.pull import fetch_weights
     from openclaw.config.reload_rules import needs_local_model
     from openclaw.providers.local_spawn import library_installed
     from openclaw.providers.weights import locate

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from openclaw.cli.client.calls import run_connected
-from openclaw.cli.client.introduction import Introduction
-from openclaw.cli.client.remote import RemoteOptions, find_remote, remote_options
+from openclaw.cli.client.remote import Introduction, RemoteOptions, find_remote, remote_options
 from openclaw.cli.given import read_text
 from openclaw.cli.options import DEFAULT_TIMEOUT_S
 from openclaw.cli.output import State, json_option, print_json

@@ -10,8 +10,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectingCancelledError
 
 from openclaw.cli.client.connection import GatewayConnection, connect
-from openclaw.cli.client.introduction import Introduction
-from openclaw.cli.client.remote import Remote
+from openclaw.cli.client.remote import Introduction, Remote
 from openclaw.cli.client.told import part, rows
 from openclaw.cli.options import DEFAULT_TIMEOUT_S
 from openclaw.cli.talk.turn import ABORT_DEADLINE_S, RunningTurn, Shown, text_of, why_not

@@ -20,8 +20,7 @@ from openclaw.cli.client import connection as connection_module
 from openclaw.cli.client.connection import GatewayConnection, decode_frame
 from openclaw.cli.client.errors import CallFailed, ConnectionEnded, GatewayUnreachable, NoAnswer, RemoteError
 from openclaw.cli.client.failures import not_reached
-from openclaw.cli.client.introduction import Introduction
-from openclaw.cli.client.remote import GatewaySecret, GatewayUrl
+from openclaw.cli.client.remote import GatewaySecret, GatewayUrl, Introduction
 from test.cli.client.connection_support import ConnectionTestCase, make_remote
 from test.cli.gateway_fake import FakeReactor, GatewayError, garbage
 

@@ -4,7 +4,7 @@ import os
 import signal
 from typing import Any
 
-from openclaw.cli.gateway.capability import capability_of
+from openclaw.cli.client.told import capability_of
 from test.cli.gateway.test_health import HEALTH
 from test.cli.gateway_fake import GatewayError, RemoteTestCase, garbage
 

@@ -1,10 +1,10 @@
-"""Tests of L{openclaw.cli.models.fetching}."""
+"""Tests of L{openclaw.cli.models.pull}."""
 
 import io
 
 from twisted.trial.unittest import TestCase
 
-from openclaw.cli.models.fetching import progress_printer
+from openclaw.cli.models.pull import progress_printer
 
 
 class ProgressTests(TestCase):

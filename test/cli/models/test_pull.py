@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from openclaw.cli.models import fetching
+from openclaw.cli.models import pull as pull_module
 from openclaw.errors import StartError
 from openclaw.providers import weights as weights_module
 from openclaw.providers.weights import Weights, weights_path
@@ -39,7 +39,7 @@ class PullTests(CommandTestCase):
             progress(10, 10)
             return self.path
 
-        self.patch(fetching, "pull", pull)
+        self.patch(pull_module, "pull_weights", pull)
         return self.run_command("models", "pull", "tiny", terminal=terminal)
 
     def test_fetches(self) -> None:
@@ -49,7 +49,7 @@ class PullTests(CommandTestCase):
         self.assertEqual(self.state_dir.stat().st_mode & 0o777, 0o700)
 
     def test_there_already(self) -> None:
-        self.patch(fetching, "looks_complete", lambda path, weights: path == self.path)
+        self.patch(pull_module, "looks_complete", lambda path, weights: path == self.path)
         self.assertEqual(self.pull_with(), 0)
         self.assertEqual((self.out, self.err), (f"tiny is there: {self.path}\n", ""))
         self.assertEqual(self.pulled, [])
@@ -59,10 +59,10 @@ class PullTests(CommandTestCase):
         self.path.parent.mkdir(parents=True)
         self.path.write_bytes(b"GGUF")
         arguments = ("models", "pull", "tiny", "--json")
-        self.patch(fetching, "pull", lambda weights, models_dir, progress: self.path)
+        self.patch(pull_module, "pull_weights", lambda weights, models_dir, progress: self.path)
         self.assertEqual(self.run_command(*arguments), 0, self.err)
         self.assertEqual(self.json_out(), {"ok": True, "model": "tiny", "path": str(self.path), "bytes": 4})
-        self.patch(fetching, "pull", mock.Mock(side_effect=StartError("no network")))
+        self.patch(pull_module, "pull_weights", mock.Mock(side_effect=StartError("no network")))
         self.assertEqual(self.run_command(*arguments), 1)
         self.assertEqual(self.json_out()["error"], {"type": "cli_error", "message": "no network"})
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from unittest import mock
 
 from openclaw import log
-from openclaw.cli.models import fetching
+from openclaw.cli.models import pull
 from openclaw.cli.output import State
 from openclaw.cli.setup import quickstart
 from openclaw.cli.setup.quickstart import invitation, own_command, prepare_model
@@ -30,7 +30,7 @@ class PrepareModelTests(CommandTestCase):
         super().setUp()
         self.fetched: list[str] = []
         self.installed = True
-        self.patch(fetching, "fetch_weights", lambda state, name: self.fetched.append(name) or Path("/w"))
+        self.patch(pull, "fetch_weights", lambda state, name: self.fetched.append(name) or Path("/w"))
         self.patch(local_spawn, "library_installed", lambda: self.installed)
 
     def test_fetches_what_is_missing(self) -> None:
