@@ -13,7 +13,7 @@ from twisted.trial.unittest import TestCase
 from openclaw.cli.main import main
 
 
-class _Stream(io.TextIOWrapper):
+class FakeStream(io.TextIOWrapper):
     """A stream in memory, that may say it is a terminal."""
 
     def __init__(self, *, terminal: bool) -> None:
@@ -54,7 +54,7 @@ class CommandTestCase(TestCase):
 
     def run_command(self, *arguments: str, terminal: bool = False) -> int:
         """Call C{openclaw}; give its exit status."""
-        out, err = _Stream(terminal=terminal), _Stream(terminal=terminal)
+        out, err = FakeStream(terminal=terminal), FakeStream(terminal=terminal)
         with mock.patch.object(sys, "stdout", out), mock.patch.object(sys, "stderr", err):
             with self.assertRaises(SystemExit) as ended:
                 main(arguments)

@@ -24,6 +24,17 @@ try:
 except SystemExit as ended:
     print(ended.code, sorted(name for name in sys.modules if name.split(".")[0] in %r), file=sys.stderr)
 """
+ALL = """
+import sys
+import click
+from openclaw.cli.main import cli
+groups = [cli]
+while groups:
+    context = click.Context(group := groups.pop())
+    commands = [group.get_command(context, name) for name in group.list_commands(context)]
+    groups += [command for command in commands if isinstance(command, click.Group)]
+print(sorted(name for name in sys.modules if name.split(".")[0] in %r), file=sys.stderr)
+"""
 HEAVY = ("twisted", "klein", "autobahn", "treq", "cattrs", "msgspec", "pyjson5", "sqlite3", "asyncio")
 
 
@@ -202,6 +213,11 @@ class LazyTests(TestCase):
             ("config", "file"),
         ):
             self.assertEqual(self.loaded_by(*arguments), "0 []")
+
+    def test_no_command_is_heavy_before_it_is_used(self) -> None:
+        """Their help, and completing their options, import their modules and nothing that these need to work."""
+        done = subprocess.run([sys.executable, "-c", ALL % (HEAVY,)], check=False, capture_output=True, text=True)
+        self.assertEqual(done.stderr.strip(), "[]")
 
 
 class TableTests(TestCase):

@@ -4,17 +4,17 @@ import builtins
 import os
 import sys
 from typing import Any
+from unittest import mock
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from openclaw.cli import tables
 from openclaw.cli.tables import age, cell, clean, has_colour, print_table, span
-from test.cli.support import CommandTestCase, _Stream
+from test.cli.support import CommandTestCase, FakeStream
 
 
 class TableTests(CommandTestCase):
     def printed(self, *, terminal: bool) -> str:
-        out = _Stream(terminal=terminal)
+        out = FakeStream(terminal=terminal)
         self.patch(sys, "stdout", out)
         print_table(("Name", "N"), [("a[b]c", 5), ("\x1b[31mwide\n日本", 1000), (None, "e\u0301")], right=(1,))
         out.flush()
@@ -36,8 +36,8 @@ class TableTests(CommandTestCase):
     def test_no_colour_is_plain(self) -> None:
         for name, value in (("NO_COLOR", "1"), ("TERM", "dumb")):
             os.environ.update({"TERM": "xterm", name: value})
-            self.patch(tables, "_print_rich", None)
-            self.assertNotIn("\x1b", self.printed(terminal=True))
+            with mock.patch("rich.console.Console", side_effect=AssertionError("drawn by rich")):
+                self.assertNotIn("\x1b", self.printed(terminal=True))
             os.environ.pop("NO_COLOR", None)
 
     def test_without_rich(self) -> None:
@@ -57,7 +57,7 @@ class TableTests(CommandTestCase):
         os.environ["TERM"] = "xterm"
         os.environ.pop("NO_COLOR", None)
         for terminal in (True, False):
-            self.patch(sys, "stdout", _Stream(terminal=terminal))
+            self.patch(sys, "stdout", FakeStream(terminal=terminal))
             self.assertEqual(has_colour(), terminal)
 
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 import attrs
 
+from openclaw.config.known import names_at
 from openclaw.errors import OpenClawError
 
 Path = tuple[str, ...]
@@ -40,8 +41,6 @@ def is_setting(path: Path, root: type) -> bool:
 
     @param root: the class of the whole configuration.
     """
-    from openclaw.config.known import names_at
-
     kinds: list[Any] = [root]
     for depth, step in enumerate(path):
         if step in names_at(path[:depth]):

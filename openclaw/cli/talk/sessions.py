@@ -39,7 +39,7 @@ def limit_of(ctx: click.Context, param: click.Parameter, value: str) -> int | No
 
 
 @attrs.frozen
-class Selection:
+class SessionFilter:
     """
     Which sessions are listed.
 
@@ -63,7 +63,7 @@ _list_options = together(
     ),
     click.option("--all-agents", is_flag=True, help="Sessions of all agents, which is the default."),
     click.option("--agent", "agent_id", metavar="ID", help="Sessions of this agent only."),
-    gathered("selection", Selection),
+    gathered("selection", SessionFilter),
 )
 """The options of the listing."""
 
@@ -96,7 +96,7 @@ def list_sessions(state: State, /, **options: Any) -> int:
     return _list(state, **options)
 
 
-def _list(state: State, *, selection: Selection, where: RemoteOptions, timeout_s: float, as_json: bool) -> int:
+def _list(state: State, *, selection: SessionFilter, where: RemoteOptions, timeout_s: float, as_json: bool) -> int:
     if selection.agent_id is not None and selection.all_agents:
         raise click.UsageError("--agent and --all-agents exclude each other")
     asked = {"agentId": selection.agent_id, "activeMinutes": selection.active_minutes}

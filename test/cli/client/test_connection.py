@@ -2,7 +2,6 @@
 
 import json
 from typing import Any
-from unittest import mock
 
 from twisted.internet import defer
 from twisted.internet.defer import Deferred
@@ -171,24 +170,20 @@ class HandshakeTests(ConnectionTestCase):
     def test_a_name_and_tls(self) -> None:
         """A host's name is looked up; wss:// is TLS from the first byte."""
         asked: list[Any] = []
-        self.patch(
-            connection_module,
-            "_SocketFactory",
-            mock.Mock(side_effect=lambda *arguments: asked.append(arguments[1].url)),
-        )
 
         class Unreachable:
             def __init__(self, reactor: Any, host: str, port: int, timeout: float) -> None:
                 asked.append((host, port, timeout))
 
             def connect(self, factory: Any) -> Any:
+                asked.append(factory.url)
                 return defer.fail(DNSLookupError())
 
         self.patch(connection_module, "HostnameEndpoint", Unreachable)
         self.patch(connection_module, "wrapClientTLS", lambda options, endpoint: asked.append("TLS") or endpoint)
         self.remote = make_remote(address=GatewayUrl("wss://gw.example.org:443", "gw.example.org", 443, is_tls=True))
         self.failureResultOf(self.start(), GatewayUnreachable)
-        self.assertEqual(asked, [("gw.example.org", 443, 10), "TLS", "wss://gw.example.org:443"])
+        self.assertEqual(asked, [("gw.example.org", 443, 10), "TLS", "wss://gw.example.org:443/"])
 
 
 class CallTests(ConnectionTestCase):

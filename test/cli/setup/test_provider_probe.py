@@ -4,12 +4,12 @@ import email.message
 import io
 import urllib.error
 import urllib.request
+import urllib.response
 from typing import Any
 from unittest import mock
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from openclaw.cli.setup import provider_probe
 from openclaw.cli.setup.provider_probe import probe
 
 URL = "http://127.0.0.1:1/v1"
@@ -50,5 +50,16 @@ class ProbeTests(SynchronousTestCase):
 
     def test_no_redirect(self) -> None:
         """A redirect would take the key to another host."""
-        follower = provider_probe._NoRedirect()
-        self.assertIsNone(follower.redirect_request(None, None, 302, "", {}, "http://other/"))
+        asked: list[str] = []
+
+        def http_open(_: Any, request: urllib.request.Request) -> Any:
+            asked.append(request.full_url)
+            headers = email.message.Message()
+            headers["Location"] = "http://other/"
+            response: Any = urllib.response.addinfourl(io.BytesIO(), headers, request.full_url, 302)
+            response.msg = "Found"
+            return response
+
+        with mock.patch.object(urllib.request.HTTPHandler, "http_open", http_open):
+            self.assertIn("answers HTTP 302", probe(URL, "k3y") or "")
+        self.assertEqual(asked, [f"{URL}/models"])
