@@ -68,12 +68,5 @@ def told_rows(payload: Any) -> list[dict[str, Any]]:
 
 
 def _row(agent_id: Any, name: Any, workspace: Any, model: Any, *, is_default: bool) -> dict[str, Any]:
-    row = {
-        "id": agent_id,
-        "name": name,
-        "workspace": workspace,
-        "model": model,
-        "bindings": 0,
-        "isDefault": is_default,
-    }
+    row = {"id": agent_id, "name": name, "workspace": workspace, "model": model, "bindings": 0, "isDefault": is_default}
     return {field: value for field, value in row.items() if value is not None}

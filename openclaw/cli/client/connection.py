@@ -449,11 +449,7 @@ def _kind_of(host: str) -> str:
 
 
 async def connect(
-    reactor: Any,
-    remote: Remote,
-    introduction: Introduction = READER,
-    *,
-    timeout_s: float,
+    reactor: Any, remote: Remote, introduction: Introduction = READER, *, timeout_s: float
 ) -> GatewayConnection:
     """
     Connect to a gateway.

@@ -199,10 +199,7 @@ def _explicit(state: State, text: str, source: str) -> Remote:
     """A gateway whose address was given for this command."""
     secret = next(filter(None, map(_secret_of_environment, _SECRET_KINDS)), None)
     remote = Remote(
-        parse_url(text, source),
-        source,
-        "explicit",
-        secret or GatewaySecret("token", f"none was given with {source}"),
+        parse_url(text, source), source, "explicit", secret or GatewaySecret("token", f"none was given with {source}")
     )
     if secret is not None:
         return remote

@@ -17,9 +17,7 @@ run_options = together(
     click.option("--config", type=click.Path(path_type=Path), help="Configuration file in place of the usual one."),
     click.option("--port", type=click.IntRange(1, 65535), help="TCP port in place of gateway.port."),
     click.option(
-        "--bind",
-        type=click.Choice(["loopback", "lan", "auto", "custom"]),
-        help="Interface in place of gateway.bind.",
+        "--bind", type=click.Choice(["loopback", "lan", "auto", "custom"]), help="Interface in place of gateway.bind."
     ),
     click.option("--endpoint", help="Endpoint description (tcp, tcp6, unix, systemd) in place of port and bind."),
     click.option("--verbose", is_flag=True, help="Log everything, as with --log-level debug."),

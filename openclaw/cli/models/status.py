@@ -75,11 +75,7 @@ def status_report(config: Config, config_path: str, state: State) -> dict[str, A
         "imageFallbacks": [],
         "aliases": {},
         "allowed": [],
-        "auth": {
-            "missingProvidersInUse": sorted(set(without)),
-            "modelRouteIssues": issues,
-            "providers": providers,
-        },
+        "auth": {"missingProvidersInUse": sorted(set(without)), "modelRouteIssues": issues, "providers": providers},
     }
 
 
