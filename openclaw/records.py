@@ -26,6 +26,7 @@ class Entry:
     @ivar message: what was said.
     @ivar stop_reason: on an answer, why it ends.
     @ivar created_at_ms: milliseconds since 1970.
+    @ivar own_calls: ids of those of its calls that are of the agent's own tools; all others are the client's.
     """
 
     id: str
@@ -34,6 +35,7 @@ class Entry:
     message: Message
     created_at_ms: int
     stop_reason: StopReason | None = None
+    own_calls: tuple[str, ...] = ()
 
 
 @attrs.frozen

@@ -8,7 +8,7 @@ into nodes, one for each message that a client can have, and the nodes are found
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from sys import getsizeof
 
 from openclaw.messages import Message, Role, ToolCall
@@ -25,18 +25,26 @@ TREE_BYTES = 2000
 
 Shown = tuple[Role, str, tuple[str, ...]]
 """
-What a client can tell of a message: its role, its text without blanks around it, the ids of its tool calls or of the
-call that it answers.
+What a client can tell of a message: its role, its text without blanks around it, the ids of its calls of the client's
+tools or of the call that it answers.
 
 Such values are looked up by their hash.  Their texts are compared only where hashes are equal, so that one message
 never passes for another.
 """
 
 
-def show(message: Message) -> Shown:
-    """What a client can tell of a message."""
+_NOTHING: Shown = ("assistant", "", ())
+
+
+def show(message: Message, own_calls: Collection[str] = ()) -> Shown:
+    """
+    What a client can tell of a message.
+
+    @param own_calls: ids of calls that are none of the client's.
+    """
     if message.role == "assistant":
-        return "assistant", message.text.strip(), tuple([call.id for call in message.tool_calls])
+        ids = tuple([call.id for call in message.tool_calls if call.id not in own_calls])
+        return "assistant", message.text.strip(), ids
     if message.role == "tool":
         return "tool", message.text.strip(), (message.tool_call_id or "",)
     return message.role, message.text.strip(), ()
@@ -47,6 +55,13 @@ def is_silent(message: Message) -> bool:
     return message.role == "assistant" and not message.tool_calls and (not message.text or message.text.isspace())
 
 
+def _size(entry: Entry) -> int:
+    size = ENTRY_BYTES + getsizeof(entry.message.text) + sum(map(_call_size, entry.message.tool_calls))
+    if entry.own_calls:
+        size += getsizeof(entry.own_calls) + sum(map(getsizeof, entry.own_calls))
+    return size
+
+
 def _call_size(call: ToolCall) -> int:
     return CALL_BYTES + getsizeof(call.id) + getsizeof(call.name) + getsizeof(call.arguments)
 
@@ -55,14 +70,17 @@ class Node:
     """
     One message as a client sees it; the root of all, which is no message, shows an empty system message.
 
+    An answer's node holds all that its run wrote: texts, calls, and results of the agent's own tools.
+
     @ivar number: counts nodes in the order in which they came.
     @ivar depth: how many messages there are from the root to this one.
     @ivar entry_id: the last of its entries; C{None} at the root of all.
-    @ivar tail_id: where the conversation goes on: C{entry_id}, or the last silent answer after it.
+    @ivar tail_id: where the conversation goes on: C{entry_id}, or the end of the last silent answer after it.
     @ivar is_answer: whether a run wrote it, and not a client.
+    @ivar text: its text with its blanks, to which the next answer of the run is joined.
     """
 
-    __slots__ = ("depth", "entry_id", "is_answer", "number", "parent", "run_id", "shown", "tail_id", "text")
+    __slots__ = ("_extra", "depth", "entry_id", "is_answer", "number", "parent", "run_id", "shown", "tail_id", "text")
 
     def __init__(self, number: int, parent: Node | None, shown: Shown, entry: Entry | None) -> None:
         self.number = number
@@ -73,13 +91,26 @@ class Node:
         self.tail_id = self.entry_id
         self.run_id = entry.run_id if entry is not None else None
         self.is_answer = entry is not None and entry.stop_reason is not None
-        # With its blanks, to which the next answer of the run is joined.
         self.text = entry.message.text if entry is not None else ""
+        # Bytes of that text where it is no entry's.
+        self._extra = 0
 
     @property
     def role(self) -> Role:
         """Who the message is from."""
         return self.shown[0]
+
+    def add_text(self, more: str) -> int:
+        """
+        Join more text to its own.
+
+        @return: by how many bytes that makes it larger, besides the texts of its entries.
+        """
+        before, is_joined = self._extra, bool(self.text and more)
+        self.text += more
+        if is_joined:
+            self._extra = getsizeof(self.text)
+        return self._extra - before
 
 
 class SessionTree:
@@ -176,32 +207,67 @@ class SessionTree:
     def _add(self, entry: Entry) -> None:
         parent = self._node_of[entry.parent_id]
         self._entries[entry.id] = entry
-        self.size_bytes += ENTRY_BYTES + getsizeof(entry.message.text)
-        self.size_bytes += sum(map(_call_size, entry.message.tool_calls))
-        goes_on = entry.stop_reason is not None or entry.message.role == "tool"
+        self.size_bytes += _size(entry)
+        shown = show(entry.message, entry.own_calls)
+        goes_on = self._goes_on(parent, entry)
         if goes_on and parent.is_answer and parent.run_id == entry.run_id:
-            self._join(parent, entry)
-        elif is_silent(entry.message):
+            self._join(parent, entry, shown)
+        elif shown == _NOTHING or (goes_on and entry.stop_reason is None):
             parent.tail_id = entry.id
             self._node_of[entry.id] = parent
         else:
-            node = Node(len(self.nodes) + 1, parent, show(entry.message), entry)
+            node = Node(len(self.nodes) + 1, parent, shown, entry)
             self.nodes.append(node)
             self._node_of[entry.id] = node
             self._index(node)
+            if goes_on:
+                self._go_back(parent, entry)
 
-    def _join(self, node: Node, entry: Entry) -> None:
-        """Let an answer go on: by a tool of the agent's own, whose call and result nobody sees, or by more text."""
+    def _goes_on(self, node: Node, entry: Entry) -> bool:
+        """
+        Whether an entry goes on with an answer of its run: with a result of the agent's own tool, or with more of it.
+
+        @param node: that of the entry's parent.
+        """
+        if entry.stop_reason is None and entry.message.role != "tool":
+            return False
+        if node.is_answer and node.run_id == entry.run_id:
+            return True
+        # An answer of which nothing is to be seen yet has no node.
+        before = self._entries.get(entry.parent_id or "")
+        return (
+            before is not None
+            and before.run_id == entry.run_id
+            and before.id != node.entry_id
+            and (before.stop_reason is not None or before.message.role == "tool")
+        )
+
+    def _go_back(self, turn: Node, entry: Entry) -> None:
+        """Let a turn end where it did before an answer began of which something is to be seen now."""
+        if turn.tail_id != entry.parent_id:
+            return
+        while entry.parent_id is not None and self._goes_on(turn, entry):
+            entry = self._entries[entry.parent_id]
+        turn.tail_id = entry.parent_id
+
+    def _join(self, node: Node, entry: Entry, shown: Shown) -> None:
+        """Let an answer go on: by a result of the agent's own tool, which nobody sees, or by more text and calls."""
         assert node.parent is not None
-        self._children[node.parent.number, node.shown].remove(node)
-        if entry.stop_reason is None:
-            node.shown = ("assistant", node.text.strip(), ())
-        else:
-            node.text += entry.message.text
-            node.shown = show(Message("assistant", node.text, entry.message.tool_calls))
-            self.size_bytes += getsizeof(node.text)
         node.entry_id = node.tail_id = entry.id
         self._node_of[entry.id] = node
+        twins = self._children[node.parent.number, node.shown]
+        twins.remove(node)
+        if not twins:
+            # What an answer showed on its way is not kept.
+            del self._children[node.parent.number, node.shown]
+        _, text, ids = node.shown
+        if entry.stop_reason is None:
+            # Whatever its answer says of it: the client is not to answer what is answered.
+            ids = tuple([call_id for call_id in ids if call_id != entry.message.tool_call_id])
+        else:
+            self.size_bytes += node.add_text(entry.message.text)
+            text, ids = node.text.strip(), ids + shown[2]
+        node.shown = "assistant", text, ids
         self._children.setdefault((node.parent.number, node.shown), []).append(node)
 
     def _index(self, node: Node) -> None:

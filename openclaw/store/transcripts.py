@@ -13,11 +13,12 @@ import msgspec
 
 from openclaw.errors import StoreError
 from openclaw.messages import Message
-from openclaw.records import Entry, Transcript
+from openclaw.records import Entry, StopReason, Transcript
 from openclaw.store.sessions import ensure_session, set_tip
 
-_encode_message = msgspec.json.Encoder().encode
+_encode = msgspec.json.Encoder().encode
 _decode_message = msgspec.json.Decoder(Message).decode
+_decode_ids = msgspec.json.Decoder(tuple[str, ...]).decode
 
 MAX_LOOKED_AT = 2000
 """Entries after which one call of L{prune_detached} looks at no further session."""
@@ -33,7 +34,8 @@ WITH RECURSIVE branch (seq) AS (
 )
 """
 _BRANCH = f"""{_UPWARDS}
-SELECT e.id, e.run_id, e.payload, e.stop_reason, e.created_at_ms FROM branch AS b CROSS JOIN entries AS e USING (seq)
+SELECT e.id, e.run_id, e.payload, e.created_at_ms, e.stop_reason, e.own_calls
+FROM branch AS b CROSS JOIN entries AS e USING (seq)
 """  # noqa: S608 - a constant
 _BRANCH_BYTES = f"""{_UPWARDS}
 SELECT coalesce(sum(length(e.payload)), 0) FROM branch AS b CROSS JOIN entries AS e USING (seq)
@@ -42,7 +44,7 @@ SELECT coalesce(sum(length(e.payload)), 0) FROM branch AS b CROSS JOIN entries A
 # All branches, in the order in which they were written.  The numbers come from an index and are sorted alone: the
 # LIMIT keeps SQLite from making one query of the two, which would sort whole messages.
 _WHOLE = """
-SELECT e.seq, e.id, e.parent_seq, e.run_id, e.payload, e.stop_reason, e.created_at_ms
+SELECT e.seq, e.parent_seq, e.id, e.run_id, e.payload, e.created_at_ms, e.stop_reason, e.own_calls
 FROM (SELECT seq FROM entries WHERE session_id = ? ORDER BY seq LIMIT -1) AS s CROSS JOIN entries AS e USING (seq)
 """
 
@@ -68,8 +70,8 @@ ORDER BY d.created_at_ms LIMIT ?
 """
 
 _INSERT = """
-INSERT INTO entries (session_id, id, parent_seq, run_id, role, payload, stop_reason, created_at_ms)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+INSERT INTO entries (session_id, id, parent_seq, run_id, role, payload, created_at_ms, stop_reason, own_calls)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT (session_id, id) DO NOTHING
 """
 
@@ -88,11 +90,11 @@ def read_branch(connection: sqlite3.Connection, session_key: str, limit: int | N
     row = rows.fetchone()
     # Row by row: each step of SQLite lets the reactor's thread run, which fetchall() and a loop after it would not.
     while row is not None:
-        entry_id, run_id, payload, stop_reason, created_at_ms = row
+        entry_id, *columns = row
         row = rows.fetchone()
         parent_id = None if row is None else row[0]
         if limit is None or len(entries) < limit:
-            entries.append(Entry(entry_id, parent_id, run_id, _decode_message(payload), created_at_ms, stop_reason))
+            entries.append(_entry(entry_id, parent_id, *columns))
     entries.reverse()
     return tuple(entries)
 
@@ -119,10 +121,9 @@ def read_transcript(connection: sqlite3.Connection, session_key: str) -> Transcr
     rows = connection.execute(_WHOLE, (session_id,))
     # Row by row, as in read_branch().
     while (row := rows.fetchone()) is not None:
-        seq, entry_id, parent_seq, run_id, payload, stop_reason, created_at_ms = row
+        seq, parent_seq, entry_id, *columns = row
         ids[seq] = entry_id
-        parent_id = None if parent_seq is None else ids[parent_seq]
-        entries.append(Entry(entry_id, parent_id, run_id, _decode_message(payload), created_at_ms, stop_reason))
+        entries.append(_entry(entry_id, None if parent_seq is None else ids[parent_seq], *columns))
     roots = connection.execute("SELECT root_seq FROM detached_roots WHERE session_id = ?", (session_id,))
     detached = frozenset(ids[root_seq] for (root_seq,) in roots)
     return Transcript(tuple(entries), None if tip_seq is None else ids[tip_seq], detached)
@@ -161,9 +162,10 @@ def append_entries(
                 parent_seq,
                 entry.run_id,
                 entry.message.role,
-                _encode_message(entry.message),
-                entry.stop_reason,
+                _encode(entry.message),
                 entry.created_at_ms,
+                entry.stop_reason,
+                _encode(entry.own_calls) if entry.own_calls else None,
             ),
         )
         if not cursor.rowcount:
@@ -181,6 +183,19 @@ def append_entries(
         connection.execute("UPDATE sessions SET entry_count = entry_count + ? WHERE id = ?", (len(added), session_id))
     elif added:
         set_tip(connection, session_id, added[-1], len(added), entries[-1])
+
+
+def _entry(
+    entry_id: str,
+    parent_id: str | None,
+    run_id: str,
+    payload: bytes,
+    created_at_ms: int,
+    stop_reason: StopReason | None,
+    own_calls: bytes | None,
+) -> Entry:
+    own = () if own_calls is None else _decode_ids(own_calls)
+    return Entry(entry_id, parent_id, run_id, _decode_message(payload), created_at_ms, stop_reason, own)
 
 
 def _adopt(connection: sqlite3.Connection, session_id: int, parent_seq: int) -> None:

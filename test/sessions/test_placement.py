@@ -13,7 +13,7 @@ from openclaw.messages import Message, ToolCall
 from openclaw.records import Entry, StopReason, Transcript
 from openclaw.sessions import placement as placement_module
 from openclaw.sessions.keys import KeySource
-from openclaw.sessions.placement import MAX_SINGLE_STARTS, Append, DetachedRoot, Placement, place
+from openclaw.sessions.placement import MAX_SINGLE_STARTS, UNKNOWN_RUN, Append, DetachedRoot, Placement, place
 from openclaw.sessions.tree import SessionTree
 from test.fakes import assistant, user
 
@@ -21,7 +21,11 @@ APPENDING: tuple[KeySource, ...] = ("key", "metadata", "user")
 ALL: tuple[KeySource, ...] = (*APPENDING, "chat", "fresh")
 
 Told = Message | tuple[Message, str, StopReason | None]
-"""A message, an answer ending each run of its own; or C{(message, run id, stop reason)}."""
+"""
+A message, an answer ending each run of its own; or C{(message, run id, stop reason)}.
+
+Calls are of the agent's own tools where their ids begin with C{own}.
+"""
 
 
 class Session:
@@ -42,7 +46,8 @@ class Session:
                 self._run += message.role == "assistant"
             else:
                 message, run_id, reason = item
-            entry = Entry(f"e{self.tree.entry_count}", parent, run_id, message, 0, reason)
+            own = tuple(call.id for call in message.tool_calls if call.id.startswith("own"))
+            entry = Entry(f"e{self.tree.entry_count}", parent, run_id, message, 0, reason, own)
             self.tree.append([entry], detached=detached)
             parent = entry.id
         return parent or ""
@@ -279,6 +284,66 @@ class WholeConversationTests(SynchronousTestCase):
         session = Session((U1, "run0", None), (calling("own", text="See. "), "run0", "tool_calls"))
         session.add((result("own"), "run0", None))
         self.assert_appends(session, "e2", [U1, assistant("See."), U2], U2)
+
+    def test_own_calls_and_the_clients_in_one_answer(self) -> None:
+        """The result of the client's finds its place, whether or not the agent's own is stored behind the answer."""
+        asked, results = calling("own1", "c1", "own2", "c2", text="See. "), [result("c2"), result("c1")]
+        session = Session((U1, "run0", None), (asked, "run0", "tool_calls"))
+        shown = calling("c1", "c2", text="See.")
+        for tip, own in (("e1", "own1"), ("e2", "own2"), ("e3", "")):
+            for sent in ([U1, shown], [shown], []):
+                self.assert_appends(session, tip, [*sent, *results], *results)
+            self.assert_appends(session, tip, [U1, shown, U2], U2)
+            self.assertEqual(Append("e0", ()), session.place(U1))
+            for source in APPENDING:
+                self.assertEqual(Append(tip, (results[0],)), session.place(results[0], source=source))
+            if own:
+                session.add((result(own), "run0", None))
+        tip = session.add(*((message, "run1", None) for message in results), (A2, "run1", "stop"))
+        for sent in ([U1, shown], [shown]):
+            self.assert_appends(session, "e5", [*sent, *results])
+            self.assert_appends(session, tip, [*sent, *results, A2, U3], U3)
+        # Regenerated, it is another turn.
+        again = session.add((calling("c3"), "run2", "tool_calls"), after="e0")
+        self.assert_appends(session, again, [U1, calling("c3"), result("c3")], result("c3"))
+        self.assert_appends(session, tip, [U1, shown, *results, A2, U3], U3)
+
+    def test_an_answer_of_several_rounds(self) -> None:
+        """Only the last one calls the client's tools, as that ends a run."""
+        session = Session(
+            (U1, "run0", None),
+            (calling("own1"), "run0", "tool_calls"),
+            (result("own1"), "run0", None),
+            (calling("own2", text="Half. "), "run0", "tool_calls"),
+            (result("own2"), "run0", None),
+            (calling("c1", "own3", text="Whole."), "run0", "tool_calls"),
+            (result("own3"), "run0", None),
+        )
+        whole = calling("c1", text="Half. Whole.")
+        for sent in ([U1, whole], [U1, calling("c1", text="Half.")], [whole], []):
+            self.assert_appends(session, "e6", [*sent, result("c1")], result("c1"))
+
+    def test_a_run_that_died_behind_an_own_tool(self) -> None:
+        """Nothing of it was to be seen: what follows knows what it did, and what is answered anew does not."""
+        session = Session((U1, "run0", None), (calling("own"), "run0", "tool_calls"), (result("own"), "run0", None))
+        for sent in ([U1, U2], [U1, assistant(""), U2]):
+            self.assert_appends(session, "e2", sent, U2)
+        self.assertEqual(Append("e0", ()), session.place(U1))
+        self.assertEqual(Append("e0", ()), session.place(U1, assistant("")))
+        self.assertEqual(Append("e0", ()), session.place(U1, source="key", retry_of="run0"))
+        self.assertEqual(Append("e0", ()), session.place(U1, source="key", retry_of=UNKNOWN_RUN))
+        self.assertEqual(Append("e2", (U2,)), session.place(U2, source="key"))
+
+    def test_an_answer_whose_own_tools_came_first(self) -> None:
+        session = Session(
+            (U1, "run0", None),
+            (calling("own"), "run0", "tool_calls"),
+            (result("own"), "run0", None),
+            (A1, "run0", "stop"),
+        )
+        self.assert_appends(session, "e3", [U1, A1, U2], U2)
+        # Without the answer it is another branch, which knows nothing of what the answer was made of.
+        self.assert_appends(session, "e0", [U1, U2], U2)
 
     def test_answers_that_a_client_sent_are_not_joined(self) -> None:
         sent = [U1, A1, assistant("and"), U2]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from itertools import pairwise
 
+import attrs
 import msgspec
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -49,9 +50,13 @@ class TranscriptTests(SynchronousTestCase):
             Entry("2", "1", "r1", Message("assistant", "", (call, call)), 6, "tool_calls"),
             Entry("3", "2", "r1", Message("tool", "found", (), "call_1"), 7),
             Entry("4", "3", "r1", Message("assistant", "done"), 8, "aborted"),
+            Entry(
+                "5", "4", "r1", Message("assistant", "", (call, attrs.evolve(call, id="ö"))), 9, "tool_calls", ("ö",)
+            ),
         )
         self.append(*entries)
         self.assertEqual(self.branch(), entries)
+        self.assertEqual(read_transcript(self.connection, KEY).entries, entries)
 
     def test_role_column(self) -> None:
         self.append(entry("1"), entry("2", "1", role="assistant"))
@@ -127,7 +132,7 @@ class TranscriptTests(SynchronousTestCase):
         self.assertRaises(
             sqlite3.IntegrityError,
             self.connection.execute,
-            "INSERT INTO entries VALUES (1, 77, 'x', NULL, 'r', 'user', '{}', NULL, 1)",
+            "INSERT INTO entries VALUES (1, 77, 'x', NULL, 'r', 'user', '{}', NULL, 1, NULL)",
         )
 
 
