@@ -15,6 +15,13 @@ Without it the model would take both for one message, and providers refuse an em
 """
 
 
+NO_RESULT = "[There is no result: this call was never answered.]"
+"""What the model reads as the result of a call that nobody has answered, as providers refuse a call without one."""
+
+STRAY_RESULT = "[The result of a call that is not in this conversation:]"
+"""What stands above the text of such a result, which providers would refuse as it is."""
+
+
 def build_context(
     prompt: str, client_system: Sequence[str], branch: Sequence[Entry], new: Sequence[Message]
 ) -> tuple[Message, ...]:
@@ -23,6 +30,8 @@ def build_context(
 
     The stable part stands first: the agent's prompt, then what the client wrote as system or developer, then the
     conversation.  Two turns of one session share everything up to the new turn, byte for byte.
+
+    Each call has its result right behind it, and each result its call before it; what is not so is made so.
 
     @param client_system: the client's system and developer texts in their order.
     @param branch: the stored part of the conversation, root first.
@@ -41,11 +50,36 @@ def build_context(
         if message.role == "user" and unanswered_run not in (None, entry.run_id):
             conversation.append(Message("assistant", NO_ANSWER))
         conversation.append(message)
-        unanswered_run = None if message.role == "assistant" else entry.run_id
+        # An answer that makes calls is none before their results are there.
+        is_answer = message.role == "assistant" and not message.tool_calls
+        unanswered_run = None if is_answer else entry.run_id
     told = [message for message in new if not _says_nothing(message)]
     if told and told[0].role == "user" and unanswered_run is not None:
         conversation.append(Message("assistant", NO_ANSWER))
-    return (*conversation, *told)
+    return tuple(_pair_calls([*conversation, *told]))
+
+
+def _pair_calls(messages: Sequence[Message]) -> list[Message]:
+    """Put a result of each call right behind it; results that are of no call before them become a user's text."""
+    paired: list[Message] = []
+    # What stands last has these calls without results, and these results behind it are of none of its calls.
+    waiting: list[str] = []
+    stray: list[Message] = []
+    for message in messages:
+        if message.role != "tool":
+            paired += _missing(waiting) + stray
+            paired.append(message)
+            waiting, stray = [call.id for call in message.tool_calls], []
+        elif message.tool_call_id in waiting:
+            paired.append(message)
+            waiting.remove(message.tool_call_id)
+        elif message.text.strip():
+            stray.append(Message("user", f"{STRAY_RESULT}\n{message.text}"))
+    return paired + _missing(waiting) + stray
+
+
+def _missing(call_ids: Sequence[str]) -> list[Message]:
+    return [Message("tool", NO_RESULT, tool_call_id=call_id) for call_id in call_ids]
 
 
 def _says_nothing(message: Message) -> bool:

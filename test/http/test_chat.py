@@ -173,7 +173,11 @@ class WholeTests(GatewayTestCase):
             messages=[
                 {"role": "developer", "content": "be brief"},
                 {"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "input_text", "text": "b"}]},
-                {"role": "assistant", "content": None, "tool_calls": [{"id": "c", "function": {"name": "f"}}]},
+                {
+                    "role": "assistant",
+                    "content": None,
+                    "tool_calls": [{"id": name, "function": {"name": "f"}} for name in "cf"],
+                },
                 {"role": "tool", "tool_call_id": "c", "content": "r"},
                 {"role": "function", "name": "f", "content": "s"},
             ],
@@ -189,7 +193,7 @@ class WholeTests(GatewayTestCase):
             list(request.messages[1:]),
             [
                 Message("user", "a\nb"),
-                Message("assistant", "", tool_calls=(ToolCall("c", "f", ""),)),
+                Message("assistant", "", tool_calls=(ToolCall("c", "f", ""), ToolCall("f", "f", ""))),
                 Message("tool", "r", tool_call_id="c"),
                 Message("tool", "s", tool_call_id="f"),
             ],

@@ -2,23 +2,27 @@
 Whatever clients do with a conversation, the model is asked what it should be, and the transcript is what was said.
 
 A client that shows one conversation at a time sends turns, edits, regenerates, stops, goes back to an earlier branch,
-sends windows and asks for titles; the gateway is compared with a plain tree of what was said.
+sends windows and asks for titles, and the agent calls tools of its own, of which the client sees nothing; the gateway
+is compared with a plain tree of what was said.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+import attrs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from openclaw.agents.context import NO_ANSWER
+from openclaw.agents.context import NO_ANSWER, NO_RESULT
 from openclaw.agents.resolve import Selection
 from openclaw.errors import ProviderAuthFailed
 from openclaw.events import ProviderFinished, TextDelta, ToolCallDelta
 from openclaw.messages import Message, ToolCall
+from openclaw.records import Entry, KeyEnd, RunRecord
 from openclaw.sessions.tree import SessionTree
+from openclaw.sessions.turns import PlacedTurn, Turns
 from openclaw.store.store import GatewayStore
 from test.fakes import Bench, Started, assistant, user
 
@@ -54,6 +58,9 @@ class Said:
     @ivar is_detached: whether it begins a conversation that is no part of the history.
     @ivar calls: ids of the calls that an answer makes of the client's functions.
     @ivar call_id: the call that a result is of.
+    @ivar own: the agent's own call beside those.
+    @ivar before: what was said with own tools before it, of which no client knows.
+    @ivar after: the same of what stands behind it; behind a turn it is read with what follows that.
     """
 
     def __init__(self, parent: Said | None, role: str, text: str, call_id: str | None = None) -> None:
@@ -63,6 +70,11 @@ class Said:
         self.is_detached = False
         self.calls: tuple[str, ...] = ()
         self.call_id = call_id
+        self.own: tuple[ToolCall, ...] = ()
+        self.before: tuple[Message, ...] = ()
+        self.after: tuple[Message, ...] = ()
+        if parent is not None and role != "assistant" and parent.role != "assistant":
+            self.before = parent.after
 
     def message(self, text: str) -> Message:
         """The message, with this text."""
@@ -87,6 +99,8 @@ class Conversation:
         self.shown: Said | None = None
         self.titles: list[Said] = []
         self.count = 0
+        # How the next answer uses a tool of the agent's own.
+        self.own = ""
 
     # ---------------------------------------------------------------------- the client
 
@@ -180,11 +194,16 @@ class Conversation:
         answer = self.text("a")
         if end == "failed":
             stream.fail(ProviderAuthFailed("no"))
+            turn.after = ()
             return turn
         if end.startswith("killed"):
             stream.push(TextDelta(answer))
+            if self.count % 2:
+                self.die_behind_an_own_tool(started, turn)
             self.kill()
             return turn
+        if end != "nothing" and self.count % 3:
+            self.own = "beside" if end == "calls" and self.count % 3 == 1 else "before"
         if end in ("stopped", "nothing"):
             if end == "stopped":
                 stream.push(TextDelta(answer))
@@ -192,18 +211,59 @@ class Conversation:
             started.run.cancel()
             self.bench.clock.advance(0)
             if end == "nothing":
+                turn.after = ()
                 return turn
-            said = self.new(turn, "assistant", answer)
+            said = self.answer(turn, answer)
+            self.own = ""
             # The client has not seen all of it.
             said.shown = answer[: -(self.count % 4) or None]
             return said
-        said = self.new(turn, "assistant", answer)
+        said = self.answer(turn, answer)
         if end == "calls":
             said.calls = tuple(f"call{self.count}{letter}" for letter in "ab"[: 1 + self.count % 2])
         calls = [ToolCallDelta(index, call_id, "f", "{}") for index, call_id in enumerate(said.calls)]
         stream.push(TextDelta(answer), *calls, ProviderFinished("tool_calls" if calls else "stop"))
         stream.end()
+        self.own = ""
         return said
+
+    def answer(self, turn: Said, text: str) -> Said:
+        said = self.new(turn, "assistant", text)
+        call, asked, result = _own_tool(text)
+        if self.own == "before":
+            said.before = asked, result
+            # What others said behind the turn with tools of their own is another way on.
+            turn.after = ()
+        elif self.own == "beside":
+            said.own, said.after = (call,), (result,)
+        return said
+
+    def with_own_tools(self, answer: Sequence[Entry]) -> Sequence[Entry]:
+        """An answer as it is stored of a run that called a tool of the agent's own, too."""
+        if not self.own or not answer:
+            return answer
+        (entry,) = answer
+        call, _, result = _own_tool(entry.message.text)
+        if self.own == "before":
+            entries = _own_entries(entry.message.text, entry.parent_id, entry.run_id)
+            return *entries, attrs.evolve(entry, parent_id=entries[-1].id)
+        calls = attrs.evolve(entry.message, tool_calls=(call, *entry.message.tool_calls))
+        return (
+            attrs.evolve(entry, message=calls, own_calls=(call.id,)),
+            Entry(f"{call.id} result", entry.id, entry.run_id, result, 0),
+        )
+
+    def die_behind_an_own_tool(self, started: Started, turn: Said) -> None:
+        """What the process has stored of an answer when it dies."""
+        assert started.run is not None
+        transcript = self.case.successResultOf(self.store.transcript(KEY))
+        parent = next(entry for entry in reversed(transcript.entries) if entry.message.text == turn.text)
+        entries = _own_entries(self.text("d"), parent.id, started.run.id)
+        shown = [entry for entry in self.case.successResultOf(self.store.branch(KEY)) if _is_shown(entry)]
+        record = RunRecord(started.run.id, "main", KEY, "p/m", "interrupted", 0, 0)
+        is_beside = not shown or shown[-1] != parent
+        self.case.successResultOf(self.store.end_run(record, entries, detached=is_beside))
+        turn.after = tuple(entry.message for entry in entries)
 
     def kill(self) -> None:
         """Another process goes on with what is on disk."""
@@ -234,16 +294,15 @@ class Conversation:
         stored = []
         for entry in transcript.entries:
             parent = by_id[entry.parent_id] if entry.parent_id is not None else None
-            while parent is not None and not parent.message.text:
-                # An answer that never began.
+            while parent is not None and not _is_shown(parent):
                 parent = by_id[parent.parent_id] if parent.parent_id is not None else None
-            if entry.message.text and not entry.message.text.startswith("t"):
+            if _is_shown(entry) and not entry.message.text.startswith("t"):
                 stored.append((entry.message.text, parent.message.text if parent is not None else None))
         said = [(said.text, said.parent.text if said.parent is not None else None) for said in self.said]
         self.case.assertEqual(sorted(said, key=str), sorted(stored, key=str))
-        branch = [entry.message.text for entry in self.case.successResultOf(self.store.branch(KEY))]
+        branch = [entry.message.text for entry in self.case.successResultOf(self.store.branch(KEY)) if _is_shown(entry)]
         path = self.tip.path() if self.tip is not None else []
-        self.case.assertEqual([said.text for said in path], [text for text in branch if text])
+        self.case.assertEqual([said.text for said in path], branch)
         kept = self.bench.runs._turns.transcripts.peek(KEY)
         if kept is not None:
             fresh = SessionTree.of(transcript)
@@ -253,11 +312,46 @@ class Conversation:
 def _prompt(turn: Said) -> Iterator[Message]:
     """What a model is asked for the answer to a turn."""
     before: Said | None = None
+    waiting: list[str] = []
     for said in turn.path():
-        if said.role == "user" and before is not None and before.role != "assistant":
+        if said.role == "tool":
+            assert said.call_id is not None
+            waiting.remove(said.call_id)
+        else:
+            # The client gave them up.
+            yield from _no_results(waiting)
+            waiting = list(said.calls)
+        yield from said.before
+        if said.role == "user" and before is not None and (before.role != "assistant" or before.calls):
             yield assistant(NO_ANSWER)
-        yield said.message(said.text)
+        message = said.message(said.text)
+        yield attrs.evolve(message, tool_calls=(*said.own, *message.tool_calls))
+        if said.role == "assistant":
+            yield from said.after
         before = said
+    yield from _no_results(waiting)
+
+
+def _no_results(call_ids: Sequence[str]) -> Iterator[Message]:
+    for call_id in call_ids:
+        yield Message("tool", NO_RESULT, tool_call_id=call_id)
+
+
+def _own_tool(text: str) -> tuple[ToolCall, Message, Message]:
+    """A call that goes with an answer, alone in an answer of its own, and its result."""
+    call = ToolCall(f"own {text}", "clock", "{}")
+    return call, Message("assistant", "", (call,)), Message("tool", f"own {text}", tool_call_id=call.id)
+
+
+def _own_entries(text: str, parent_id: str | None, run_id: str) -> tuple[Entry, Entry]:
+    call, asked, result = _own_tool(text)
+    first = Entry(call.id, parent_id, run_id, asked, 0, "tool_calls", (call.id,))
+    return first, Entry(f"{call.id} result", call.id, run_id, result, 0)
+
+
+def _is_shown(entry: Entry) -> bool:
+    """Whether it is neither of an own tool nor an answer that never began."""
+    return bool(entry.message.text) and not entry.message.text.startswith("own ")
 
 
 def _summary(tree: SessionTree) -> object:
@@ -268,10 +362,21 @@ def _summary(tree: SessionTree) -> object:
 
 
 class RandomTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.conversation = Conversation(self)
+        end = Turns.end
+
+        async def end_with_own_tools(
+            turns: Turns, placed: PlacedTurn, run: RunRecord, answer: Sequence[Entry], key: KeyEnd | None
+        ) -> None:
+            await end(turns, placed, run, self.conversation.with_own_tools(answer), key)
+
+        self.patch(Turns, "end", end_with_own_tools)
+
     @settings(max_examples=120, derandomize=True, deadline=None, database=None)
     @given(_STEPS)
     def test_conversations(self, steps: list[tuple[str, str, int]]) -> None:
-        conversation = Conversation(self)
+        conversation = self.conversation = Conversation(self)
         for kind, end, number in steps:
             conversation.step(kind, end, number)
             conversation.check()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from openclaw.agents.context import NO_ANSWER, NO_RESULT
 from openclaw.agents.resolve import Selection
 from openclaw.events import ProviderFinished, TextDelta
 from openclaw.messages import Message, ToolCall
@@ -106,6 +107,44 @@ class RowTests(SynchronousTestCase):
         ]
         self.successResultOf(self.store.begin_run(run, entries))
         self.check("chat", [U1, A1, U2], [U1, call, result, A1, U2])
+
+    def test_own_and_client_tools_in_one_answer(self) -> None:
+        """The client's results are what the turn goes on with, however much of it is sent with them."""
+        call = Message("assistant", "See. ", (ToolCall("own", "clock", "{}"), ToolCall("c1", "f", "{}")))
+        own = Message("tool", "noon", tool_call_id="own")
+        result = Message("tool", "5", tool_call_id="c1")
+        shown = Message("assistant", "See. ", call.tool_calls[1:])
+        for kind, sent in (("chat", []), ("user", []), ("chat", [U1, shown]), ("chat", [shown])):
+            self.setUp()
+            run = RunRecord("r", "main", KEYS[kind], "p/m", "done", 0, 0)
+            entries = [
+                Entry("e0", None, "r", U1, 0),
+                Entry("e1", "e0", "r", call, 0, "tool_calls", ("own",)),
+                Entry("e2", "e1", "r", own, 0),
+            ]
+            self.successResultOf(self.store.end_run(run, entries))
+            self.check(kind, [*sent, result], [U1, call, own, result])
+            self.assertEqual(5, self.count(kind))
+            if kind == "chat":
+                self.check(
+                    kind, [U1, shown, result, assistant("new"), U2], [U1, call, own, result, assistant("new"), U2]
+                )
+                self.assertEqual(7, self.count(kind))
+
+    def test_a_call_that_the_client_gives_up(self) -> None:
+        call = Message("assistant", "", (ToolCall("own", "clock", "{}"), ToolCall("c1", "f", "{}")))
+        own = Message("tool", "noon", tool_call_id="own")
+        run = RunRecord("r", "main", KEYS["chat"], "p/m", "done", 0, 0)
+        entries = [
+            Entry("e0", None, "r", U1, 0),
+            Entry("e1", "e0", "r", call, 0, "tool_calls", ("own",)),
+            Entry("e2", "e1", "r", own, 0),
+        ]
+        self.successResultOf(self.store.end_run(run, entries))
+        self.turn("chat", U1, Message("assistant", "", call.tool_calls[1:]), U2)
+        none = Message("tool", NO_RESULT, tool_call_id="c1")
+        self.assertEqual([U1, call, own, none, assistant(NO_ANSWER), U2], self.asked())
+        self.assertEqual([U1, call, own, U2, assistant("new")], self.branch("chat"))
 
     def test_row_10_stopped(self) -> None:
         run = self.bench.start(U1, selection=CHAT)
