@@ -121,6 +121,11 @@ class Lanes:
         self.running = 0
         self.waiting = 0
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nobody runs, waits or holds a session lane."""
+        return not (self.running or self.waiting or self._sessions or self._run_queue or self._freed_sessions)
+
     def is_busy(self, session: str) -> bool:
         """Whether a run that enters this session would have to wait for another one."""
         return session in self._sessions

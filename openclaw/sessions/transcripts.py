@@ -64,6 +64,11 @@ class TranscriptCache:
         self._loads: dict[str, _Load] = {}
         self.size_bytes = 0
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether no transcript is being read."""
+        return not self._loads
+
     def peek(self, session_key: str) -> SessionTree | None:
         """The tree of a session, if it is at hand."""
         tree = self._trees.get(session_key)

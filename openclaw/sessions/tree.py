@@ -150,9 +150,9 @@ class SessionTree:
         return tree
 
     @property
-    def entry_count(self) -> int:
-        """How many entries there are."""
-        return len(self._entries)
+    def entries(self) -> tuple[Entry, ...]:
+        """All entries, in the order in which they came."""
+        return tuple(self._entries.values())
 
     # ------------------------------------------------------------------------------ growing
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-from collections import deque
 from typing import Any
 
 from hypothesis import given, settings
@@ -34,9 +33,7 @@ class _LaneTestCase(SynchronousTestCase):
         return self.successResultOf(self.enter("-", session))
 
     def assert_empty(self) -> None:
-        self.assertEqual((0, 0), (self.lanes.running, self.lanes.waiting))
-        self.assertEqual({}, self.lanes._sessions)
-        self.assertEqual((deque(), deque()), (self.lanes._run_queue, self.lanes._freed_sessions))
+        self.assertTrue(self.lanes.is_empty, (self.lanes.running, self.lanes.waiting))
 
 
 class LaneTests(_LaneTestCase):
@@ -113,7 +110,7 @@ class LaneTests(_LaneTestCase):
         b = self.enter("b", "s")
         b.cancel()
         self.failureResultOf(b, CancelledError)
-        self.assertNotIn("s", self.lanes._sessions)
+        self.assertFalse(self.lanes.is_busy("s"))
         for slot in slots:
             slot.leave()
         self.assert_empty()
@@ -482,5 +479,4 @@ class InterleavingTests(SynchronousTestCase):
             step("leave", 0)
             check()
         self.assertEqual([], model.runs_in("for session", "for slot"))
-        self.assertEqual((0, 0, {}), (lanes.running, lanes.waiting, lanes._sessions))
-        self.assertEqual(deque(), lanes._run_queue)
+        self.assertTrue(lanes.is_empty, (lanes.running, lanes.waiting))

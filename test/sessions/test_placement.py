@@ -47,7 +47,7 @@ class Session:
             else:
                 message, run_id, reason = item
             own = tuple(call.id for call in message.tool_calls if call.id.startswith("own"))
-            entry = Entry(f"e{self.tree.entry_count}", parent, run_id, message, 0, reason, own)
+            entry = Entry(f"e{len(self.tree.entries)}", parent, run_id, message, 0, reason, own)
             self.tree.append([entry], detached=detached)
             parent = entry.id
         return parent or ""

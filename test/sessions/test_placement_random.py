@@ -355,8 +355,10 @@ def _is_shown(entry: Entry) -> bool:
 
 
 def _summary(tree: SessionTree) -> object:
-    places = {place for place, node in enumerate(tree.path) if tree._has_twins(node)}
-    assert places <= tree.forks
+    parents = [tree.root, *tree.path]
+    for place, (parent, node) in enumerate(zip(parents, tree.path, strict=False)):
+        twins = tree.followers(parent, node.role) or tree.children(parent, node.shown)
+        assert len(twins) == 1 or place in tree.forks
     nodes = [(node.shown, node.parent and node.parent.number, node.entry_id, node.tail_id) for node in tree.nodes]
     return tree.tip_id, tree.detached, [node.number for node in tree.path], nodes, tree.size_bytes
 

@@ -25,7 +25,7 @@ class CacheTests(SynchronousTestCase):
         self.clock = Clock()
         self.store = HeldStore()
         self.cache = TranscriptCache(self.store, self.clock, self.max_bytes)
-        self.addCleanup(lambda: self.assertEqual(([], {}), (self.clock.getDelayedCalls(), self.cache._loads)))
+        self.addCleanup(lambda: self.assertEqual(([], True), (self.clock.getDelayedCalls(), self.cache.is_idle)))
 
     def write(self, key: str, *entries: Entry, detached: bool = False) -> None:
         """Store entries, but do not tell the cache."""
@@ -35,12 +35,18 @@ class CacheTests(SynchronousTestCase):
     def tree(self, key: str = "k") -> SessionTree:
         return self.successResultOf(self.cache.tree(key))
 
+    def kept(self, *keys: str) -> list[str]:
+        """Which of these sessions are at hand, which are all that are; they are used in this order."""
+        trees = {key: tree for key in keys if (tree := self.cache.peek(key)) is not None}
+        self.assertEqual(sum(tree.size_bytes for tree in trees.values()), self.cache.size_bytes)
+        return list(trees)
+
     def reads(self) -> int:
         return self.store.calls.count("transcript")
 
     def test_read_once(self) -> None:
         self.assertIsNone(self.cache.peek("k"))
-        self.assertEqual(0, self.tree().entry_count)
+        self.assertEqual(0, len(self.tree().entries))
         self.assertIs(self.tree(), self.cache.peek("k"))
         self.write("k", turn(0))
         self.cache.append("k", [turn(0)], detached=False)
@@ -51,7 +57,7 @@ class CacheTests(SynchronousTestCase):
         self.write("k", turn(0))
         self.cache.append("k", [turn(0)], detached=False)
         self.assertEqual(0, self.cache.size_bytes)
-        self.assertEqual(1, self.tree().entry_count)
+        self.assertEqual(1, len(self.tree().entries))
 
     def test_forgotten(self) -> None:
         self.tree()
@@ -59,25 +65,27 @@ class CacheTests(SynchronousTestCase):
         self.cache.forget("k")
         self.cache.forget("unknown")
         self.assertEqual(0, self.cache.size_bytes)
-        self.assertEqual((1, 2), (self.tree().entry_count, self.reads()))
+        self.assertEqual((1, 2), (len(self.tree().entries), self.reads()))
 
     def test_size(self) -> None:
         for number in range(4):
             self.write(f"k{number}", turn(0, "x" * 30_000))
             self.tree(f"k{number}")
-        self.assertEqual([True, False, False, False], [self.cache.peek(f"k{number}") is None for number in range(4)])
-        self.assertEqual(sum(tree.size_bytes for tree in self.cache._trees.values()), self.cache.size_bytes)
+        self.assertEqual(["k1", "k2", "k3"], self.kept("k0", "k1", "k2", "k3"))
         # The one that was used last stays.
         self.cache.peek("k1")
         self.tree("k4")
         self.cache.append("k4", [turn(0, "x" * 30_000)], detached=False)
-        self.assertEqual(["k3", "k1", "k4"], list(self.cache._trees))
+        self.assertEqual(["k3", "k1", "k4"], self.kept("k0", "k2", "k3", "k1", "k4"))
         self.assertLessEqual(self.cache.size_bytes, self.max_bytes)
-        self.assertEqual(sum(tree.size_bytes for tree in self.cache._trees.values()), self.cache.size_bytes)
+        for number in (5, 6):
+            self.write(f"k{number}", turn(0, "x" * 30_000))
+            self.tree(f"k{number}")
+        self.assertEqual(["k4", "k5", "k6"], self.kept("k3", "k1", "k4", "k5", "k6"))
 
     def test_larger_than_all(self) -> None:
         self.write("k", turn(0, "x" * 200_000))
-        self.assertEqual(1, self.tree().entry_count)
+        self.assertEqual(1, len(self.tree().entries))
         self.assertEqual((0, None), (self.cache.size_bytes, self.cache.peek("k")))
 
     def test_those_who_wait_share_one_reading_and_keep_their_order(self) -> None:
@@ -128,7 +136,7 @@ class CacheTests(SynchronousTestCase):
         self.cache.append("k", [turn(1)], detached=False)
         self.store.release()
         tree = self.successResultOf(waiting)
-        self.assertEqual(("e1", 2), (tree.tip_id, tree.entry_count))
+        self.assertEqual(("e1", 2), (tree.tip_id, len(tree.entries)))
 
     def test_forgotten_while_it_is_read(self) -> None:
         self.store.holds = {"transcript"}
@@ -138,7 +146,7 @@ class CacheTests(SynchronousTestCase):
         self.assertNoResult(waiting)
         self.write("k", turn(0))
         self.store.release()
-        self.assertEqual((1, 2), (self.successResultOf(waiting).entry_count, self.reads()))
+        self.assertEqual((1, 2), (len(self.successResultOf(waiting).entries), self.reads()))
 
     def test_deleted_while_it_is_read(self) -> None:
         self.store.holds = {"transcript"}
@@ -150,7 +158,7 @@ class CacheTests(SynchronousTestCase):
         self.assertTrue(self.successResultOf(self.store.inner.drop_session("k")))
         self.store.release()
         self.store.release()
-        self.assertEqual(0, self.successResultOf(waiting).entry_count)
+        self.assertEqual(0, len(self.successResultOf(waiting).entries))
 
     def test_a_long_one_is_taken_in_slices(self) -> None:
         self.write("k", *[turn(number) for number in range(2 * SLICE_ENTRIES + 1)])
@@ -161,7 +169,7 @@ class CacheTests(SynchronousTestCase):
         self.clock.advance(0)
         tree = self.successResultOf(waiting)
         self.assertIs(tree, self.successResultOf(other))
-        self.assertEqual((2 * SLICE_ENTRIES + 2, f"e{2 * SLICE_ENTRIES + 1}"), (tree.entry_count, tree.tip_id))
+        self.assertEqual((2 * SLICE_ENTRIES + 2, f"e{2 * SLICE_ENTRIES + 1}"), (len(tree.entries), tree.tip_id))
 
     def test_cancelled_between_slices(self) -> None:
         self.write("k", *[turn(number) for number in range(SLICE_ENTRIES + 1)])
@@ -180,7 +188,7 @@ class CacheTests(SynchronousTestCase):
         self.clock.advance(0.001)
         self.successResultOf(self.store.inner.prune_detached(1001, 10))
         self.assertIsNone(self.cache.peek("k"))
-        self.assertEqual((set(), 1), (self.tree().detached, self.tree().entry_count))
+        self.assertEqual((set(), 1), (self.tree().detached, len(self.tree().entries)))
         self.assertEqual(2, self.reads())
 
     def title(self, number: int, at_ms: int) -> None:
@@ -194,14 +202,14 @@ class CacheTests(SynchronousTestCase):
         self.title(1, 1000)
         self.title(2, 9000)
         self.write("k", turn(1))
-        self.assertEqual((6, 1), (self.tree().entry_count, self.reads()))
+        self.assertEqual((6, 1), (len(self.tree().entries), self.reads()))
         self.clock.advance((DETACHED_KEPT_MS + 1000) / 1000)
         for _ in range(3):
-            self.assertEqual((4, {"t2"}, "e1"), (self.tree().entry_count, self.tree().detached, self.tree().tip_id))
+            self.assertEqual((4, {"t2"}, "e1"), (len(self.tree().entries), self.tree().detached, self.tree().tip_id))
         self.assertEqual(2, self.reads())
         self.clock.advance(8)
         for _ in range(3):
-            self.assertEqual((2, set()), (self.tree().entry_count, self.tree().detached))
+            self.assertEqual((2, set()), (len(self.tree().entries), self.tree().detached))
         self.assertEqual(3, self.reads())
 
     def test_an_old_detached_root_that_became_history(self) -> None:
@@ -209,15 +217,15 @@ class CacheTests(SynchronousTestCase):
         self.write("k", turn(0))
         self.title(1, 0)
         self.clock.advance(DETACHED_KEPT_MS / 1000)
-        self.assertEqual(1, self.tree().entry_count)
+        self.assertEqual(1, len(self.tree().entries))
         beside = Entry("x", "a1", "rx", user("more"), 0)
         self.write("k", beside, detached=True)
         self.cache.append("k", [beside], detached=True)
-        self.assertEqual((1, 2), (self.tree().entry_count, self.reads()))
+        self.assertEqual((1, 2), (len(self.tree().entries), self.reads()))
         answer = Entry("y", "x", "rx", assistant("Y"), 0, "stop")
         self.write("k", answer)
         self.cache.append("k", [answer], detached=False)
-        self.assertEqual((5, "y", set()), (self.tree().entry_count, self.tree().tip_id, self.tree().detached))
+        self.assertEqual((5, "y", set()), (len(self.tree().entries), self.tree().tip_id, self.tree().detached))
         self.assertEqual(3, self.reads())
 
     def test_an_old_detached_root_that_becomes_history_while_it_is_read(self) -> None:

@@ -73,7 +73,7 @@ class SessionTreeTests(SynchronousTestCase):
                 self.tree.tip_id,
                 self.tree.nodes,
                 self.tree.path,
-                self.tree.entry_count,
+                len(self.tree.entries),
                 self.tree.size_bytes,
                 self.tree.detached_since_ms(),
             ),
@@ -105,9 +105,9 @@ class SessionTreeTests(SynchronousTestCase):
         self.append(*entries)
         self.append(entries[0])
         self.append()
-        self.assertEqual(("e1", 2), (self.tree.tip_id, self.tree.entry_count))
+        self.assertEqual(("e1", 2), (self.tree.tip_id, len(self.tree.entries)))
         self.append(entries[1], entry(2, 1, user("v")))
-        self.assertEqual(("e2", 3), (self.tree.tip_id, self.tree.entry_count))
+        self.assertEqual(("e2", 3), (self.tree.tip_id, len(self.tree.entries)))
 
     def test_detached(self) -> None:
         self.append(entry(0, None, user("u")))
@@ -282,7 +282,7 @@ class SessionTreeTests(SynchronousTestCase):
         store, self.tree = GatewayStore.in_memory(), SessionTree()
         for number, (choice, kind, detached) in enumerate(steps):
             parent = choice % (number + 1) - 1
-            before = self.tree.branch(f"e{parent}")[-1] if parent >= 0 and self.tree.entry_count else None
+            before = self.tree.branch(f"e{parent}")[-1] if parent >= 0 and len(self.tree.entries) else None
             message = {
                 "user": user(f"u{choice % 3}"),
                 "answer": assistant(f"a{choice % 3}"),
@@ -310,4 +310,4 @@ class SessionTreeTests(SynchronousTestCase):
         self.assertEqual([node.number for node in fresh.path], [node.number for node in self.tree.path])
         self.assertTrue(fresh.forks <= self.tree.forks)
         self.assertEqual(self.successResultOf(store.branch(KEY)), self.tree.branch(self.tree.tip_id))
-        self.assertEqual(transcript.entries, Transcript(tuple(self.tree._entries.values())).entries)
+        self.assertEqual(transcript.entries, self.tree.entries)
