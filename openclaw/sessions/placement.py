@@ -17,7 +17,12 @@ from openclaw.sessions.keys import KeySource
 from openclaw.sessions.tree import Node, SessionTree, Shown, is_silent, show
 
 MAX_SINGLE_STARTS = 4
-"""Places where a window may begin that are followed one by one; if there are more, all are followed together."""
+"""
+Places where a window may begin that are followed one by one; if there are more, all are followed together.
+
+That gives the same.  The first costs nothing but the steps, and ten times less in a long window of a conversation that
+does not repeat itself; the second does not grow with the places.
+"""
 
 UNKNOWN_RUN = ""
 """The C{retry_of} of a request that is sent again by a client whose run nobody remembers, as after a restart."""
@@ -289,32 +294,39 @@ def _match_repeated(tree: SessionTree, shown: Sequence[Shown]) -> _Match | None:
 
     For each node there is a set of numbers, as the bits of an integer: bit C{n} is there if the messages up to the
     C{n}th lead to this node from wherever they begin.  So it costs the same however often the conversation repeats
-    itself.  Results of tools have to be the same here.
+    itself.
     """
     places: dict[Shown, int] = {}
+    # Results of tools by their call alone.
+    results: dict[tuple[str, ...], int] = {}
     answers = 0
     for number, wanted in enumerate(shown):
         places[wanted] = places.get(wanted, 0) | 1 << number
         if wanted[0] == "assistant":
             answers |= 1 << number
+        elif wanted[0] == "tool":
+            results[wanted[2]] = results.get(wanted[2], 0) | 1 << number
     reached: dict[int, tuple[int, int]] = {}
     best: list[_Match] = []
     longest = 1
     for node in tree.nodes:
         here = places.get(node.shown, 0)
         assert node.parent is not None
-        if not here and not (node.shown[0] == "assistant" and (answers & 1 or node.parent.number in reached)):
+        is_reached = node.parent.number in reached
+        if not here and not is_reached and not (node.role == "assistant" and answers & 1):
             continue
         exactly, somehow = reached.get(node.parent.number, (0, 0))
         exactly = (exactly << 1 | 1) & here
         could_be = somehow << 1 | 1
-        somehow = could_be & here
-        if node.shown[0] == "assistant":
-            somehow |= _beginnings(node, shown, could_be & answers & ~here)
+        settled = somehow = could_be & here
+        if node.role == "assistant":
+            settled = somehow = somehow | _beginnings(node, shown, could_be & answers & ~here)
+        elif node.role == "tool" and is_reached:
+            somehow |= could_be & ~1 & results.get(node.shown[2], 0)
         if not somehow:
             continue
         reached[node.number] = exactly, somehow
-        length = somehow.bit_length()
+        length = settled.bit_length()
         exact = exactly.bit_length() == length
         # The beginning of a single answer alone is too little to know it by.
         if length < longest or (length == 1 and not exact):

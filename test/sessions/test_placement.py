@@ -427,6 +427,17 @@ class WindowTests(SynchronousTestCase):
         self.assertEqual(Append(tip, (U2,)), session.place(hi, ok, U2))
         self.assertEqual(Append(edited, (U2,)), session.place(U3, A3, U2))
 
+    def test_many_places_and_a_tool_result(self) -> None:
+        """A result that was cut short is known by its call, if more follows that is known; else it is another one."""
+        hi, call = user("hi"), calling("c1", text="look")
+        for times in (0, MAX_SINGLE_STARTS):
+            session = Session(U1, A1, *[hi, A2] * times)
+            called = session.add(hi, call)
+            tip = session.add((result("c1", "long"), "later", None), A3)
+            self.assertEqual(Append(tip, (U3,)), session.place(hi, call, result("c1", "l"), A3, U3))
+            self.assertEqual(Append(called, (result("c1", "l"),)), session.place(hi, call, result("c1", "l")))
+            self.assertEqual(Append(called, (result("c2"), U3)), session.place(hi, call, result("c2"), U3))
+
 
 class DetachedTests(SynchronousTestCase):
     def setUp(self) -> None:
@@ -622,3 +633,36 @@ class ContinuationProperties(SynchronousTestCase):
             _append(session, session.place(user(text), source=source), f"run{number}", answer)
         expected = [message for text, answer in turns for message in (user(text), assistant(answer))]
         self.assertEqual(expected, self.branch(session))
+
+
+_SAID = st.one_of(
+    st.builds(user, st.sampled_from("uv")),
+    st.builds(assistant, st.sampled_from(["a", "ab", "abc"])),
+    st.sampled_from([calling("c"), calling("c", text="a")]),
+    st.builds(result, st.sampled_from("cd"), st.sampled_from("rs")),
+)
+
+
+class BothWaysProperties(SynchronousTestCase):
+    """A window is placed alike, however often the text occurs that it begins with."""
+
+    @settings(max_examples=400, derandomize=True, deadline=None, database=None)
+    @given(
+        st.lists(st.tuples(_SAID, st.booleans()), min_size=1, max_size=14),
+        st.lists(_SAID, min_size=1, max_size=6),
+        st.integers(0, 99),
+    )
+    def test_the_same(self, said: list[tuple[Message, bool]], other: list[Message], number: int) -> None:
+        session = Session(U1)
+        for place_in_tree, (message, is_branch) in enumerate(said):
+            after = f"e{number % len(session.tree.entries)}" if is_branch else "tip"
+            reason: StopReason | None = "stop" if message.role == "assistant" else None
+            session.add((message, f"x{place_in_tree}", reason), after=after)
+        end = session.tree.entries[number % len(session.tree.entries)]
+        branch = [entry.message for entry in session.tree.branch(end.id)]
+        sent = [*branch[number % len(branch) :], *other[: number % 3]]
+        placements = []
+        for most in (0, len(said) + 1):
+            self.patch(placement_module, "MAX_SINGLE_STARTS", most)
+            placements.append(session.place(*sent))
+        self.assertEqual(*placements)
