@@ -7,9 +7,10 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from openclaw.errors import StoreError
 from openclaw.messages import Message, ToolCall, Usage
-from openclaw.records import Entry, KeptError, KeptResult, KeyClaim, KeyRecord
+from openclaw.records import Entry, KeptError, KeptResult, KeptRun, KeyClaim, KeyEnd, KeyRecord, Surface
 from openclaw.store import idempotency
 from openclaw.store.store import GatewayStore
+from openclaw.stores import KEY_KNOWN
 
 from .connections import run_record
 
@@ -27,11 +28,13 @@ RESULT = KeptResult(
 )
 
 
-def claim(run_id: str = "r1", *, key: str = "k", fingerprint: bytes = A, at_ms: int = 1000) -> KeyClaim:
-    return KeyClaim("operator", key, fingerprint, run_id, at_ms)
+def claim(
+    run_id: str = "r1", *, key: str = "k", fingerprint: bytes = A, at_ms: int = 1000, surface: Surface = "http"
+) -> KeyClaim:
+    return KeyClaim("operator", key, fingerprint, run_id, at_ms, surface)
 
 
-class IdempotencyTests(SynchronousTestCase):
+class IdempotencyTestCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.store = GatewayStore.in_memory()
         self.addCleanup(self.store.close)
@@ -44,7 +47,7 @@ class IdempotencyTests(SynchronousTestCase):
         self.assertIsNone(self.successResultOf(self.store.finish_key(held, result)))
 
     def totals(self) -> tuple[int, int]:
-        read = "SELECT key_count, total_bytes FROM idempotency_totals"
+        read = "SELECT sum(key_count), sum(total_bytes) FROM idempotency_totals"
         counted = "SELECT count(*), coalesce(sum(result_bytes), 0) FROM idempotency_keys"
         stored = "SELECT count(*), coalesce(sum(length(payload)), 0) FROM idempotency_results"
         get = lambda sql: self.successResultOf(  # noqa: E731
@@ -54,6 +57,8 @@ class IdempotencyTests(SynchronousTestCase):
         self.assertEqual(get(read)[1], get(stored)[1])
         return get(read)
 
+
+class IdempotencyTests(IdempotencyTestCase):
     def test_new(self) -> None:
         self.assertIsNone(self.claim())
         self.assertEqual(self.totals(), (1, 0))
@@ -224,3 +229,114 @@ class IdempotencyTests(SynchronousTestCase):
         for run_ids, found in ((("r1", "r2"), "r1"), (("r2",), None), (("r1", "r3", "r4"), "r3"), ((), None)):
             self.assertEqual(self.successResultOf(self.store.find_turn(key, run_ids)), found)
         self.assertIsNone(self.successResultOf(self.store.find_turn("agent:main:other", ("r1",))))
+
+
+class SurfaceTests(IdempotencyTestCase):
+    """Keys of the WebSocket, which come with every call, beside those of HTTP."""
+
+    def test_are_others(self) -> None:
+        self.claim()
+        self.finish()
+        self.assertIsNone(self.claim("r2", surface="ws"))
+        self.assertEqual(self.claim("r3", surface="ws"), KeyRecord(A, "running", ("r2",)))
+        self.assertEqual(self.claim("r4"), KeyRecord(A, "done", ("r1",), RESULT))
+
+    def test_do_not_push_each_other_out(self) -> None:
+        size = len(idempotency._encode(RESULT))
+        for bound, most in (("MAX_KEYS", 3), ("MAX_TOTAL_BYTES", 3 * size)):
+            self.setUp()
+            self.patch(idempotency, bound, most)
+            for surface, count in (("http", 2), ("ws", 9), ("http", 1)):
+                for number in range(count):
+                    key = f"{surface}{count}{number}"
+                    self.claim(key=key, surface=surface, at_ms=1000 + number)
+                    self.finish(key=key, surface=surface, at_ms=1000 + number)
+            self.assertEqual(self.totals()[0], 6)
+            for key in ("http20", "http21", "http10"):
+                self.assertIsNotNone(self.claim("r2", key=key))
+            self.assertIsNone(self.claim("r2", key="ws90", surface="ws"))
+
+    def test_all_grow_old(self) -> None:
+        self.claim()
+        self.claim(surface="ws")
+        self.assertEqual(self.successResultOf(self.store.prune_keys(1001 + DAY_MS)), 2)
+        self.assertEqual(self.totals(), (0, 0))
+
+
+class TogetherTests(SynchronousTestCase):
+    """Keys that are claimed with a turn and ended with its answer."""
+
+    key = "agent:main:k"
+
+    def setUp(self) -> None:
+        self.store = GatewayStore.in_memory()
+        self.addCleanup(self.store.close)
+        self.turn = Entry("e1", None, "r1", Message("user", "hi"), 1000)
+        self.answer = Entry("e2", "e1", "r1", Message("assistant", "text"), 2000, "stop")
+
+    def begin(self, run_id: str = "r1", **parts: object) -> int | None:
+        held = claim(run_id, surface="ws", **parts)  # type: ignore[arg-type]
+        turn = attrs.evolve(self.turn, run_id=run_id)
+        run = run_record(run_id, self.key)
+        return self.successResultOf(self.store.begin_run(run, [turn], claim=held))
+
+    def end(self, end: KeyEnd) -> None:
+        run = attrs.evolve(run_record("r1", self.key), status="done", ended_at_ms=2000)
+        self.successResultOf(self.store.end_run(run, [self.answer], key=end))
+
+    def known(self) -> KeyRecord | None:
+        return self.successResultOf(self.store.find_key(claim(surface="ws")))
+
+    def texts(self) -> list[str]:
+        return [entry.message.text for entry in self.successResultOf(self.store.branch(self.key))]
+
+    def test_session_is_told(self) -> None:
+        """When it was begun, also by a later turn and by one that adds nothing."""
+        self.assertEqual(1000, self.begin())
+        run = run_record("r2", self.key)
+        self.assertEqual(1000, self.successResultOf(self.store.begin_run(run, [])))
+        self.assertIsNone(self.successResultOf(self.store.begin_run(run_record("r3", "other"), [])))
+
+    def test_result(self) -> None:
+        self.begin()
+        self.assertEqual(KeyRecord(A, "running", ("r1",)), self.known())
+        kept = attrs.evolve(RESULT, run=KeptRun("p/m", 900, 1000, 2000, 1000))
+        self.end(KeyEnd(claim(surface="ws"), kept))
+        self.assertEqual(KeyRecord(A, "done", ("r1",), kept), self.known())
+        self.assertEqual(["hi", "text"], self.texts())
+
+    def test_free_and_too_large(self) -> None:
+        for end, state in (
+            (KeyEnd(claim(surface="ws"), is_free=True), "free"),
+            (KeyEnd(claim(surface="ws")), "too_large"),
+        ):
+            self.setUp()
+            self.begin()
+            self.end(end)
+            known = self.known()
+            assert known is not None
+            self.assertEqual((state, None), (known.state, known.result))
+
+    def test_known_key(self) -> None:
+        """Nothing of the second turn is stored, and the key is what it was."""
+        self.begin()
+        held = claim("r2", surface="ws")
+        run = run_record("r2", self.key)
+        turn = Entry("other", "e1", "r2", Message("user", "again"), 1001)
+        error = self.failureResultOf(self.store.begin_run(run, [turn], claim=held), StoreError).value
+        self.assertEqual(KEY_KNOWN, error.code)
+        self.assertEqual((["hi"], KeyRecord(A, "running", ("r1",))), (self.texts(), self.known()))
+        runs = self.successResultOf(self.store.runs(10))
+        self.assertEqual(["r1"], [run.run_id for run in runs])
+
+    def test_turn_that_cannot_be_stored_takes_no_key(self) -> None:
+        turn = attrs.evolve(self.turn, parent_id="nobody")
+        storing = self.store.begin_run(run_record("r1", self.key), [turn], claim=claim(surface="ws"))
+        self.failureResultOf(storing, StoreError)
+        self.assertIsNone(self.known())
+
+    def test_looking_changes_nothing(self) -> None:
+        self.assertIsNone(self.known())
+        self.begin()
+        self.assertIsNone(self.successResultOf(self.store.find_key(claim(surface="http"))))
+        self.assertEqual(self.known(), self.known())
