@@ -39,12 +39,12 @@ from openclaw.errors import OpenClawError, StartError
 from openclaw.gateway_log import GatewayLog
 from openclaw.http.access import AccessLog
 from openclaw.http.app import Api
-from openclaw.http.channel import GatewaySite
-from openclaw.http.chat import ChatCompletions
+from openclaw.http.connection.channel import GatewaySite
 from openclaw.http.gate import Gate
 from openclaw.http.health import Health
 from openclaw.http.metrics import MetricsPage, make_metrics
-from openclaw.http.models import ModelList
+from openclaw.http.openai.chat import ChatCompletions
+from openclaw.http.openai.models import ModelList
 from openclaw.http.root import Root
 from openclaw.methods.all import Services, make_methods
 from openclaw.process import (

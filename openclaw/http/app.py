@@ -12,12 +12,19 @@ from werkzeug.exceptions import HTTPException
 
 from openclaw.errors import NotFound, RunCancelled
 from openclaw.http.access import trace_id
-from openclaw.http.chat import ChatCompletions
+from openclaw.http.answers.respond import (
+    JSON_TYPE,
+    as_openclaw_error,
+    error_body,
+    error_headers,
+    json_body,
+    reason_phrase,
+)
+from openclaw.http.connection.request import GatewayRequest
 from openclaw.http.health import Health
 from openclaw.http.metrics import MetricsPage
-from openclaw.http.models import ModelList
-from openclaw.http.request import GatewayRequest
-from openclaw.http.respond import JSON_TYPE, as_openclaw_error, error_body, error_headers, json_body, reason_phrase
+from openclaw.http.openai.chat import ChatCompletions
+from openclaw.http.openai.models import ModelList
 from openclaw.log_lines import add_log_context
 from openclaw.metrics import Metrics
 

@@ -2,7 +2,7 @@
 The early gate: what is decided about a request when its headers are complete and before its body is taken.
 
 Path, host, credential, method, scope and declared size, in this order.  A plain object over request heads; the
-mechanics of connections are in L{openclaw.http.channel}.
+mechanics of connections are in L{openclaw.http.connection.channel}.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ import attrs
 
 from openclaw.agents.resolve import Target
 from openclaw.errors import InvalidRequest
-from openclaw.http.request import GatewayRequest
+from openclaw.http.connection.request import GatewayRequest
 from openclaw.interfaces import Caller
 from openclaw.sharing.shared import Claim
 

@@ -6,8 +6,8 @@ from twisted.web.iweb import IRequest
 from twisted.web.resource import IResource, Resource
 from twisted.web.server import NOT_DONE_YET
 
+from openclaw.http.connection.request import GatewayRequest
 from openclaw.http.gate import is_upgrade_to_websocket
-from openclaw.http.request import GatewayRequest
 
 
 class Root(Resource):

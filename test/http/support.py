@@ -29,11 +29,11 @@ from openclaw.config.schema import Config
 from openclaw.config.secret import Secret
 from openclaw.errors import ModelNotFound
 from openclaw.http.app import Api
-from openclaw.http.channel import GatewaySite
-from openclaw.http.chat import ChatCompletions
+from openclaw.http.connection.channel import GatewaySite
 from openclaw.http.gate import Gate
 from openclaw.http.health import Health
-from openclaw.http.models import ModelList
+from openclaw.http.openai.chat import ChatCompletions
+from openclaw.http.openai.models import ModelList
 from openclaw.http.root import Root
 from openclaw.methods.table import MethodTable
 from openclaw.models import ResolvedModel

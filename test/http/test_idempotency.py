@@ -11,8 +11,8 @@ from twisted.web.http_headers import Headers
 
 from openclaw.agents.resolve import Target
 from openclaw.errors import InvalidRequest
+from openclaw.http.connection.request import GatewayRequest
 from openclaw.http.idempotency import Repeating, body_digest, fingerprint, read_repeating
-from openclaw.http.request import GatewayRequest
 from openclaw.ids import SessionKey
 from openclaw.interfaces import Caller
 from openclaw.sharing.shared import Claim

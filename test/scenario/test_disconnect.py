@@ -19,11 +19,11 @@ from openclaw.auth.policy import AccessPolicy
 from openclaw.config.schema import Config
 from openclaw.events import ProviderFinished, TextDelta
 from openclaw.http.app import Api
-from openclaw.http.channel import GatewaySite
-from openclaw.http.chat import ChatCompletions
+from openclaw.http.connection.channel import GatewaySite
 from openclaw.http.gate import Gate
 from openclaw.http.health import Health
-from openclaw.http.models import ModelList
+from openclaw.http.openai.chat import ChatCompletions
+from openclaw.http.openai.models import ModelList
 from openclaw.http.root import Root
 from openclaw.providers.scripted import ScriptedProvider
 from openclaw.sharing.joins import Joins

@@ -17,7 +17,7 @@ from twisted.web.static import Data
 from openclaw.auth.policy import AccessPolicy
 from openclaw.errors import InvalidRequest
 from openclaw.events import EventBus
-from openclaw.http.channel import GatewaySite
+from openclaw.http.connection.channel import GatewaySite
 from openclaw.http.gate import Gate
 from openclaw.http.root import Root
 from openclaw.methods.table import Call, Method, MethodTable, NoParams, Params

@@ -8,7 +8,7 @@ import struct
 import attrs
 from twisted.python.failure import Failure
 
-from openclaw.http.stall import STALL_S
+from openclaw.http.connection.stall import STALL_S
 from openclaw.ws.broadcast import SLICE_LISTENERS
 from openclaw.ws.connection import MAX_EARLY_FRAMES, GatewayWebSocket, frame_head, unmask
 from openclaw.ws.factory import (

@@ -1,4 +1,4 @@
-"""Tests for L{openclaw.http.chat} and what a client sees of a run."""
+"""Tests for L{openclaw.http.openai.chat} and what a client sees of a run."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from openclaw.config.agents import AgentDefaults, ModelChoice
 from openclaw.config.gateway import AuthConfig
 from openclaw.errors import ProviderAuthFailed, ProviderFailed, ProviderRateLimited
 from openclaw.events import ProviderFinished, ProviderUsage, ReasoningDelta, TextDelta, Timings, ToolCallDelta
-from openclaw.http.chat import encode_line, server_timing, usage_object
+from openclaw.http.openai.chat import encode_line, server_timing, usage_object
 from openclaw.messages import Message, ToolCall, Usage
 from test.http.support import START_S, GatewayTestCase, make_config
 

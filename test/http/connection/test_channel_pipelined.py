@@ -1,9 +1,9 @@
-"""Tests for L{openclaw.http.channel}: requests that come while another one is being handled."""
+"""Tests for L{openclaw.http.connection.channel}: requests that come while another one is being handled."""
 
 from __future__ import annotations
 
 from openclaw.events import ProviderFinished, TextDelta
-from openclaw.http import channel as channel_module
+from openclaw.http.connection import channel as channel_module
 from test.http.support import AUTH, CHAT, Client, GatewayTestCase
 
 CHAT_BODY = b'{"messages":[{"role":"user","content":"hi"}]}'
@@ -194,7 +194,7 @@ class TurnTests(GatewayTestCase):
         limit = channel_module.REQUESTS_AT_ONCE
         for before in (limit - 1, limit):
             client = self.flood(before, close + short(1))
-            self.assertEqual(client.channel in self.site.turns, before == limit)
+            self.assertEqual(client.channel in self.site.queue, before == limit)
             self.tick()
             self.assertEqual(len(client.answers()), before + 1)
             self.assertTrue(client.closed)

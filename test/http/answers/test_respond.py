@@ -1,4 +1,4 @@
-"""Tests for L{openclaw.http.respond}."""
+"""Tests for L{openclaw.http.answers.respond}."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from twisted.web.http_headers import Headers
 
 from openclaw import errors
 from openclaw.errors import OpenClawError
-from openclaw.http.respond import as_openclaw_error, error_body, error_headers, from_validation_error, json_body
+from openclaw.http.answers.respond import as_openclaw_error, error_body, error_headers, from_validation_error, json_body
 from test.http.support import GatewayTestCase
 
 CASES: list[tuple[OpenClawError, int, str, str | None, dict[str, str]]] = [

@@ -1,4 +1,4 @@
-"""Tests of L{openclaw.http.direct}."""
+"""Tests of L{openclaw.http.connection.direct}."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from twisted.internet.tcp import Connection
 from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
-from openclaw.http.direct import write_now
+from openclaw.http.connection.direct import write_now
 
 
 class Kernel:

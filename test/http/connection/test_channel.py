@@ -1,4 +1,4 @@
-"""Tests for L{openclaw.http.channel}, on raw bytes."""
+"""Tests for L{openclaw.http.connection.channel}, on raw bytes."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from twisted.internet.address import IPv4Address, UNIXAddress
 
 from openclaw.config.gateway import AuthConfig, RateLimitConfig
 from openclaw.config.secret import Secret
-from openclaw.http import channel as channel_module
-from openclaw.http import chat
+from openclaw.http.connection import channel as channel_module
+from openclaw.http.connection.stall import STALL_S
 from openclaw.http.gate import MAX_BODY_BYTES
-from openclaw.http.stall import STALL_S
+from openclaw.http.openai import chat
 from test.http.support import AUTH, CHAT, TOKEN, Client, GatewayTestCase, MemoryTransport, make_config
 
 CHAT_BODY = b'{"messages":[{"role":"user","content":"hi"}]}'

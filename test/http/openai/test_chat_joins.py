@@ -1,4 +1,4 @@
-"""Tests of L{openclaw.http.chat}: requests that are sent more than once, and clients that leave while a run goes on."""
+"""Tests of L{openclaw.http.openai.chat}: requests sent more than once, and clients that leave while a run goes on."""
 
 from __future__ import annotations
 

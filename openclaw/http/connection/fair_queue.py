@@ -1,4 +1,4 @@
-"""Turns of the reactor, one for each connection that has more to do than fits into one."""
+"""A queue for turns of the reactor, one for each connection that has more to do than fits into one."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class GoesOn(Protocol):
         """Do the next part of it; may ask for another turn."""
 
 
-class ReactorTurns:
+class FairQueue:
     """
     Lets connections go on one after another, one in each turn of the reactor, however many they are.
 

@@ -1,4 +1,4 @@
-"""Tests for L{openclaw.http.openai_types}: what is wrong with a body is told with the field's name."""
+"""Tests for L{openclaw.http.openai.types}: what is wrong with a body is told with the field's name."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from openclaw.errors import InvalidRequest, ModelNotFound
-from openclaw.http.openai_types import (
+from openclaw.http.openai.types import (
     MAX_ITEMS,
     MAX_MESSAGES,
     MAX_RESPONSE_FORMAT_BYTES,

@@ -15,7 +15,7 @@ from openclaw.http.access import CLIENT_LEFT, Served
 from openclaw.http.gate import Admission, fold_slashes, too_large
 
 if TYPE_CHECKING:
-    from openclaw.http.channel import GatewayChannel, GatewaySite
+    from openclaw.http.connection.channel import GatewayChannel, GatewaySite
 
 SERVER = b"openclaw"
 

@@ -1,4 +1,4 @@
-"""Tests for L{openclaw.http.chat}: streamed answers, and clients that leave."""
+"""Tests for L{openclaw.http.openai.chat}: streamed answers, and clients that leave."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred
 
 from openclaw.errors import ProviderAuthFailed, ProviderFailed, ProviderTimeout
 from openclaw.events import ProviderFinished, ProviderUsage, ReasoningDelta, TextDelta, ToolCallDelta
-from openclaw.http import chat
+from openclaw.http.openai import chat
 from openclaw.messages import Usage
 from openclaw.sharing.recent import KEPT_S
 from test.http.support import START_S, Answer, Client, GatewayTestCase, make_config

@@ -30,12 +30,12 @@ from openclaw.events import (
     Timings,
     ToolCallDelta,
 )
+from openclaw.http.answers.respond import as_openclaw_error, error_object, json_body
+from openclaw.http.answers.source import AnswerSource, OwnRun
+from openclaw.http.answers.sse import EventStream
+from openclaw.http.connection.request import GatewayRequest
 from openclaw.http.idempotency import Repeating, body_digest, read_repeating
-from openclaw.http.openai_types import ChatRequest, decode_chat_request, read_conversation
-from openclaw.http.request import GatewayRequest
-from openclaw.http.respond import as_openclaw_error, error_object, json_body
-from openclaw.http.source import AnswerSource, OwnRun
-from openclaw.http.sse import EventStream
+from openclaw.http.openai.types import ChatRequest, decode_chat_request, read_conversation
 from openclaw.ids import new_run_id
 from openclaw.interfaces import Clock
 from openclaw.messages import FinishReason, Usage

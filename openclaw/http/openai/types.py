@@ -17,7 +17,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from openclaw.errors import InvalidRequest, ModelNotFound
-from openclaw.http.respond import from_validation_error
+from openclaw.http.answers.respond import from_validation_error
 from openclaw.messages import Message, ToolCall
 from openclaw.models import Sampling
 

@@ -24,7 +24,11 @@ from openclaw.auth.answer_headers import ANSWER_HEADERS
 from openclaw.auth.head import RequestHead
 from openclaw.errors import BodyTimeout, InvalidRequest, OpenClawError, Unauthorized
 from openclaw.http.access import AccessLog, Served
-from openclaw.http.direct import bound_send_buffer, write_now
+from openclaw.http.answers.respond import as_openclaw_error, error_body, error_headers, reason_phrase
+from openclaw.http.connection.direct import bound_send_buffer, write_now
+from openclaw.http.connection.fair_queue import FairQueue
+from openclaw.http.connection.request import SERVER, GatewayRequest
+from openclaw.http.connection.stall import StallWatch
 from openclaw.http.gate import (
     Gate,
     fold_slashes,
@@ -33,10 +37,6 @@ from openclaw.http.gate import (
     missing_host,
     request_id,
 )
-from openclaw.http.reactor_turns import ReactorTurns
-from openclaw.http.request import SERVER, GatewayRequest
-from openclaw.http.respond import as_openclaw_error, error_body, error_headers, reason_phrase
-from openclaw.http.stall import StallWatch
 
 HEAD_DEADLINE_S = 10.0
 """From a request's first byte to the end of its headers, in seconds."""
@@ -102,12 +102,12 @@ class GatewayChannel(HTTPChannel):
             # What is behind a body whose request was answered at once; the call that is under way goes on with it.
             super().dataReceived(data)
             return
-        if self not in self.site.turns:
+        if self not in self.site.queue:
             self.paused, self._done_at_once = False, 0
         super().dataReceived(data)
         if self.paused and self._buffer and not self.transport.disconnecting:
             self._networkProducer.pauseProducing()
-            self.site.turns.ask(self)
+            self.site.queue.ask(self)
         elif self._handlingRequest and self.transport is not None and self._bytes_behind() > MAX_PIPELINED_BYTES:
             log.info("cutting off {peer}: it sends on while its request is handled", peer=self.getPeer())
             self.forceAbortClient()
@@ -135,7 +135,7 @@ class GatewayChannel(HTTPChannel):
         """The client has read what was written."""
         self._stop_watching()
         super().resumeProducing()
-        if self in self.site.turns:
+        if self in self.site.queue:
             self._networkProducer.pauseProducing()
 
     def _bytes_behind(self) -> int:
@@ -246,7 +246,7 @@ class GatewayChannel(HTTPChannel):
         self._disarm()
         self._stop_watching()
         self.site.open_connections.discard(self)
-        self.site.turns.leave(self)
+        self.site.queue.leave(self)
         super().connectionLost(reason)
 
     def head_of(self, request: GatewayRequest) -> RequestHead:
@@ -373,7 +373,7 @@ class GatewaySite(Site):
     @ivar local_tcp: whether the gateway itself bound a TCP port (and was not given a unix or systemd socket).
     @ivar loopback_bind: whether that port is bound to a loopback address.
     @ivar open_connections: the connections that are open and speak HTTP.
-    @ivar turns: whose turn it is of the connections that have more requests than are answered at once.
+    @ivar queue: whose turn it is of the connections that have more requests than are answered at once.
     @ivar served: is told of each request when it is over; by default it only logs.
     """
 
@@ -396,7 +396,7 @@ class GatewaySite(Site):
         self.local_tcp = local_tcp
         self.loopback_bind = loopback_bind
         self.open_connections: set[GatewayChannel] = set()
-        self.turns = ReactorTurns(reactor)
+        self.queue = FairQueue(reactor)
         self.served = served or AccessLog()
 
     def close_all(self) -> None:

@@ -1,13 +1,13 @@
-"""Tests for L{openclaw.http.sse}: pace and signs of life of a stream."""
+"""Tests for L{openclaw.http.answers.sse}: pace and signs of life of a stream."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from openclaw.events import ProviderFinished, TextDelta
-from openclaw.http.source import OwnRun
-from openclaw.http.sse import KEEPALIVE, KEEPALIVE_S, EventStream
-from openclaw.http.stall import STALL_S
+from openclaw.http.answers.source import OwnRun
+from openclaw.http.answers.sse import KEEPALIVE, KEEPALIVE_S, EventStream
+from openclaw.http.connection.stall import STALL_S
 from test.http.support import Client, GatewayTestCase
 
 

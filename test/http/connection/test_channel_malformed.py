@@ -1,4 +1,4 @@
-"""Tests for L{openclaw.http.channel}: what is no HTTP, and which paths are known, on raw bytes."""
+"""Tests for L{openclaw.http.connection.channel}: what is no HTTP, and which paths are known, on raw bytes."""
 
 from __future__ import annotations
 

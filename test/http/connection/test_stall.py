@@ -1,4 +1,4 @@
-"""Tests of L{openclaw.http.stall}."""
+"""Tests of L{openclaw.http.connection.stall}."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
 from openclaw.events import ProviderFinished, TextDelta
-from openclaw.http.channel import IDLE_DEADLINE_S
-from openclaw.http.stall import LOOK_S, STALL_S, StallWatch, acknowledged_bytes
+from openclaw.http.connection.channel import IDLE_DEADLINE_S
+from openclaw.http.connection.stall import LOOK_S, STALL_S, StallWatch, acknowledged_bytes
 from test.http.support import GatewayTestCase, MemoryTransport
 
 

@@ -1,4 +1,4 @@
-"""Tests of L{openclaw.http.request}."""
+"""Tests of L{openclaw.http.connection.request}."""
 
 from __future__ import annotations
 

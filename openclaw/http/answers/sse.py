@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IPushProducer
 from zope.interface import implementer
 
-from openclaw.http.request import GatewayRequest
+from openclaw.http.connection.request import GatewayRequest
 from openclaw.interfaces import Clock
 
 KEEPALIVE_S = 15.0

@@ -1,36 +1,36 @@
-"""Tests for L{openclaw.http.reactor_turns}."""
+"""Tests for L{openclaw.http.connection.fair_queue}."""
 
 from __future__ import annotations
 
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from openclaw.http.reactor_turns import ReactorTurns
+from openclaw.http.connection.fair_queue import FairQueue
 
 
 class Worker:
     """Goes on as often as it is told to."""
 
-    def __init__(self, turns: ReactorTurns, name: str, parts: int, done: list[str]) -> None:
-        self.turns, self.name, self.parts, self.done = turns, name, parts, done
+    def __init__(self, queue: FairQueue, name: str, parts: int, done: list[str]) -> None:
+        self.queue, self.name, self.parts, self.done = queue, name, parts, done
 
     def go_on(self) -> None:
         """Do one part."""
         self.done.append(self.name)
         self.parts -= 1
         if self.parts:
-            self.turns.ask(self)
+            self.queue.ask(self)
 
 
-class ReactorTurnsTests(SynchronousTestCase):
+class FairQueueTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
-        self.turns = ReactorTurns(self.clock)
+        self.queue = FairQueue(self.clock)
         self.done: list[str] = []
 
     def worker(self, name: str, parts: int) -> Worker:
-        worker = Worker(self.turns, name, parts, self.done)
-        self.turns.ask(worker)
+        worker = Worker(self.queue, name, parts, self.done)
+        self.queue.ask(worker)
         return worker
 
     def test_one_after_another(self) -> None:
@@ -44,18 +44,18 @@ class ReactorTurnsTests(SynchronousTestCase):
     def test_asking_twice_keeps_the_place(self) -> None:
         first = self.worker("a", 1)
         self.worker("b", 1)
-        self.turns.ask(first)
+        self.queue.ask(first)
         self.clock.advance(0)
         self.assertEqual(self.done, ["a", "b"])
 
     def test_leaving(self) -> None:
         first, second = self.worker("a", 1), self.worker("b", 1)
-        self.assertIn(first, self.turns)
-        self.turns.leave(first)
-        self.turns.leave(first)
-        self.assertNotIn(first, self.turns)
+        self.assertIn(first, self.queue)
+        self.queue.leave(first)
+        self.queue.leave(first)
+        self.assertNotIn(first, self.queue)
         self.assertEqual(len(self.clock.getDelayedCalls()), 1)
-        self.turns.leave(second)
+        self.queue.leave(second)
         self.assertEqual(self.clock.getDelayedCalls(), [])
         self.worker("c", 1)
         self.clock.advance(0)
