@@ -38,14 +38,12 @@ from openclaw.config.schema import Config
 from openclaw.errors import OpenClawError, StartError
 from openclaw.gateway_log import GatewayLog
 from openclaw.http.access import AccessLog
-from openclaw.http.app import Api
+from openclaw.http.app import make_app
 from openclaw.http.connection.channel import GatewaySite
 from openclaw.http.gate import Gate
-from openclaw.http.health import Health
-from openclaw.http.metrics import MetricsPage, make_metrics
-from openclaw.http.openai.chat import ChatCompletions
-from openclaw.http.openai.models import ModelList
+from openclaw.http.metrics import make_metrics
 from openclaw.http.root import Root
+from openclaw.http.routes import make_routes
 from openclaw.methods.all import Services, make_methods
 from openclaw.process import (
     Collector,
@@ -265,23 +263,18 @@ class Gateway(Service):
         metrics = make_metrics(self._current, methods.names)
         metrics.watch(runs.bus, runs)
         self._joins = Joins(runs, store, self._reactor)
-        api = Api(
-            ChatCompletions(runs, self._reactor, self._current, self._joins),
-            ModelList(self._current, int(self._started_s)),
-            Health(self),
-            MetricsPage(metrics),
-        )
+        routes = make_routes(runs, self._joins, self._reactor, self._current, self, metrics)
         surface = Surface(policy, methods, runs.bus, services.snapshot, presence, self.phase, metrics.rpc)
         self._websockets = GatewayWebSocketFactory(self._reactor, surface)
         self._websockets.startFactory()
         self._live.subscribe(self._websockets.check_credentials)
         site = GatewaySite(
-            Root(self._websockets.as_resource(), api.resource()),
-            Gate(self._current, policy),
+            Root(self._websockets.as_resource(), make_app(routes)),
+            Gate(self._current, policy, routes),
             self._reactor,
             local_tcp=self._plan.listening.host is not None,
             loopback_bind=on_loopback,
-            served=AccessLog(metrics.http),
+            served=AccessLog(routes, metrics.http),
         )
         site.noisy = False
         return site

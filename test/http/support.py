@@ -8,6 +8,7 @@ from typing import Any
 import attrs
 from twisted.internet.address import IPv4Address
 from twisted.internet.error import ConnectionAborted, ConnectionDone
+from twisted.internet.task import Clock
 from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.logger import LogEvent, LogLevel, globalLogPublisher
 from twisted.python.failure import Failure
@@ -28,14 +29,14 @@ from openclaw.config.models import ModelsConfig, ProviderConfig
 from openclaw.config.schema import Config
 from openclaw.config.secret import Secret
 from openclaw.errors import ModelNotFound
-from openclaw.http.app import Api
+from openclaw.http.app import make_app
 from openclaw.http.connection.channel import GatewaySite
 from openclaw.http.gate import Gate
-from openclaw.http.health import Health
-from openclaw.http.openai.chat import ChatCompletions
-from openclaw.http.openai.models import ModelList
 from openclaw.http.root import Root
+from openclaw.http.routes import make_routes
+from openclaw.http.table import RouteTable
 from openclaw.methods.table import MethodTable
+from openclaw.metrics import Metrics
 from openclaw.models import ResolvedModel
 from openclaw.providers.scripted import ScriptedProvider, ScriptedStream
 from openclaw.sharing.joins import Joins
@@ -103,6 +104,12 @@ class HandSetHealth:
     def failing(self) -> list[str]:
         """As set."""
         return self.parts
+
+
+def routes_of_nothing() -> RouteTable:
+    """The table of a gateway without anything behind it: what there is, and for whom."""
+    nothing: Any = None
+    return make_routes(nothing, nothing, Clock(), Config, nothing, nothing)
 
 
 class HandSetSnapshot:
@@ -352,22 +359,22 @@ class GatewayTestCase(SynchronousTestCase):
         self.addCleanup(self._check_no_run_is_left)
         self.health = HandSetHealth()
         self.policy = AccessPolicy(lambda: self.config, {}, self.clock, on_loopback_bind=True)
-        self.api = Api(
-            ChatCompletions(self.runs, self.clock, lambda: self.config, self.joins),
-            ModelList(lambda: self.config, int(START_S)),
-            Health(self.health),
-        )
         self.websockets = make_websockets(self.clock, self.policy, self.runs)
+        self.build_site()
+        self.problems: list[LogEvent] = []
+        globalLogPublisher.addObserver(self._note)
+        self.addCleanup(globalLogPublisher.removeObserver, self._note)
+
+    def build_site(self) -> None:
+        """Make the port anew, with what is behind it as it is now."""
+        routes = make_routes(self.runs, self.joins, self.clock, lambda: self.config, self.health, Metrics())
         self.site = GatewaySite(
-            Root(self.websockets.as_resource(), self.api.resource()),
-            Gate(lambda: self.config, self.policy),
+            Root(self.websockets.as_resource(), make_app(routes)),
+            Gate(lambda: self.config, self.policy, routes),
             self.clock,
             local_tcp=True,
             loopback_bind=True,
         )
-        self.problems: list[LogEvent] = []
-        globalLogPublisher.addObserver(self._note)
-        self.addCleanup(globalLogPublisher.removeObserver, self._note)
 
     def _note(self, event: LogEvent) -> None:
         if event.get("log_level", LogLevel.info) >= LogLevel.error:

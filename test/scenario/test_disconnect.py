@@ -18,13 +18,12 @@ from openclaw.agents.runs import Runs
 from openclaw.auth.policy import AccessPolicy
 from openclaw.config.schema import Config
 from openclaw.events import ProviderFinished, TextDelta
-from openclaw.http.app import Api
+from openclaw.http.app import make_app
 from openclaw.http.connection.channel import GatewaySite
 from openclaw.http.gate import Gate
-from openclaw.http.health import Health
-from openclaw.http.openai.chat import ChatCompletions
-from openclaw.http.openai.models import ModelList
 from openclaw.http.root import Root
+from openclaw.http.routes import make_routes
+from openclaw.metrics import Metrics
 from openclaw.providers.scripted import ScriptedProvider
 from openclaw.sharing.joins import Joins
 from openclaw.store.store import GatewayStore
@@ -74,13 +73,12 @@ class PortTestCase(TestCase):
         self.runs = Runs(current, ScriptedCatalog(self.provider), self.store, reactor, lambda: 0.5)
         joins = Joins(self.runs, self.store, reactor)
         self.addCleanup(joins.stop)
-        chat = ChatCompletions(self.runs, reactor, current, joins)
-        api = Api(chat, ModelList(current, 0), Health(HandSetHealth()))
+        routes = make_routes(self.runs, joins, reactor, current, HandSetHealth(), Metrics())
         policy = AccessPolicy(current, {}, reactor, on_loopback_bind=True)
         self.websockets = make_websockets(reactor, policy, self.runs)
         self.site = GatewaySite(
-            Root(self.websockets.as_resource(), api.resource()),
-            Gate(current, policy),
+            Root(self.websockets.as_resource(), make_app(routes)),
+            Gate(current, policy, routes),
             reactor,
             local_tcp=True,
             loopback_bind=True,

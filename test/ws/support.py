@@ -23,7 +23,7 @@ from openclaw.http.root import Root
 from openclaw.methods.table import Call, Method, MethodTable, NoParams, Params
 from openclaw.ws.factory import CLOSE_REPLY_DEADLINE_S, GatewayWebSocketFactory, Surface
 from openclaw.ws.presence import Presence
-from test.http.support import START_S, TOKEN, Client, HandSetSnapshot, make_config
+from test.http.support import START_S, TOKEN, Client, HandSetSnapshot, make_config, routes_of_nothing
 
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="
 
@@ -256,7 +256,7 @@ class WebSocketTestCase(SynchronousTestCase):
         )
         self.site = GatewaySite(
             Root(self.websockets.as_resource(), Data(b"a page", "text/plain")),
-            Gate(lambda: self.config, self.policy),
+            Gate(lambda: self.config, self.policy, routes_of_nothing()),
             self.clock,
             local_tcp=True,
             loopback_bind=self.on_loopback_bind,

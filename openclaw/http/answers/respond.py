@@ -17,6 +17,7 @@ from twisted.python.failure import Failure
 from twisted.web.http_headers import Headers
 
 from openclaw.errors import InvalidRequest, LockedOut, MethodNotAllowed, MissingScope, OpenClawError, Unauthorized
+from openclaw.http.connection.request import GatewayRequest
 
 JSON_TYPE = b"application/json; charset=utf-8"
 """Content type of every JSON answer."""
@@ -82,6 +83,14 @@ def as_openclaw_error(failure: Failure, request_id: str) -> OpenClawError:
 def json_body(value: Any) -> bytes:
     """A JSON answer's body, with a newline at its end for those who read it in a terminal."""
     return msgspec.json.encode(value) + b"\n"
+
+
+def send(request: GatewayRequest, status: int, body: bytes, content_type: bytes = JSON_TYPE) -> bytes:
+    """Set status and headers of a complete answer; returns its body, which Klein writes."""
+    request.setResponseCode(status, reason_phrase(status))
+    request.responseHeaders.setRawHeaders(b"Content-Type", [content_type])
+    request.responseHeaders.setRawHeaders(b"Content-Length", [b"%d" % len(body)])
+    return body
 
 
 def from_validation_error(error: msgspec.ValidationError) -> InvalidRequest:

@@ -397,7 +397,7 @@ class GatewaySite(Site):
         self.loopback_bind = loopback_bind
         self.open_connections: set[GatewayChannel] = set()
         self.queue = FairQueue(reactor)
-        self.served = served or AccessLog()
+        self.served = served or AccessLog(gate.routes)
 
     def close_all(self) -> None:
         """Close every connection once what was written to it is out."""

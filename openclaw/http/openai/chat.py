@@ -30,7 +30,7 @@ from openclaw.events import (
     Timings,
     ToolCallDelta,
 )
-from openclaw.http.answers.respond import as_openclaw_error, error_object, json_body
+from openclaw.http.answers.respond import as_openclaw_error, error_object, json_body, send
 from openclaw.http.answers.source import AnswerSource, OwnRun
 from openclaw.http.answers.sse import EventStream
 from openclaw.http.connection.request import GatewayRequest
@@ -131,7 +131,7 @@ class ChatCompletions:
         if outcome.error is not None:
             request.produced_output = outcome.produced_output
             raise outcome.error
-        return json_body(_completion(view, outcome))
+        return send(request, 200, json_body(_completion(view, outcome)))
 
     async def _stream(self, request: GatewayRequest, source: AnswerSource, view: _View) -> None:
         stream = ChatStream(request, self._clock, view)

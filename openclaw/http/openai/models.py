@@ -8,6 +8,8 @@ from typing import Any
 from openclaw.agents.resolve import model_names
 from openclaw.config.schema import Config
 from openclaw.errors import NotFound
+from openclaw.http.answers.respond import json_body, send
+from openclaw.http.connection.request import GatewayRequest
 
 
 class ModelList:
@@ -22,11 +24,12 @@ class ModelList:
         self._current_config = current_config
         self._created_s = created_s
 
-    def list(self) -> dict[str, Any]:
+    def list(self, request: GatewayRequest) -> bytes:
         """All models that would work."""
-        return {"object": "list", "data": [self._entry(name) for name in model_names(self._current_config())]}
+        entries = [self._entry(name) for name in model_names(self._current_config())]
+        return send(request, 200, json_body({"object": "list", "data": entries}))
 
-    def get(self, name: str) -> dict[str, Any]:
+    def get(self, request: GatewayRequest, name: str) -> bytes:
         """
         One of them.
 
@@ -34,7 +37,7 @@ class ModelList:
         """
         if name not in model_names(self._current_config()):
             raise NotFound("there is no such model", code="model_not_found", param="model")
-        return self._entry(name)
+        return send(request, 200, json_body(self._entry(name)))
 
     def _entry(self, name: str) -> dict[str, Any]:
         return {"id": name, "object": "model", "created": self._created_s, "owned_by": "openclaw"}

@@ -13,8 +13,8 @@ from openclaw.config.gateway import AuthConfig, RateLimitConfig
 from openclaw.config.secret import Secret
 from openclaw.http.connection import channel as channel_module
 from openclaw.http.connection.stall import STALL_S
-from openclaw.http.gate import MAX_BODY_BYTES
 from openclaw.http.openai import chat
+from openclaw.http.table import MAX_BODY_BYTES
 from test.http.support import AUTH, CHAT, TOKEN, Client, GatewayTestCase, MemoryTransport, make_config
 
 CHAT_BODY = b'{"messages":[{"role":"user","content":"hi"}]}'

@@ -61,7 +61,8 @@ class KeyTests(JoinTestCase):
             first = self.ask_chat(key)
             self.clock.advance(10)
             if restarts:
-                self.api._chat._joins = Joins(self.runs, self.store, self.clock)
+                self.joins = Joins(self.runs, self.store, self.clock)
+                self.build_site()
             second = self.ask_chat(key)
             self.check_same(first, second)
             self.assertEqual(first.body, second.body)
