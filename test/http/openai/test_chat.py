@@ -8,8 +8,7 @@ from openclaw.agents import runs
 from openclaw.config.agents import AgentDefaults, ModelChoice
 from openclaw.config.gateway import AuthConfig
 from openclaw.errors import ProviderAuthFailed, ProviderFailed, ProviderRateLimited
-from openclaw.events import ProviderFinished, ProviderUsage, ReasoningDelta, TextDelta, Timings, ToolCallDelta
-from openclaw.http.openai.chat import encode_line, server_timing, usage_object
+from openclaw.events import ProviderFinished, ProviderUsage, ReasoningDelta, TextDelta, ToolCallDelta
 from openclaw.messages import Message, ToolCall, Usage
 from test.http.support import START_S, GatewayTestCase, make_config
 
@@ -231,29 +230,3 @@ class WholeTests(GatewayTestCase):
             answer = self.ask_chat(stream=stream)
             self.assertEqual((answer.status, answer.error["code"]), (503, "overloaded"))
             self.assertEqual(answer.headers["retry-after"], "2")
-
-
-class EncodingTests(GatewayTestCase):
-    def test_lines(self) -> None:
-        self.assertEqual(encode_line("a\u2028b\u2029c\x85dé"), rb'"a\u2028b\u2029c\u0085d' + 'é"'.encode())
-        self.assertEqual(encode_line({"a": 1}), b'{"a":1}')
-        # A backslash before one of them stays what it was.
-        self.assertEqual(encode_line("\\\u2028"), rb'"\\\u2028"')
-
-    def test_usage(self) -> None:
-        self.assertEqual(usage_object(Usage(1, 2)), {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3})
-        self.assertEqual(usage_object(Usage(1, 2, 0))["prompt_tokens_details"], {"cached_tokens": 0})
-
-    def test_server_timing(self) -> None:
-        self.assertEqual(server_timing(Timings(1.0)), "")
-        self.assertEqual(server_timing(Timings(1.0, 1.5, 2.5, 2.75)), "prepare;dur=750.0, queue;dur=1000.0")
-        self.assertEqual(
-            server_timing(Timings(1.0, 1.0, 1.0, 1.0, 1.25)),
-            "prepare;dur=0.0, queue;dur=0.0, provider-first-byte;dur=250.0",
-        )
-        placed = {"received": 1.0, "admitted": 1.0, "let_in": 1.0, "placed": 1.0}
-        for attempts, told in ((1, ""), (3, ', attempts;desc="3"')):
-            timings = Timings(**placed, attempts=attempts)
-            self.assertEqual(server_timing(timings), f"prepare;dur=0.0, queue;dur=0.0{told}")
-        timings = Timings(**placed, attempts=2, model_ref='p/m "x"\\')
-        self.assertTrue(server_timing(timings).endswith(', attempts;desc="2", model;desc="p/m__x__"'))

@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred
 
 from openclaw.errors import ProviderAuthFailed, ProviderFailed, ProviderTimeout
 from openclaw.events import ProviderFinished, ProviderUsage, ReasoningDelta, TextDelta, ToolCallDelta
-from openclaw.http.openai import chat
+from openclaw.http.openai import chat_view
 from openclaw.messages import Usage
 from openclaw.sharing.recent import KEPT_S
 from test.http.support import START_S, Answer, Client, GatewayTestCase, make_config
@@ -238,7 +238,7 @@ class StreamTests(StreamTestCase):
     def test_bug_after_the_head(self) -> None:
         client = self.begin("X-Request-Id: abc")
         self.push(TextDelta("x"))
-        self.patch(chat.ChatStream, "send", mock.Mock(side_effect=ZeroDivisionError("secret detail")))
+        self.patch(chat_view.ChatStream, "send", mock.Mock(side_effect=ZeroDivisionError("secret detail")))
         self.push(TextDelta("y"))
         *_, error, _ = self.whole(client).events
         self.assertEqual(error["error"]["message"], "internal error")
@@ -254,7 +254,7 @@ class StreamTests(StreamTestCase):
 
     def test_bug_amid_the_head(self) -> None:
         client = self.begin()
-        self.patch(chat.EventStream, "write", mock.Mock(side_effect=ZeroDivisionError))
+        self.patch(chat_view.EventStream, "write", mock.Mock(side_effect=ZeroDivisionError))
         self.push(TextDelta("x"))
         # Nothing is out yet, so the answer has a status of its own.
         answer = client.answer()
@@ -264,7 +264,7 @@ class StreamTests(StreamTestCase):
     def test_bug_in_telling_of_a_bug_cuts_the_connection(self) -> None:
         client = self.begin()
         self.push(TextDelta("x"))
-        self.patch(chat, "encode_line", None)
+        self.patch(chat_view, "encode_line", None)
         self.push(TextDelta("y"))
         self.assertTrue(client.transport.aborted)
         self.assertTrue(self.stream.aborted)
@@ -272,7 +272,7 @@ class StreamTests(StreamTestCase):
         self.assertEqual(len(self.flushLoggedErrors(TypeError)), 2)
 
     def test_bug_before_the_head(self) -> None:
-        self.patch(chat, "run_headers", None)
+        self.patch(chat_view, "run_headers", None)
         client = self.begin()
         self.push(TextDelta("x"))
         answer = client.answer()
