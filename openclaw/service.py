@@ -62,7 +62,8 @@ from openclaw.providers.registry import Catalog
 from openclaw.sessions.retention import Retention
 from openclaw.sharing.joins import Joins
 from openclaw.store.store import GatewayStore
-from openclaw.ws.factory import GatewayWebSocketFactory, Surface
+from openclaw.ws.crowd import Crowd, Surface
+from openclaw.ws.factory import websocket_resource
 from openclaw.ws.presence import Presence
 
 FLUSH_DEADLINE_S = 2.0
@@ -122,7 +123,7 @@ class Gateway(Service):
             steady_clock.follow if steady_clock is not None else lambda: None,
         )
         self._local: LocalModel | None = None
-        self._websockets: GatewayWebSocketFactory | None = None
+        self._websockets: Crowd | None = None
         self._agents: list[ProviderAgent] = []
         self._log: GatewayLog | None = None
         self._joins: Joins | None = None
@@ -265,11 +266,10 @@ class Gateway(Service):
         self._joins = Joins(runs, store, self._reactor)
         routes = make_routes(runs, self._joins, self._reactor, self._current, self, metrics)
         surface = Surface(policy, methods, runs.bus, services.snapshot, presence, self.phase, metrics.rpc)
-        self._websockets = GatewayWebSocketFactory(self._reactor, surface)
-        self._websockets.startFactory()
+        self._websockets = Crowd(self._reactor, surface)
         self._live.subscribe(self._websockets.check_credentials)
         site = GatewaySite(
-            Root(self._websockets.as_resource(), make_app(routes)),
+            Root(websocket_resource(self._reactor, self._websockets), make_app(routes)),
             Gate(self._current, policy, routes),
             self._reactor,
             local_tcp=self._plan.listening.host is not None,

@@ -37,7 +37,7 @@ MAX_HEAD_BYTES = 256 * 1024
 
 
 @implementer(IHandshakeListener)
-class Connection(ProtocolWrapper):
+class ProviderConnection(ProtocolWrapper):
     """
     A connection that tells when a read of the network is over, and reads no more than L{READ_BYTES} at once, nor
     more than L{MAX_HEAD_BYTES} before the body of an answer begins.
@@ -51,7 +51,7 @@ class Connection(ProtocolWrapper):
     head_bytes: int | None = 0
     was_reset = False
     _is_secure = False
-    _securing: Deferred[Connection] | None = None
+    _securing: Deferred[ProviderConnection] | None = None
 
     def makeConnection(self, transport: Any) -> None:
         # Below TLS, whose own reads are as large as what it was given allows.
@@ -62,7 +62,7 @@ class Connection(ProtocolWrapper):
         below.bufferSize = READ_BYTES
         cast(Any, super()).makeConnection(transport)
 
-    def secured(self) -> Deferred[Connection]:
+    def secured(self) -> Deferred[ProviderConnection]:
         """
         Wait until TLS is agreed on.  Cancelling aborts the connection.
 
@@ -80,7 +80,7 @@ class Connection(ProtocolWrapper):
         if securing is not None:
             securing.callback(self)
 
-    def _stop_securing(self, _: Deferred[Connection]) -> None:
+    def _stop_securing(self, _: Deferred[ProviderConnection]) -> None:
         self._securing = None
         cast(Any, self.transport).abortConnection()
 
@@ -169,7 +169,7 @@ class BodyReceiver(Protocol):
         self._limited = False
         self._timer: IDelayedCall | None = None
         self._last_s = 0.0
-        self._connection: Connection | None = None
+        self._connection: ProviderConnection | None = None
 
     @property
     def was_reset(self) -> bool:
@@ -183,7 +183,7 @@ class BodyReceiver(Protocol):
     def connectionMade(self) -> None:
         """The body begins."""
         connection = connection_of(self.transport)
-        if isinstance(connection, Connection):
+        if isinstance(connection, ProviderConnection):
             self._connection = connection
             connection.head_bytes = None
         self._last_s = self._clock.seconds()

@@ -42,7 +42,7 @@ from zope.interface import implementer
 
 from openclaw.errors import ProviderTimeout
 from openclaw.interfaces import Clock
-from openclaw.providers.body import Connection, discard
+from openclaw.providers.body import ProviderConnection, discard
 from openclaw.providers.failures import NETWORK_ERRORS, error_of_network
 
 CONNECT_TIMEOUT_S = 5.0
@@ -86,13 +86,13 @@ class _Pool(HTTPConnectionPool):
 
 class _ConnectionFactory(WrappingFactory):
     noisy = False
-    protocol = Connection
+    protocol = ProviderConnection
 
 
 @implementer(IStreamClientEndpoint)
 class _ClientEndpoint:
     """
-    An endpoint whose connections are L{Connection}s, and with one deadline for resolving, connecting and shaking
+    An endpoint whose connections are L{ProviderConnection}s, with one deadline for resolving, connecting and shaking
     hands.
 
     @param with_tls: whether C{endpoint} speaks TLS, which the library agrees on only after it has connected.
@@ -111,13 +111,13 @@ class _ClientEndpoint:
             return Failure(TimeoutError())
 
         def secured(connection: IProtocol) -> Deferred[IProtocol]:
-            return cast("Deferred[IProtocol]", cast(Connection, connection).secured())
+            return cast("Deferred[IProtocol]", cast(ProviderConnection, connection).secured())
 
         connecting = self._endpoint.connect(cast(Any, _ConnectionFactory)(protocolFactory))
         if self._with_tls:
             connecting = connecting.addCallback(secured)
         connecting.addTimeout(self._connect_timeout_s, self._reactor, timed_out)
-        return connecting.addCallback(lambda connection: cast(Connection, connection).wrappedProtocol)
+        return connecting.addCallback(lambda connection: cast(ProviderConnection, connection).wrappedProtocol)
 
 
 @implementer(IAgentEndpointFactory)

@@ -12,7 +12,7 @@ import json
 import os
 import struct
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 # The accelerated masking costs 60 ms of start; what it is good for is done here by one operation on large integers.
 os.environ.setdefault("AUTOBAHN_USE_NVX", "0")
@@ -27,13 +27,11 @@ from openclaw.auth.answer_headers import ANSWER_HEADERS
 from openclaw.auth.connect import ConnectAdmission, ConnectClaim, ConnectRefusal
 from openclaw.auth.head import RequestHead
 from openclaw.auth.policy import Credential
+from openclaw.ws.crowd import Crowd
 from openclaw.ws.dispatch import Calls
 from openclaw.ws.frames import MAX_PAYLOAD_BYTES, EventFrame, close_reason, event_frame, result_frame
 from openclaw.ws.handshake import CLOSE_NORMAL, CLOSE_POLICY, Admitted, Handshake
 from openclaw.ws.hello import MAX_BUFFERED_BYTES, hello_ok
-
-if TYPE_CHECKING:
-    from openclaw.ws.factory import GatewayWebSocketFactory
 
 HANDSHAKE_DEADLINE_S = 15.0
 """From the upgrade to a successful C{connect}, in seconds."""
@@ -96,6 +94,7 @@ class GatewayWebSocket(WebSocketServerProtocol):
     """
     One connection; made by L{openclaw.ws.factory.GatewayWebSocketFactory}.
 
+    @ivar crowd: the others.
     @ivar id: names it in the log and to its client.
     @ivar scopes: what its client may do; nothing before it has connected.
     @ivar unread_bytes: what waits for its client since that stopped reading; nothing once the connection is closing.
@@ -103,7 +102,7 @@ class GatewayWebSocket(WebSocketServerProtocol):
         in; C{None} before that.
     """
 
-    factory: GatewayWebSocketFactory
+    crowd: Crowd
     transport: Any
     id: str = ""
     scopes: tuple[str, ...] = ()
@@ -126,8 +125,8 @@ class GatewayWebSocket(WebSocketServerProtocol):
     def onConnect(self, request: ConnectionRequest) -> tuple[None, dict[str, str]]:
         """The upgrade is sound: agree to it, without a subprotocol."""
         self._head = self._upgrade_head(request)
-        bucket = self.factory.bucket_of(self._head)
-        if not self.factory.count_in(bucket, self):
+        bucket = self.crowd.bucket_of(self._head)
+        if not self.crowd.count_in(bucket, self):
             raise ConnectionDeny(ConnectionDeny.SERVICE_UNAVAILABLE, "too many connections that have not connected yet")
         self._bucket = bucket
         return None, self._common_headers()
@@ -170,12 +169,12 @@ class GatewayWebSocket(WebSocketServerProtocol):
         # Twisted's HTTP channel is still the transport's producer; without this Autobahn's own would be refused.
         self.transport.unregisterProducer()
         self.transport.registerProducer(self, True)
-        self.factory.open_connections.add(self)
-        self.id = self.factory.new_id()
-        clock = self.factory.clock
+        self.crowd.open_connections.add(self)
+        self.id = self.crowd.new_id()
+        clock = self.crowd.clock
         self._deadline = clock.callLater(HANDSHAKE_DEADLINE_S, self._handshake_is_late)
-        self._handshake = Handshake(self, clock, self.factory.surface.phase, self._judge)
-        challenge = {"nonce": self.factory.new_id(), "ts": int(clock.seconds() * 1000), "capabilities": []}
+        self._handshake = Handshake(self, clock, self.crowd.surface.phase, self._judge)
+        challenge = {"nonce": self.crowd.new_id(), "ts": int(clock.seconds() * 1000), "capabilities": []}
         self.send(event_frame("connect.challenge", challenge).bare())
 
     # ------------------------------------------------------------------------------------ what comes in
@@ -211,7 +210,7 @@ class GatewayWebSocket(WebSocketServerProtocol):
             if not self.processData() or self.state == self.STATE_CLOSED:
                 return
         self.transport.pauseProducing()
-        self._next_look = self.factory.clock.callLater(0, self._look_on)
+        self._next_look = self.crowd.clock.callLater(0, self._look_on)
 
     def _look_on(self) -> None:
         self._next_look = None
@@ -281,7 +280,7 @@ class GatewayWebSocket(WebSocketServerProtocol):
             handshake.receive(payload)
 
     def _judge(self, claim: ConnectClaim) -> ConnectAdmission | ConnectRefusal:
-        verdict = self.factory.surface.policy.judge_connect(self._head, claim)
+        verdict = self.crowd.surface.policy.judge_connect(self._head, claim)
         if isinstance(verdict, ConnectRefusal):
             log.info(
                 "refused {client} from {peer}: {why}",
@@ -293,7 +292,7 @@ class GatewayWebSocket(WebSocketServerProtocol):
 
     def welcome(self, admitted: Admitted) -> None:
         """The client is let in: say hello, and tell it what happens from now on."""
-        surface, factory = self.factory.surface, self.factory
+        surface, crowd = self.crowd.surface, self.crowd
         self._stop_deadline()
         self._count_out()
         # Autobahn keeps a copy of the factory's options in each connection.
@@ -303,12 +302,12 @@ class GatewayWebSocket(WebSocketServerProtocol):
         self.credential = surface.policy.credential
         self._calls = Calls(surface.methods, admission.caller, self.id, info.id, self.send, surface.count)
         changed = surface.presence.arrive(self.id, info, self.scopes, has_device=bool(admitted.params.device))
-        version = factory.broadcaster.health_version
+        version = crowd.broadcaster.health_version
         hello = hello_ok(admission, self.id, surface.methods, surface.snapshot, surface.presence, version)
         self.send(result_frame(admitted.request_id, hello))
-        factory.broadcaster.join(self)
+        crowd.broadcaster.join(self)
         if changed:
-            factory.tell_presence()
+            crowd.tell_presence()
         log.debug(
             "{client} connected as {id} with {scopes}",
             client=f"{info.id}/{info.mode}",
@@ -338,7 +337,7 @@ class GatewayWebSocket(WebSocketServerProtocol):
         self.transport.writeSequence((frame_head(len(data)), data))
         if self._paused:
             self.unread_bytes += len(data)
-            self.factory.count_unread(len(data))
+            self.crowd.count_unread(len(data))
 
     def close_slow(self) -> None:
         """Close the connection because too much waits for its client."""
@@ -365,7 +364,7 @@ class GatewayWebSocket(WebSocketServerProtocol):
 
     def _forget_unread(self) -> None:
         unread_bytes, self.unread_bytes = self.unread_bytes, 0
-        self.factory.count_unread(-unread_bytes)
+        self.crowd.count_unread(-unread_bytes)
 
     def stopProducing(self) -> None:
         """The transport is gone, which L{onClose} tells, too."""
@@ -390,11 +389,11 @@ class GatewayWebSocket(WebSocketServerProtocol):
         super().dropConnection(abort)
         self._retire()
         if not abort and not was_closed:
-            self._cut = self.factory.clock.callLater(CUT_AFTER_S, self.transport.abortConnection)
+            self._cut = self.crowd.clock.callLater(CUT_AFTER_S, self.transport.abortConnection)
 
     def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
         """The connection is gone."""
-        self.factory.open_connections.discard(self)
+        self.crowd.open_connections.discard(self)
         for call in (self._next_look, self._cut):
             if call is not None and call.active():
                 call.cancel()
@@ -410,12 +409,12 @@ class GatewayWebSocket(WebSocketServerProtocol):
         calls, self._calls = self._calls, None
         if calls is not None:
             calls.close()
-            self.factory.depart(self)
+            self.crowd.depart(self)
 
     def _count_out(self) -> None:
         bucket, self._bucket = self._bucket, None
         if bucket is not None:
-            self.factory.count_out(bucket, self)
+            self.crowd.count_out(bucket, self)
 
     def _stop_deadline(self) -> None:
         deadline, self._deadline = self._deadline, None

@@ -41,7 +41,8 @@ from openclaw.models import ResolvedModel
 from openclaw.providers.scripted import ScriptedProvider, ScriptedStream
 from openclaw.sharing.joins import Joins
 from openclaw.store.store import GatewayStore
-from openclaw.ws.factory import GatewayWebSocketFactory, Surface
+from openclaw.ws.crowd import Crowd, Surface
+from openclaw.ws.factory import websocket_resource
 from openclaw.ws.presence import Presence
 
 TOKEN = "s3cret"
@@ -335,12 +336,10 @@ class Client:
         return answer
 
 
-def make_websockets(clock: Any, policy: AccessPolicy, runs: Runs) -> GatewayWebSocketFactory:
+def make_crowd(clock: Any, policy: AccessPolicy, runs: Runs) -> Crowd:
     """WebSockets on which nothing can be called."""
     snapshot, presence = HandSetSnapshot(), Presence(clock, host="vm")
-    return GatewayWebSocketFactory(
-        clock, Surface(policy, MethodTable(()), runs.bus, snapshot, presence, lambda: "started")
-    )
+    return Crowd(clock, Surface(policy, MethodTable(()), runs.bus, snapshot, presence, lambda: "started"))
 
 
 class GatewayTestCase(SynchronousTestCase):
@@ -359,7 +358,7 @@ class GatewayTestCase(SynchronousTestCase):
         self.addCleanup(self._check_no_run_is_left)
         self.health = HandSetHealth()
         self.policy = AccessPolicy(lambda: self.config, {}, self.clock, on_loopback_bind=True)
-        self.websockets = make_websockets(self.clock, self.policy, self.runs)
+        self.crowd = make_crowd(self.clock, self.policy, self.runs)
         self.build_site()
         self.problems: list[LogEvent] = []
         globalLogPublisher.addObserver(self._note)
@@ -369,7 +368,7 @@ class GatewayTestCase(SynchronousTestCase):
         """Make the port anew, with what is behind it as it is now."""
         routes = make_routes(self.runs, self.joins, self.clock, lambda: self.config, self.health, Metrics())
         self.site = GatewaySite(
-            Root(self.websockets.as_resource(), make_app(routes)),
+            Root(websocket_resource(self.clock, self.crowd), make_app(routes)),
             Gate(lambda: self.config, self.policy, routes),
             self.clock,
             local_tcp=True,

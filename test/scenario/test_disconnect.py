@@ -27,7 +27,8 @@ from openclaw.metrics import Metrics
 from openclaw.providers.scripted import ScriptedProvider
 from openclaw.sharing.joins import Joins
 from openclaw.store.store import GatewayStore
-from test.http.support import AUTH, CHAT, HandSetHealth, ScriptedCatalog, make_config, make_websockets, parse_answers
+from openclaw.ws.factory import websocket_resource
+from test.http.support import AUTH, CHAT, HandSetHealth, ScriptedCatalog, make_config, make_crowd, parse_answers
 
 reactor: Any = global_reactor
 
@@ -75,9 +76,9 @@ class PortTestCase(TestCase):
         self.addCleanup(joins.stop)
         routes = make_routes(self.runs, joins, reactor, current, HandSetHealth(), Metrics())
         policy = AccessPolicy(current, {}, reactor, on_loopback_bind=True)
-        self.websockets = make_websockets(reactor, policy, self.runs)
+        self.crowd = make_crowd(reactor, policy, self.runs)
         self.site = GatewaySite(
-            Root(self.websockets.as_resource(), make_app(routes)),
+            Root(websocket_resource(reactor, self.crowd), make_app(routes)),
             Gate(current, policy, routes),
             reactor,
             local_tcp=True,
@@ -90,7 +91,7 @@ class PortTestCase(TestCase):
 
     async def all_closed(self) -> None:
         """No connection may be left open when its client is gone."""
-        await self.until(lambda: not self.site.open_connections and not self.websockets.open_connections)
+        await self.until(lambda: not self.site.open_connections and not self.crowd.open_connections)
 
     def connect(self, receive_bytes: int | None = None) -> socket.socket:
         """A client."""
@@ -283,7 +284,7 @@ class WebSocketTests(PortTestCase):
             b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
             b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
         )
-        await self.until(lambda: len(self.websockets.open_connections) == 1)
+        await self.until(lambda: len(self.crowd.open_connections) == 1)
         self.assertEqual(self.site.open_connections, set())
         leave_by_reset(client)
-        await self.until(lambda: not self.websockets.open_connections)
+        await self.until(lambda: not self.crowd.open_connections)

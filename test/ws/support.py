@@ -21,7 +21,8 @@ from openclaw.http.connection.channel import GatewaySite
 from openclaw.http.gate import Gate
 from openclaw.http.root import Root
 from openclaw.methods.table import Call, Method, MethodTable, NoParams, Params
-from openclaw.ws.factory import CLOSE_REPLY_DEADLINE_S, GatewayWebSocketFactory, Surface
+from openclaw.ws.crowd import Crowd, Surface
+from openclaw.ws.factory import CLOSE_REPLY_DEADLINE_S, websocket_resource
 from openclaw.ws.presence import Presence
 from test.http.support import START_S, TOKEN, Client, HandSetSnapshot, make_config, routes_of_nothing
 
@@ -251,11 +252,9 @@ class WebSocketTestCase(SynchronousTestCase):
         ids = itertools.count(1)
         self.policy = AccessPolicy(lambda: self.config, {}, self.clock, on_loopback_bind=self.on_loopback_bind)
         surface = Surface(self.policy, self.methods.table(), self.bus, self.snapshot, self.presence, lambda: self.phase)
-        self.websockets = GatewayWebSocketFactory(
-            self.clock, surface, new_id=lambda: f"00000000-0000-4000-8000-{next(ids):012d}"
-        )
+        self.crowd = Crowd(self.clock, surface, new_id=lambda: f"00000000-0000-4000-8000-{next(ids):012d}")
         self.site = GatewaySite(
-            Root(self.websockets.as_resource(), Data(b"a page", "text/plain")),
+            Root(websocket_resource(self.clock, self.crowd), Data(b"a page", "text/plain")),
             Gate(lambda: self.config, self.policy, routes_of_nothing()),
             self.clock,
             local_tcp=True,
@@ -294,7 +293,7 @@ class WebSocketTestCase(SynchronousTestCase):
         """The client has gone; nothing of the connection may be left."""
         peer.client.leave()
         self.wait(CLOSE_REPLY_DEADLINE_S + 0.5)
-        self.assertEqual(self.websockets.open_connections, set())
+        self.assertEqual(self.crowd.open_connections, set())
         self.assertEqual(self.site.open_connections, set())
         self.assertEqual(self.clock.getDelayedCalls(), [])
         self.assertEqual(self.problems, [])

@@ -103,7 +103,7 @@ class AutobahnClientTests(WebSocketTestCase):
         self.assertEqual(len(ticks), 3)
 
     def test_gateway_stops(self) -> None:
-        self.websockets.close_all()
+        self.crowd.close_all()
         self.pump()
         self.assertEqual(self.theirs.heard[-1]["event"], "shutdown")
         self.assertTrue(self.ours.closed)
@@ -117,5 +117,5 @@ class AutobahnClientTests(WebSocketTestCase):
         self.pump()
         self.assertTrue(self.ours.closed)
         self.assertEqual(self.methods.cancelled, self.methods.held)
-        self.assertEqual(self.websockets.open_connections, set())
+        self.assertEqual(self.crowd.open_connections, set())
         self.assertEqual(self.clock.getDelayedCalls(), [])

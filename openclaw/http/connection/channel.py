@@ -37,6 +37,7 @@ from openclaw.http.gate import (
     missing_host,
     request_id,
 )
+from openclaw.interfaces import Clock
 
 HEAD_DEADLINE_S = 10.0
 """From a request's first byte to the end of its headers, in seconds."""
@@ -71,13 +72,19 @@ log = Logger()
 
 
 class GatewayChannel(HTTPChannel):
-    """One connection of a L{GatewaySite}."""
+    """
+    One connection of a L{GatewaySite}.
+
+    @ivar clock: times everything.
+    @ivar is_refused: see L{openclaw.http.connection.request.Connection}.
+    """
 
     requestFactory = GatewayRequest
     # After the idle deadline: one that still reads its answer is not cut off.
     abortTimeout = None  # type: ignore[assignment]
     transport: Any
     site: GatewaySite
+    clock: Clock
     requests: list[GatewayRequest]
 
     def __init__(self) -> None:
@@ -88,6 +95,10 @@ class GatewayChannel(HTTPChannel):
         self._stall: StallWatch | None = None
         self._linger_until_s = 0.0
         self._response_headers = Headers()
+
+    def served(self, served: Served) -> None:
+        """Tell of a request that is over."""
+        self.site.served(served)
 
     def connectionMade(self) -> None:
         super().connectionMade()
@@ -235,7 +246,7 @@ class GatewayChannel(HTTPChannel):
 
     def _watch_reading(self) -> None:
         if self._stall is None:
-            self._stall = StallWatch(self.transport, self.site.reactor)
+            self._stall = StallWatch(self.transport, self.clock)
 
     def _stop_watching(self) -> None:
         if self._stall is not None:
@@ -299,7 +310,7 @@ class GatewayChannel(HTTPChannel):
         self.writeHeaders(b"HTTP/1.1", b"%d" % status, reason_phrase(status), headers)
         if getattr(self, "_command", b"") != b"HEAD":
             self.write(body)
-        self._linger_until_s = self.site.reactor.seconds() + LINGER_TOTAL_S
+        self._linger_until_s = self.clock.seconds() + LINGER_TOTAL_S
         if self.length == 0:
             self.loseConnection()
         else:
@@ -309,12 +320,12 @@ class GatewayChannel(HTTPChannel):
         path: bytes = getattr(self, "_path", b"-")
         request_id = headers.getRawHeaders(b"X-Request-Id", [b""])[0].decode()
         method = getattr(self, "_command", b"-")
-        self.site.served(Served(method, fold_slashes(path.partition(b"?")[0]), status, 0.0, request_id))
+        self.served(Served(method, fold_slashes(path.partition(b"?")[0]), status, 0.0, request_id))
 
     def _keep_lingering(self) -> None:
         if self._linger_until_s == 0.0 or self._deadline is None:
             return
-        left_s = self._linger_until_s - self.site.reactor.seconds()
+        left_s = self._linger_until_s - self.clock.seconds()
         if left_s > 0:
             self._deadline.reset(min(LINGER_IDLE_S, left_s))
         else:
@@ -334,7 +345,7 @@ class GatewayChannel(HTTPChannel):
 
     def _arm(self, delay_s: float, late: object, *arguments: object) -> None:
         self._disarm()
-        self._deadline = self.site.reactor.callLater(delay_s, late, *arguments)  # type: ignore[arg-type]
+        self._deadline = self.clock.callLater(delay_s, late, *arguments)
 
     def _disarm(self) -> None:
         deadline, self._deadline = self._deadline, None
@@ -412,6 +423,7 @@ class GatewaySite(Site):
     def buildProtocol(self, addr: IAddress | None) -> GatewayChannel:  # type: ignore[override]
         """Make the protocol of a new connection."""
         channel: GatewayChannel = super().buildProtocol(addr)
+        channel.clock = self.reactor
         return channel
 
     def startFactory(self) -> None:

@@ -5,17 +5,16 @@ A request whose head the gate has admitted, with its body in memory.
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from twisted.python.failure import Failure
 from twisted.web.resource import IResource
 from twisted.web.server import Request
 
+from openclaw.errors import OpenClawError
 from openclaw.http.access import CLIENT_LEFT, Served
 from openclaw.http.gate import Admission, fold_slashes, too_large
-
-if TYPE_CHECKING:
-    from openclaw.http.connection.channel import GatewayChannel, GatewaySite
+from openclaw.interfaces import Clock
 
 SERVER = b"openclaw"
 
@@ -36,6 +35,30 @@ _HELD = (
 )
 
 
+class Connection(Protocol):
+    """What a request needs of its connection: L{openclaw.http.connection.channel.GatewayChannel}."""
+
+    @property
+    def clock(self) -> Clock:
+        """Times everything."""
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether a refusal has been answered; nothing that comes is of use any more."""
+
+    def refuse(self, error: OpenClawError) -> None:
+        """Answer with an error, and close."""
+
+    def served(self, served: Served) -> None:
+        """Tell of a request that is over."""
+
+    def give_up_transport(self) -> None:
+        """Another protocol is about to take the connection over."""
+
+    def forceAbortClient(self) -> None:
+        """Cut the connection."""
+
+
 class GatewayRequest(Request):
     """
     A request whose head was admitted by the gate.
@@ -46,8 +69,7 @@ class GatewayRequest(Request):
     @ivar produced_output: whether the run behind it had told anything before it failed.
     """
 
-    channel: GatewayChannel
-    site: GatewaySite
+    channel: Connection  # type: ignore[assignment]
     defaultContentType = None
     admission: Admission
     request_id: str = ""
@@ -77,7 +99,7 @@ class GatewayRequest(Request):
         self.path, question_mark, query = path.partition(b"?")
         self.path = fold_slashes(self.path)
         self.uri = self.path + question_mark + query
-        self.received_s = self.channel.site.reactor.seconds()
+        self.received_s = self.channel.clock.seconds()
         self.process()
 
     def take_body(self) -> bytes:
@@ -92,7 +114,7 @@ class GatewayRequest(Request):
             self.method,
             self.path,
             status,
-            self.channel.site.reactor.seconds() - self.received_s,
+            self.channel.clock.seconds() - self.received_s,
             self.request_id,
             run_id[0].decode() if run_id else "",
         )
@@ -109,7 +131,7 @@ class GatewayRequest(Request):
 
     def connectionLost(self, reason: Failure) -> None:
         if self.received_s and not self.finished and not self.channel.is_refused:
-            self.channel.site.served(self.served(CLIENT_LEFT))
+            self.channel.served(self.served(CLIENT_LEFT))
         super().connectionLost(reason)
 
     def render(self, resrc: IResource) -> None:

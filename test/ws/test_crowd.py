@@ -1,4 +1,4 @@
-"""Tests for L{openclaw.ws.factory}: what concerns all connections together."""
+"""Tests for L{openclaw.ws.crowd}: what concerns all connections together."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import attrs
 
 from openclaw.config.gateway import AuthConfig
 from openclaw.config.secret import Secret
-from openclaw.ws import factory
+from openclaw.ws import crowd
 from test.http.support import make_config
 from test.ws.support import Peer, WebSocketTestCase
 
@@ -18,7 +18,7 @@ class CredentialTests(WebSocketTestCase):
     def use_secret(self, secret: str) -> None:
         """Another configuration applies."""
         self.config = make_config(auth=AuthConfig(mode="token", token=Secret(secret)))
-        self.websockets.check_credentials()
+        self.crowd.check_credentials()
 
     def test_another_secret(self) -> None:
         peers = [self.connected(), self.connected("openclaw-macos", "ui", scopes=[])]
@@ -35,16 +35,16 @@ class CredentialTests(WebSocketTestCase):
         self.over(waiting)
 
     def test_many(self) -> None:
-        peers = [self.connected("gateway-client", "backend", scopes=[]) for _ in range(factory.SLICE_CLOSED + 1)]
+        peers = [self.connected("gateway-client", "backend", scopes=[]) for _ in range(crowd.SLICE_CLOSED + 1)]
         self.use_secret("another-secret")
-        self.assertEqual([peer.close_code for peer in peers].count(4001), factory.SLICE_CLOSED)
+        self.assertEqual([peer.close_code for peer in peers].count(4001), crowd.SLICE_CLOSED)
         self.tick()
         self.assertEqual({peer.close for peer in peers}, {(4001, "gateway auth changed")})
 
     def test_the_same_secret(self) -> None:
         peer = self.connected()
         self.config = attrs.evolve(self.config, schema="another")
-        self.websockets.check_credentials()
+        self.crowd.check_credentials()
         self.assertIsNone(peer.close)
         self.assertEqual(peer.answer("read")["ok"], True)
 
@@ -57,7 +57,7 @@ class UnreadTests(WebSocketTestCase):
 
     def setUp(self) -> None:
         super().setUp()
-        self.patch(factory, "MAX_UNREAD_BYTES", 10_000)
+        self.patch(crowd, "MAX_UNREAD_BYTES", 10_000)
 
     def deaf(self, size_bytes: int = 0) -> Peer:
         """A client that does not read, and for which about as much waits."""
@@ -90,7 +90,7 @@ class UnreadTests(WebSocketTestCase):
         peer = self.deaf()
         peer.ask("echo", {"text": "x" * 9900})
         self.assertEqual([each.close_code for each in (*others, peer)], [None, None, None, 1008])
-        self.websockets.broadcaster.publish("agent", {"text": "x" * 9900})
+        self.crowd.broadcaster.publish("agent", {"text": "x" * 9900})
         self.wait(1)
         self.assertEqual([each.close_code for each in others], [1008] * 3)
 
