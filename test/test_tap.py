@@ -15,7 +15,7 @@ from twisted.trial.unittest import TestCase
 from openclaw import tap
 from openclaw._version import __version__
 from openclaw.service import Gateway
-from openclaw.tap import Options, makeService
+from openclaw.tap import Options, TwistdOptions, makeService
 
 
 class TapTests(TestCase):
@@ -27,7 +27,7 @@ class TapTests(TestCase):
         patch.start()
         self.addCleanup(patch.stop)
 
-    def options(self, *arguments: str) -> Options:
+    def options(self, *arguments: str) -> TwistdOptions:
         options = Options()
         options.parseOptions(list(arguments))
         return options
