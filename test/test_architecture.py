@@ -21,6 +21,7 @@ PACKAGE = Path(openclaw.__file__).parent
 LAYERS = (
     (
         "_version",
+        "autobahn_internals",
         "errors",
         "ids",
         "messages",
@@ -36,6 +37,7 @@ LAYERS = (
         "records",
         "redact",
         "stores",
+        "twisted_internals",
     ),
     ("config",),
     ("store", "providers", "auth"),
@@ -56,6 +58,12 @@ LAYERS = (
 
 REACTOR_OWNERS = {"openclaw.service", "openclaw.tap", "openclaw.cli.client"}
 """The only modules that import the global reactor: who serves, and the commands that call a gateway."""
+
+LIBRARIES_INSIDE = {"openclaw.autobahn_internals", "openclaw.twisted_internals"}
+"""The only modules that lean on what a library keeps to itself."""
+
+ALLOWED_PRIVATE_NAMES = {f"openclaw.{name}: _exit" for name in ("cli.client", "process", "providers.local_child")}
+"""C{os._exit} is public all the same."""
 
 MAX_MODULE_LINES = 500
 MAX_FUNCTION_LINES = 80
@@ -223,6 +231,29 @@ class ArchitectureTests(SynchronousTestCase):
         users = {name for name, tree, _ in modules() if ("twisted.internet", "reactor") in set(imports(tree))}
         self.assertEqual(users - REACTOR_OWNERS, set())
 
+    def test_libraries_inside(self) -> None:
+        """What is private to Twisted, and all of Autobahn, is known to one module each."""
+        wrong = [
+            f"{name} imports {target}"
+            for name, tree, _ in modules()
+            for target, _imported in imports(tree)
+            if (target.startswith("twisted.") and "._" in target and name != "openclaw.twisted_internals")
+            or (target.startswith("autobahn") and name != "openclaw.autobahn_internals")
+        ]
+        self.assertEqual(wrong, [])
+
+    def test_private_names(self) -> None:
+        """No module uses a name that begins with an underscore and is not its own."""
+        wrong: list[str] = []
+        for name, tree, _ in modules():
+            if name in LIBRARIES_INSIDE:
+                continue
+            own = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute) and _is_made(node)}
+            own |= {getattr(node, "name", "") or getattr(node, "id", "") for node in ast.walk(tree)}
+            used = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+            wrong += [f"{name}: {attr}" for attr in used - own if attr[:1] == "_" and attr[:2] != "__"]
+        self.assertEqual(set(wrong) - ALLOWED_PRIVATE_NAMES, set())
+
     def test_no_inline_callbacks(self) -> None:
         """Asynchronous code is C{async def}."""
         users = [name for name, _, text in modules() if "inlineCallbacks" in text]
@@ -267,6 +298,11 @@ class ArchitectureTests(SynchronousTestCase):
                     if not node.name.startswith("_") and ast.get_docstring(node) is None and not _overrides(node):
                         wrong.append(f"{name}.{getattr(scope, 'name', '')}.{node.name}")
         self.assertEqual(wrong, [])
+
+
+def _is_made(node: ast.Attribute) -> bool:
+    """Whether an attribute is set on C{self}, which makes it one of the module's own."""
+    return isinstance(node.ctx, ast.Store) and isinstance(node.value, ast.Name) and node.value.id == "self"
 
 
 def _overrides(node: ast.stmt) -> bool:

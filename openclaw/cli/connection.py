@@ -7,18 +7,13 @@ Everything here works on the reactor that it is given.
 from __future__ import annotations
 
 import json
-import os
 import platform
 import re
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, TypeVar
 
-# The accelerated masking costs 60 ms of start and gains nothing at chat-sized frames.
-os.environ.setdefault("AUTOBAHN_USE_NVX", "0")
-
 import attrs
-from autobahn.twisted.websocket import WebSocketClientFactory, WebSocketClientProtocol
 from twisted.internet import defer
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectError, DNSLookupError
@@ -27,6 +22,7 @@ from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 
 from openclaw._version import __version__
+from openclaw.autobahn_internals import ClientSocket, ClientSocketFactory
 from openclaw.cli.failures import (
     answered_no_websocket,
     closed_before_hello,
@@ -83,17 +79,12 @@ def _printable(value: Any) -> Any:
     return value
 
 
-class _Socket(WebSocketClientProtocol):
+class _Socket(ClientSocket):
     """Autobahn's side of a connection: tells it to its L{GatewayConnection}."""
 
     factory: _SocketFactory
-    refusal: str | None = None
     failure: Failure | None = None
     transport: Any
-
-    def failHandshake(self, reason: str) -> None:
-        self.refusal = reason
-        super().failHandshake(reason)  # type: ignore[no-untyped-call]
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.failure = reason
@@ -107,14 +98,7 @@ class _Socket(WebSocketClientProtocol):
         self.factory.connection.close_told(self, code, reason)
 
 
-class _Timer:
-    """Autobahn's deadlines on the reactor that was injected; its own are on the global one."""
-
-    def __init__(self, reactor: Any) -> None:
-        self.call_later = reactor.callLater
-
-
-class _SocketFactory(WebSocketClientFactory):
+class _SocketFactory(ClientSocketFactory):
     """Makes one socket."""
 
     protocol = _Socket  # type: ignore[assignment]
@@ -123,11 +107,8 @@ class _SocketFactory(WebSocketClientFactory):
     def __init__(self, reactor: Any, remote: Remote, connection: GatewayConnection) -> None:
         # A gateway of another machine lets a program do more that shows the secret with the upgrade, too.
         headers = {} if remote.secret is None else {"Authorization": f"Bearer {remote.secret}"}
-        super().__init__(  # type: ignore[no-untyped-call]
-            f"{remote.url}/", useragent=f"openclaw/{__version__}", headers=headers, reactor=reactor
-        )
+        super().__init__(reactor, f"{remote.url}/", f"openclaw/{__version__}", headers)
         self.connection = connection
-        self._batched_timer = _Timer(reactor)
         self.setProtocolOptions(  # type: ignore[no-untyped-call]
             maxFramePayloadSize=MAX_FRAME_BYTES,
             maxMessagePayloadSize=MAX_FRAME_BYTES,

@@ -24,6 +24,7 @@ from zope.interface import implementer
 
 from openclaw.errors import OpenClawError, ProviderFailed, ProviderTimeout
 from openclaw.interfaces import Clock
+from openclaw.twisted_internals import connection_of
 
 READ_BYTES = 16 * 1024
 """
@@ -114,18 +115,6 @@ class ProviderConnection(ProtocolWrapper):
         if told is not None:
             self.at_read_end = None
             told()
-
-
-def connection_of(transport: Any) -> Any:
-    """
-    The real connection behind the transport of a response's body.
-
-    This is the one place that reads a private attribute: the library gives the body a proxy that can pause and
-    close, and neither abort nor tell of the end of a read.
-
-    @return: the connection, or C{None} if it is gone or the transport is not that proxy.
-    """
-    return getattr(transport, "_producer", None)
 
 
 def abort_body(transport: ITransport | None) -> None:

@@ -6,7 +6,7 @@ What comes after the head is in L{openclaw.providers.body}.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any, cast
 
@@ -18,16 +18,13 @@ from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, TCP6ClientEndpoint, wrapClientTLS
 from twisted.internet.error import TimeoutError  # noqa: A004 - Twisted's, not the built-in one
 from twisted.internet.interfaces import (
-    IAddress,
     IConsumer,
     IProtocol,
     IProtocolFactory,
     IStreamClientEndpoint,
 )
-from twisted.internet.protocol import ClientFactory
 from twisted.protocols.policies import WrappingFactory
 from twisted.python.failure import Failure
-from twisted.web._newclient import HTTP11ClientProtocol
 from twisted.web.client import (
     URI,
     Agent,
@@ -44,6 +41,7 @@ from openclaw.errors import ProviderTimeout
 from openclaw.interfaces import Clock
 from openclaw.providers.body import ProviderConnection, discard
 from openclaw.providers.failures import NETWORK_ERRORS, error_of_network
+from openclaw.twisted_internals import ClientPool
 
 CONNECT_TIMEOUT_S = 5.0
 """Seconds for resolving the host's name and opening a connection, TLS included."""
@@ -53,35 +51,6 @@ MAX_IDLE_CONNECTIONS_PER_HOST = 64
 
 IDLE_CONNECTION_S = 4.0
 """Seconds that an idle connection is kept: less than the 5 s after which common servers close theirs."""
-
-
-class _Client(HTTP11ClientProtocol):
-    def _disconnectParser(self, reason: Failure) -> None:
-        """An answer is over: part its parser from the decoder of its body, as each refers to the other."""
-        parser = self._parser
-        cast(Any, super())._disconnectParser(reason)
-        if parser is not None:
-            parser.bodyDecoder = None
-
-
-class _ClientFactory(ClientFactory):
-    """Makes them, in place of Twisted's own."""
-
-    noisy = False
-
-    def __init__(self, quiescent: Callable[[HTTP11ClientProtocol], None], metadata: str) -> None:
-        self._quiescent = quiescent
-        self._metadata = metadata
-
-    def __repr__(self) -> str:
-        return self._metadata
-
-    def buildProtocol(self, addr: IAddress | None) -> HTTP11ClientProtocol:
-        return _Client(self._quiescent)  # type: ignore[no-untyped-call]
-
-
-class _Pool(HTTPConnectionPool):
-    _factory = _ClientFactory  # type: ignore[assignment]
 
 
 class _ConnectionFactory(WrappingFactory):
@@ -184,7 +153,7 @@ def make_agent(
     @param persistent: whether connections are kept for further requests.
     @param tls_policy: how certificates are checked; by default as browsers do.
     """
-    pool = cast(Any, _Pool)(reactor, persistent=persistent)
+    pool = cast(Any, ClientPool)(reactor, persistent=persistent)
     pool.maxPersistentPerHost = MAX_IDLE_CONNECTIONS_PER_HOST
     pool.cachedConnectionTimeout = cast(int, IDLE_CONNECTION_S)
     pool.retryAutomatically = False

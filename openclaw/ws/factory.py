@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any, cast
 
-# As in openclaw.ws.connection: whichever of the two is imported first decides.
-os.environ.setdefault("AUTOBAHN_USE_NVX", "0")
-
-from autobahn.twisted.resource import WebSocketResource
-from autobahn.twisted.websocket import WebSocketServerFactory
 from twisted.internet.interfaces import IAddress, IReactorTime
-from twisted.web.resource import IResource
+from twisted.web.resource import IResource, Resource
 
 from openclaw._version import __version__
+from openclaw.autobahn_internals import ServerSocketFactory, resource_of
 from openclaw.ws.connection import GatewayWebSocket
 from openclaw.ws.crowd import Crowd
 
@@ -27,37 +22,35 @@ PING_INTERVAL_S = 25.0
 """How often a client is pinged, and how long it may take to answer, in seconds (original: the same)."""
 
 
-class _Timer:
-    """Autobahn's deadlines on the reactor that was injected; its own are on the global one."""
-
-    def __init__(self, clock: IReactorTime) -> None:
-        self.call_later = clock.callLater
-
-
 _BREAKS_LINES = bytes.maketrans(b"\x0b\x0c\x1c\x1d\x1e\x85", b" " * 6)
 """What ends a line for C{str.splitlines}, and not for HTTP."""
 
 
-class _Upgrades(WebSocketResource):
-    """Hands upgrades to Autobahn, which reads their headers anew, and by other rules."""
+class _Upgrades(Resource):
+    """Hands upgrades to a factory."""
+
+    isLeaf = True
+
+    def __init__(self, factory: GatewayWebSocketFactory) -> None:
+        super().__init__()
+        self._resource = resource_of(factory)
 
     def render(self, request: Any) -> Any:
         """Take care that what was one header stays one: nobody may forge those that a proxy adds."""
         headers = request.requestHeaders
         for name, values in list(headers.getAllRawHeaders()):
             headers.setRawHeaders(name, [value.translate(_BREAKS_LINES) for value in values])
-        return super().render(request)
+        return self._resource.render(request)
 
 
-class GatewayWebSocketFactory(WebSocketServerFactory):
+class GatewayWebSocketFactory(ServerSocketFactory):
     """Makes the connections of a crowd."""
 
     protocol = GatewayWebSocket
 
     def __init__(self, reactor: IReactorTime, crowd: Crowd) -> None:
-        super().__init__(reactor=reactor, server=f"openclaw/{__version__}")
+        super().__init__(reactor, f"openclaw/{__version__}")
         self._crowd = crowd
-        self._batched_timer = _Timer(reactor)
         # Autobahn judges no origin here: whoever comes from a foreign one learns why at connect.
         # allowNullOrigin must be passed each time, every call of setProtocolOptions resets it.
         self.setProtocolOptions(
@@ -80,7 +73,7 @@ class GatewayWebSocketFactory(WebSocketServerFactory):
     def buildProtocol(self, addr: IAddress | None) -> GatewayWebSocket:
         """Make one."""
         connection: Any = super().buildProtocol(addr)
-        connection.crowd = self._crowd
+        connection.crowd, connection.clock = self._crowd, self._crowd.clock
         return cast(GatewayWebSocket, connection)
 
 
@@ -88,5 +81,4 @@ def websocket_resource(reactor: IReactorTime, crowd: Crowd) -> IResource:
     """What an HTTP server hands upgrades to; whoever comes is one of the crowd."""
     factory = GatewayWebSocketFactory(reactor, crowd)
     factory.startFactory()
-    resource: IResource = _Upgrades(factory)
-    return resource
+    return _Upgrades(factory)

@@ -6,10 +6,11 @@ import itertools
 import json
 from typing import Any
 
-from autobahn.twisted.websocket import WebSocketClientFactory, WebSocketClientProtocol
+from autobahn.twisted.websocket import WebSocketClientProtocol
 from twisted.internet.address import IPv4Address
 from twisted.internet.testing import StringTransport
 
+from openclaw.autobahn_internals import ClientSocketFactory
 from openclaw.events import RunBegan, RunInfo, RunOutcome, RunOver, RunTold, TextDelta, Timings
 from openclaw.messages import Usage
 from test.ws.support import WebSocketTestCase, connect_params
@@ -47,8 +48,7 @@ class AutobahnClientTests(WebSocketTestCase):
     def setUp(self) -> None:
         super().setUp()
         self.ours = self.tcp()
-        factory = WebSocketClientFactory("ws://127.0.0.1:18789/", reactor=self.clock)
-        factory._batched_timer = type("Timer", (), {"call_later": self.clock.callLater})()
+        factory = ClientSocketFactory(self.clock, "ws://127.0.0.1:18789/", "test", {})
         factory.setProtocolOptions(openHandshakeTimeout=0, closeHandshakeTimeout=0, serverConnectionDropTimeout=0)
         self.theirs = ScriptedClient()
         self.theirs.factory = factory

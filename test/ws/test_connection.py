@@ -10,7 +10,7 @@ from twisted.python.failure import Failure
 
 from openclaw.http.connection.stall import STALL_S
 from openclaw.ws.broadcast import SLICE_LISTENERS
-from openclaw.ws.connection import MAX_EARLY_FRAMES, GatewayWebSocket, frame_head, unmask
+from openclaw.ws.connection import MAX_EARLY_FRAMES, GatewayWebSocket
 from openclaw.ws.crowd import MAX_PREAUTH_CONNECTIONS, PREAUTH_GRACE_S, SLICE_CLOSED, Crowd
 from openclaw.ws.factory import MAX_PREAUTH_FRAME_BYTES
 from test.http.support import AUTH, parse_answers
@@ -278,22 +278,6 @@ class FrameTests(WebSocketTestCase):
         peer.client.send(frame(b"", 9, mask=b"abcd"))
         peer.read()
         self.assertEqual(peer.frames[-2:], [(10, b"hello"), (10, b"")])
-
-    def test_heads_of_frames(self) -> None:
-        for size, head in (
-            (0, b"\x81\x00"),
-            (125, b"\x81\x7d"),
-            (126, b"\x81\x7e\x00\x7e"),
-            (65535, b"\x81\x7e\xff\xff"),
-            (65536, b"\x81\x7f\x00\x00\x00\x00\x00\x01\x00\x00"),
-        ):
-            self.assertEqual(frame_head(size), head)
-
-    def test_unmask(self) -> None:
-        data, mask = bytes(range(256)) * 3, b"\x00\xff\x5a\x13"
-        plain = bytes(byte ^ mask[at % 4] for at, byte in enumerate(data))
-        for cut in range(9):
-            self.assertEqual(unmask(data[:cut], mask, 0) + unmask(data[cut:], mask, cut), plain)
 
 
 class BoundTests(WebSocketTestCase):

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import attrs
 
 from openclaw.config.gateway import AuthConfig
@@ -114,12 +111,3 @@ class UnreadTests(WebSocketTestCase):
         for _ in range(5):
             reader.ask("echo", {"text": "x" * 9000})
         self.assertIsNone(reader.close)
-
-
-class ImportTests(WebSocketTestCase):
-    def test_start_does_not_wait_for_a_compiled_extension(self) -> None:
-        """Autobahn's costs 60 ms; whichever module imports Autobahn first must have said so."""
-        for module in ("openclaw.service", "openclaw.ws.factory", "openclaw.ws.connection"):
-            program = f"import sys, {module}; print('autobahn' in sys.modules, 'autobahn.nvx' in sys.modules)"
-            done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-            self.assertEqual(done.stdout.split(), ["True", "False"], module)

@@ -15,7 +15,7 @@ from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from twisted.web.http import HTTPChannel, datetimeToString
+from twisted.web.http import datetimeToString
 from twisted.web.http_headers import Headers
 from twisted.web.resource import IResource
 from twisted.web.server import Request, Site
@@ -38,6 +38,7 @@ from openclaw.http.gate import (
     request_id,
 )
 from openclaw.interfaces import Clock
+from openclaw.twisted_internals import OpenChannel
 
 HEAD_DEADLINE_S = 10.0
 """From a request's first byte to the end of its headers, in seconds."""
@@ -71,7 +72,7 @@ One read may hold a thousand that ask for little, which take longer than anybody
 log = Logger()
 
 
-class GatewayChannel(HTTPChannel):
+class GatewayChannel(OpenChannel):
     """
     One connection of a L{GatewaySite}.
 
@@ -109,32 +110,32 @@ class GatewayChannel(HTTPChannel):
         if self.is_refused:
             self._keep_lingering()
             return
-        if self._busyReceiving:
+        if self.is_receiving:
             # What is behind a body whose request was answered at once; the call that is under way goes on with it.
             super().dataReceived(data)
             return
         if self not in self.site.queue:
             self.paused, self._done_at_once = False, 0
         super().dataReceived(data)
-        if self.paused and self._buffer and not self.transport.disconnecting:
-            self._networkProducer.pauseProducing()
+        if self.paused and self.unread and not self.transport.disconnecting:
+            self.pause_reading()
             self.site.queue.ask(self)
-        elif self._handlingRequest and self.transport is not None and self._bytes_behind() > MAX_PIPELINED_BYTES:
+        elif self.is_handling and self.transport is not None and self.bytes_behind > MAX_PIPELINED_BYTES:
             log.info("cutting off {peer}: it sends on while its request is handled", peer=self.getPeer())
             self.forceAbortClient()
         elif (
-            self.line_mode and (self._buffer or self.requests) and not (self.is_refused or self.transport.disconnecting)
+            self.line_mode and (self.unread or self.requests) and not (self.is_refused or self.transport.disconnecting)
         ):
             # Amid a head.  Complete lines are taken already, so a line feed that is left has no carriage return.
-            if b"\n" in self._buffer:
-                self._respondToBadRequestAndDisconnect()
+            if b"\n" in self.unread:
+                self.bad_request()
             elif self._deadline is None:
                 self._arm(HEAD_DEADLINE_S, self._head_is_late)
 
     def go_on(self) -> None:
         """Read on after L{REQUESTS_AT_ONCE}, now that it is this connection's turn."""
-        if not self._waitingForTransport:
-            self._networkProducer.resumeProducing()
+        if not self.waits_for_client:
+            self.resume_reading()
         self.dataReceived(b"")
 
     def pauseProducing(self) -> None:
@@ -147,18 +148,14 @@ class GatewayChannel(HTTPChannel):
         self._stop_watching()
         super().resumeProducing()
         if self in self.site.queue:
-            self._networkProducer.pauseProducing()
-
-    def _bytes_behind(self) -> int:
-        """What has come after the request that is being handled, in bytes."""
-        return sum(map(len, self._dataBuffer))
+            self.pause_reading()
 
     def lineReceived(self, line: bytes) -> None:
         if self.is_refused:
             return
         if line[:1] in (b" ", b"\t"):
             # A folded header: two parties may each read another header there.
-            self._respondToBadRequestAndDisconnect()
+            self.bad_request()
         else:
             super().lineReceived(line)
 
@@ -167,7 +164,7 @@ class GatewayChannel(HTTPChannel):
             ok: bool = super().headerReceived(line)
         except ValueError:
             # A Content-Length of more digits than int() takes.
-            self._respondToBadRequestAndDisconnect()
+            self.bad_request()
             return False
         return ok
 
@@ -177,8 +174,7 @@ class GatewayChannel(HTTPChannel):
 
     def lineLengthExceeded(self, line: bytes) -> None:
         self.length = None
-        in_headers = hasattr(self, "_command")
-        self.refuse(self._large_headers() if in_headers else long_target(self.MAX_LENGTH))
+        self.refuse(self._large_headers() if self.first_line is not None else long_target(self.MAX_LENGTH))
 
     def _large_headers(self) -> OpenClawError:
         return large_headers(self.totalHeadersSize, self.maxHeaders)
@@ -188,15 +184,17 @@ class GatewayChannel(HTTPChannel):
         self._disarm()
         request = self.requests[-1]
         request.request_id = request_id(request.requestHeaders)
-        if self._version == b"HTTP/1.0":
+        assert self.first_line is not None  # the head is complete
+        method, target, version = self.first_line
+        if version == b"HTTP/1.0":
             # RFC 9110, 7.8: it must be passed over there.
             request.requestHeaders.removeHeader(b"Upgrade")
         try:
-            head = self.head_of(request)
+            head = self._head_of(request, method, target)
             self._response_headers = common_headers(request.request_id)
             for name, value in self.site.gate.response_headers(head).items():
                 self._response_headers.setRawHeaders(name, [value])
-            if self._version == b"HTTP/1.1" and not request.requestHeaders.hasHeader(b"Host"):
+            if version == b"HTTP/1.1" and not request.requestHeaders.hasHeader(b"Host"):
                 raise missing_host()
             if any(coding.lower() != b"chunked" for coding in head.values(b"Transfer-Encoding")):
                 # Twisted passes over "identity", and what follows would be taken for a request of its own.
@@ -260,13 +258,12 @@ class GatewayChannel(HTTPChannel):
         self.site.queue.leave(self)
         super().connectionLost(reason)
 
-    def head_of(self, request: GatewayRequest) -> RequestHead:
+    def _head_of(self, request: GatewayRequest, method: bytes, target: bytes) -> RequestHead:
         """What the gate may see of a request."""
-        path = self._path.partition(b"?")[0]
         peer = self.getPeer()
         return RequestHead(
-            self._command,
-            fold_slashes(path),
+            method,
+            fold_slashes(target.partition(b"?")[0]),
             request.requestHeaders,
             getattr(peer, "host", None),
             self.site.local_tcp,
@@ -308,7 +305,7 @@ class GatewayChannel(HTTPChannel):
         status = error.http_status
         self._tell_refusal(status, headers)
         self.writeHeaders(b"HTTP/1.1", b"%d" % status, reason_phrase(status), headers)
-        if getattr(self, "_command", b"") != b"HEAD":
+        if self.first_line is None or self.first_line[0] != b"HEAD":
             self.write(body)
         self._linger_until_s = self.clock.seconds() + LINGER_TOTAL_S
         if self.length == 0:
@@ -317,10 +314,9 @@ class GatewayChannel(HTTPChannel):
             self._arm(LINGER_IDLE_S, self._close)
 
     def _tell_refusal(self, status: int, headers: Headers) -> None:
-        path: bytes = getattr(self, "_path", b"-")
+        method, target, _ = self.first_line or (b"-", b"-", b"")
         request_id = headers.getRawHeaders(b"X-Request-Id", [b""])[0].decode()
-        method = getattr(self, "_command", b"-")
-        self.served(Served(method, fold_slashes(path.partition(b"?")[0]), status, 0.0, request_id))
+        self.served(Served(method, fold_slashes(target.partition(b"?")[0]), status, 0.0, request_id))
 
     def _keep_lingering(self) -> None:
         if self._linger_until_s == 0.0 or self._deadline is None:
@@ -335,11 +331,10 @@ class GatewayChannel(HTTPChannel):
         self._disarm()
         self.loseConnection()
 
-    def _respondToBadRequestAndDisconnect(self) -> None:
-        # Twisted's own answer has no body; this is where all its parsing errors end up.
+    def bad_request(self) -> None:
+        """What comes is no HTTP; Twisted's own answer has no body."""
         self.length = None
-        is_large = self._receivedHeaderSize > self.totalHeadersSize or self._receivedHeaderCount > self.maxHeaders
-        self.refuse(self._large_headers() if is_large else malformed())
+        self.refuse(self._large_headers() if self.is_head_large else malformed())
 
     # ------------------------------------------------------------------------------------ deadlines
 

@@ -12,6 +12,8 @@ from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
 
+from openclaw.twisted_internals import has_nothing_to_send
+
 SEND_BUFFER_BYTES = 64 * 1024
 """
 What the kernel is asked to hold for a client that does not read, in bytes; Linux takes twice as much.
@@ -42,24 +44,8 @@ def write_now(transport: Any, pieces: Iterable[bytes]) -> None:
     @param transport: any transport; one that is no plain socket, as that of TLS, gets all of it.
     """
     data = b"".join(pieces)
-    sent = transport.writeSomeData(data) if _has_nothing_to_send(transport) else 0
+    sent = transport.writeSomeData(data) if has_nothing_to_send(transport) else 0
     if not isinstance(sent, int) or sent < 0:
         sent = 0
     if sent < len(data):
         transport.write(data[sent:] if sent else data)
-
-
-def _has_nothing_to_send(transport: Any) -> bool:
-    """
-    Whether a transport is a socket of Twisted's that is open and holds no bytes back.
-
-    This is the one place that reads its private list of what was written last.
-    """
-    waiting = getattr(transport, "_tempDataBuffer", None)
-    return (
-        waiting == []
-        and not transport.dataBuffer
-        and transport.connected
-        and not transport.disconnecting
-        and not getattr(transport, "TLS", False)
-    )

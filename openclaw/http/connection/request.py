@@ -15,6 +15,7 @@ from openclaw.errors import OpenClawError
 from openclaw.http.access import CLIENT_LEFT, Served
 from openclaw.http.gate import Admission, fold_slashes, too_large
 from openclaw.interfaces import Clock
+from openclaw.twisted_internals import REQUEST_ADAPTERS
 
 SERVER = b"openclaw"
 
@@ -30,8 +31,7 @@ _HELD = (
     "client",
     "host",
     "transport",
-    # Klein's own view of the request
-    "_adapterCache",
+    REQUEST_ADAPTERS,
 )
 
 
