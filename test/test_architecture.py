@@ -38,6 +38,7 @@ LAYERS = (
         "redact",
         "stores",
         "twisted_internals",
+        "wire",
     ),
     ("config",),
     ("store", "providers", "auth"),

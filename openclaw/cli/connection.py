@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import platform
-import re
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, TypeVar
@@ -33,12 +32,7 @@ from openclaw.cli.failures import (
 )
 from openclaw.cli.remote import ConnectionEnded, GatewayUnreachable, NoAnswer, Remote, RemoteError
 from openclaw.cli.told import number, part
-
-PROTOCOL_VERSION = 4
-OLDEST_PROBED_VERSION = 3
-
-MAX_FRAME_BYTES = 26_214_400
-"""Largest frame that is taken, in bytes: what the protocol allows."""
+from openclaw.wire import LONE_SURROGATE, MAX_PAYLOAD_BYTES, MIN_PROBE_PROTOCOL, PROTOCOL_VERSION
 
 DEFAULT_TICK_MS = 30_000
 """How often a gateway that does not say gives a sign of life, in milliseconds."""
@@ -52,8 +46,6 @@ Listener = Callable[[str, Mapping[str, Any]], None]
 """Is told an event: its name and its payload."""
 
 T = TypeVar("T")
-
-_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def decode_frame(payload: bytes) -> Any:
@@ -71,7 +63,7 @@ def decode_frame(payload: bytes) -> Any:
 
 def _printable(value: Any) -> Any:
     if isinstance(value, str):
-        return _LONE_SURROGATE.sub("\ufffd", value)
+        return LONE_SURROGATE.sub("\ufffd", value)
     if isinstance(value, list):
         return [_printable(item) for item in value]
     if isinstance(value, dict):
@@ -110,8 +102,8 @@ class _SocketFactory(ClientSocketFactory):
         super().__init__(reactor, f"{remote.url}/", f"openclaw/{__version__}", headers)
         self.connection = connection
         self.setProtocolOptions(  # type: ignore[no-untyped-call]
-            maxFramePayloadSize=MAX_FRAME_BYTES,
-            maxMessagePayloadSize=MAX_FRAME_BYTES,
+            maxFramePayloadSize=MAX_PAYLOAD_BYTES,
+            maxMessagePayloadSize=MAX_PAYLOAD_BYTES,
             # deadlines of the whole handshake and of the close are ours
             openHandshakeTimeout=0,
             closeHandshakeTimeout=0,
@@ -149,7 +141,7 @@ class Introduction:
         """The parameters of C{connect}."""
         system = platform.system() or "unknown"
         params: dict[str, Any] = {
-            "minProtocol": OLDEST_PROBED_VERSION if self.mode == "probe" else PROTOCOL_VERSION,
+            "minProtocol": MIN_PROBE_PROTOCOL if self.mode == "probe" else PROTOCOL_VERSION,
             "maxProtocol": PROTOCOL_VERSION,
             "client": {
                 "id": "cli",
@@ -298,7 +290,7 @@ class GatewayConnection:
 
     def _refuse_larger_than_taken(self, method: str, size_bytes: int) -> None:
         told = number(part(self.hello, "policy").get("maxPayload"))
-        limit_bytes = int(told) if told is not None and told > 0 else MAX_FRAME_BYTES
+        limit_bytes = int(told) if told is not None and told > 0 else MAX_PAYLOAD_BYTES
         if size_bytes > limit_bytes:
             raise RemoteError(
                 f"{method}: the request has {size_bytes:,} bytes as JSON, and {self.remote.url} takes"

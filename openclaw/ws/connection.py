@@ -21,9 +21,10 @@ from openclaw.auth.connect import ConnectAdmission, ConnectClaim, ConnectRefusal
 from openclaw.auth.head import RequestHead
 from openclaw.auth.policy import Credential
 from openclaw.autobahn_internals import SERVICE_UNAVAILABLE, ServerSocket, refuse_for_now
+from openclaw.wire import MAX_PAYLOAD_BYTES
 from openclaw.ws.crowd import Crowd
 from openclaw.ws.dispatch import Calls
-from openclaw.ws.frames import MAX_PAYLOAD_BYTES, EventFrame, close_reason, event_frame, result_frame
+from openclaw.ws.frames import EventFrame, close_reason, event_frame, result_frame
 from openclaw.ws.handshake import CLOSE_NORMAL, CLOSE_POLICY, Admitted, Handshake
 from openclaw.ws.hello import MAX_BUFFERED_BYTES, hello_ok
 

@@ -19,8 +19,8 @@ from openclaw.errors import Forbidden, InvalidRequest, OpenClawError, RequestErr
 from openclaw.interfaces import Caller
 from openclaw.log_lines import add_log_context
 from openclaw.methods.table import Call, Method, MethodTable, Params
+from openclaw.wire import MAX_PAYLOAD_BYTES
 from openclaw.ws.frames import (
-    MAX_PAYLOAD_BYTES,
     MalformedFrame,
     RequestFrame,
     WireError,

@@ -18,6 +18,7 @@ from twisted.web.http_headers import Headers
 
 from openclaw.errors import InvalidRequest, LockedOut, MethodNotAllowed, MissingScope, OpenClawError, Unauthorized
 from openclaw.http.connection.request import GatewayRequest
+from openclaw.wire import steps_of
 
 JSON_TYPE = b"application/json; charset=utf-8"
 """Content type of every JSON answer."""
@@ -25,7 +26,6 @@ JSON_TYPE = b"application/json; charset=utf-8"
 log = Logger()
 
 _MISSING = re.compile(r"Object missing required field `(.+)`")
-_STEP = re.compile(r"\.([^.\[\]]+)|\[(\d+|\.\.\.)\]")
 
 
 def error_object(error: OpenClawError) -> dict[str, Any]:
@@ -103,18 +103,13 @@ def from_validation_error(error: msgspec.ValidationError) -> InvalidRequest:
     reason, _, where = text.rpartition(" - at `")
     if not reason:
         reason, where = text, ""
-    param = _dotted(where.rstrip("`"))
+    param = ".".join(steps_of(where.rstrip("`"))) or None
     missing = _MISSING.match(reason)
     if missing is not None:
         param = f"{param}.{missing[1]}" if param else missing[1]
         return InvalidRequest(f"{param} is required", param=param)
     reason = reason.replace("`", "")
     return InvalidRequest(f"{param}: {reason}" if param else reason, param=param)
-
-
-def _dotted(path: str) -> str | None:
-    """A path as msgspec writes it (C{$.a[0].b}) in dotted form (C{a.0.b}); C{None} for the root."""
-    return ".".join(name or index for name, index in _STEP.findall(path)) or None
 
 
 _PHRASES = {status.value: status.phrase.encode() for status in HTTPStatus}

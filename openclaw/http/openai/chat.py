@@ -4,7 +4,6 @@ C{POST /v1/chat/completions}: a request in OpenAI's shape becomes a run, which L
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from functools import partial
 
@@ -28,8 +27,7 @@ from openclaw.ids import new_run_id
 from openclaw.interfaces import Clock
 from openclaw.sharing.joins import Joins
 from openclaw.sharing.shared import Claim
-
-_CHANNEL = re.compile(r"[A-Za-z0-9._-]{1,64}")
+from openclaw.wire import CHANNEL_NAME
 
 
 class ChatCompletions:
@@ -141,7 +139,7 @@ def to_run_request(body: ChatRequest, request: GatewayRequest) -> RunRequest:
             chat_id = (name, text)
             break
     channel = header_text(request, "x-openclaw-message-channel") or DEFAULT_CHANNEL
-    if not _CHANNEL.fullmatch(channel):
+    if not CHANNEL_NAME.fullmatch(channel):
         raise InvalidRequest(
             "x-openclaw-message-channel: 1 to 64 letters, digits, dots, dashes and underscores",
             param="x-openclaw-message-channel",

@@ -20,6 +20,7 @@ from openclaw.errors import InvalidRequest, ModelNotFound
 from openclaw.http.answers.respond import from_validation_error
 from openclaw.messages import Message, ToolCall
 from openclaw.models import Sampling
+from openclaw.wire import LONE_SURROGATE
 
 _Penalty = Annotated[float, Meta(ge=-2, le=2)]
 _StopText = Annotated[str, Meta(min_length=1)]
@@ -201,7 +202,7 @@ def _bad_json(body: bytes, reason: str) -> InvalidRequest:
 def _lone_surrogates(value: Any, path: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
     """The paths of all texts in a JSON value that are not valid Unicode."""
     if isinstance(value, str):
-        if not value.isascii() and any("\ud800" <= letter <= "\udfff" for letter in value):
+        if LONE_SURROGATE.search(value):
             yield path
     elif isinstance(value, dict):
         for key, item in value.items():
