@@ -224,7 +224,7 @@ class VerifyTests(Base):
         def refuse(*given: object) -> None:
             raise PermissionError(errno.EACCES, "Permission denied")
 
-        self.patch(module, "_note_verified", refuse)
+        self.patch(Path, "write_text", refuse)
         self.assertEqual(locate(self.folder, "tiny"), self.path)
 
     def test_own_file_goes_first(self) -> None:

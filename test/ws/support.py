@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import struct
+from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.address import IPv4Address
@@ -176,6 +177,7 @@ class TestMethods:
 
     @ivar held: the Deferreds that calls of C{hold} wait for.
     @ivar cancelled: those of them that were cancelled.
+    @ivar cancel: what cancelling one does.
     @ivar calls: the calls that were made.
     """
 
@@ -184,6 +186,7 @@ class TestMethods:
     def __init__(self) -> None:
         self.held: list[Deferred[Any]] = []
         self.cancelled: list[Deferred[Any]] = []
+        self.cancel: Callable[[Deferred[Any]], None] = self.cancelled.append
         self.calls: list[Call] = []
 
     def table(self) -> MethodTable:
@@ -208,7 +211,7 @@ class TestMethods:
 
     async def _hold(self, call: Call, params: NoParams) -> Any:
         self.calls.append(call)
-        held: Deferred[Any] = Deferred(self.cancelled.append)
+        held: Deferred[Any] = Deferred(self.cancel)
         self.held.append(held)
         return await held
 

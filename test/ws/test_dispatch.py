@@ -270,9 +270,8 @@ class DispatchTests(WebSocketTestCase):
 
     def test_call_that_survives_its_connection(self) -> None:
         peer = self.connected()
+        self.methods.cancel = lambda held: held.callback({"late": True})
         peer.ask("hold")
-        survivor = self.methods.held[0]
-        survivor._canceller = lambda deferred: deferred.callback({"late": True})
         count = len(peer.told)
         self.over(peer)
         self.assertEqual(len(peer.told), count)

@@ -86,6 +86,7 @@ class SocketTests(SynchronousTestCase):
     def test_nor_does_it_overtake_a_part_of_what_was_written(self) -> None:
         self.transport.write(b"x" * 2000)
         self.transport.doWrite()
+        # No other way to see that the first of Twisted's two buffers is empty here, and only that.
         self.assertEqual([], self.transport._tempDataBuffer)
         self.kernel.room = 2000
         self.write(b"y")
@@ -113,10 +114,13 @@ class SocketTests(SynchronousTestCase):
     def test_closing_or_closed(self) -> None:
         self.transport.disconnecting = True
         self.write(b"last")
-        self.assertEqual((b"", [b"last"]), (self.kernel.taken, self.transport._tempDataBuffer))
-        self.transport._tempDataBuffer, self.transport.connected = [], 0
+        self.assertEqual(b"", self.kernel.taken)
+        self.transport.doWrite()
+        self.assertEqual(b"last", self.kernel.taken)
+        self.transport.connected = 0
         self.write(b"late")
-        self.assertEqual((b"", []), (self.kernel.taken, self.transport._tempDataBuffer))
+        self.transport.doWrite()
+        self.assertEqual(b"last", self.kernel.taken)
 
 
 class OtherTests(SynchronousTestCase):
