@@ -25,9 +25,11 @@ setup(
     },
     zip_safe=False,
     install_requires=[
-        "twisted[tls]>=26.4",
-        "autobahn>=26.10",
-        "klein>=24.8",
+        # Of these we know the inside (openclaw/twisted_internals.py, openclaw/autobahn_internals.py), which any new
+        # line of releases may change: it is tried first, then the bound is raised.
+        "twisted[tls]>=26.4,<27",
+        "autobahn>=26.10,<27",
+        "klein>=24.8,<25",
         "treq>=26.7",
         "attrs>=25.1",
         "cattrs>=26.1",

@@ -25,7 +25,7 @@ BINDS = ("loopback", "lan", "auto", "custom")
 """What C{--bind} may be."""
 
 
-class Options(usage.Options):
+class TwistdOptions(usage.Options):
     """The options of C{twistd openclaw}."""
 
     synopsis = "[options]"
@@ -75,11 +75,15 @@ class Options(usage.Options):
             raise SystemExit(exit_status(error)) from None
 
 
-def makeService(options: Options) -> IService:
+Options = TwistdOptions
+"""The name that C{ServiceMaker} looks for."""
+
+
+def makeService(options: TwistdOptions) -> IService:
     """
     The gateway as a service of twistd.
 
-    @raise SystemExit: as L{Options.plan}.
+    @raise SystemExit: as L{TwistdOptions.plan}.
     """
     planned = options.plan()
     settle_memory()

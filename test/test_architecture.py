@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -20,6 +21,7 @@ PACKAGE = Path(openclaw.__file__).parent
 LAYERS = (
     (
         "_version",
+        "autobahn_internals",
         "errors",
         "ids",
         "messages",
@@ -35,7 +37,9 @@ LAYERS = (
         "records",
         "redact",
         "stores",
+        "twisted_internals",
         "waits",
+        "wire",
     ),
     ("config",),
     ("store", "providers", "auth"),
@@ -57,17 +61,48 @@ LAYERS = (
 REACTOR_OWNERS = {"openclaw.service.foreground", "openclaw.tap", "openclaw.cli.client.loop"}
 """The only modules that import the global reactor: who serves, and the commands that call a gateway."""
 
+LIBRARIES_INSIDE = {"openclaw.autobahn_internals", "openclaw.twisted_internals"}
+"""The only modules that lean on what a library keeps to itself."""
+
+ALLOWED_PRIVATE_NAMES = {
+    f"openclaw.{name}: _exit"
+    for name in ("cli.client.loop", "process.failures", "process.signals", "providers.local_child")
+}
+"""C{os._exit} is public all the same."""
+
 MAX_MODULE_LINES = 500
 MAX_FUNCTION_LINES = 80
+MAX_CONSTRUCTOR_ARGUMENTS = 7
+
+WIRE_RECORDS = {
+    # Sections of the configuration file, key by key.
+    "openclaw.config.gateway.GatewayConfig",
+    "openclaw.config.models.ModelConfig",
+    "openclaw.config.models.ProviderConfig",
+    # Rows of the store, column by column.
+    "openclaw.records.KeptResult",
+    "openclaw.records.RunRecord",
+    # What of a request is the model's business, as OpenAI names it.
+    "openclaw.models.Sampling",
+}
+"""
+Classes with as many fields as what they mirror has, whatever the rule says of the others.
+
+What msgspec decodes is not looked at: nobody calls those constructors.  Nor are functions: those of click take an
+argument for each option.
+"""
 
 
-def modules() -> Iterator[tuple[str, ast.Module, str]]:
+@cache
+def modules() -> list[tuple[str, ast.Module, str]]:
     """Name, syntax tree and text of every module of the package."""
+    found: list[tuple[str, ast.Module, str]] = []
     for path in sorted(PACKAGE.rglob("*.py")):
         parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
         name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
         text = path.read_text()
-        yield name, ast.parse(text), text
+        found.append((name, ast.parse(text), text))
+    return found
 
 
 def imports(tree: ast.Module) -> Iterator[tuple[str, str]]:
@@ -80,6 +115,46 @@ def imports(tree: ast.Module) -> Iterator[tuple[str, str]]:
             assert node.level == 0, "no relative imports"
             for alias in node.names:
                 yield node.module or "", alias.name
+
+
+def classes() -> Iterator[tuple[str, ast.ClassDef]]:
+    """Module and syntax tree of every class of the package, those within others too."""
+    for name, tree, _ in modules():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ClassDef):
+                yield name, node
+
+
+def constructor_arguments(node: ast.ClassDef) -> int:
+    """How many arguments a class takes: those of its C{__init__}, or the fields that attrs makes it of."""
+    for statement in node.body:
+        if isinstance(statement, ast.FunctionDef) and statement.name == "__init__":
+            given = statement.args
+            return len([*given.posonlyargs, *given.args, *given.kwonlyargs]) - 1
+    if not any("attrs" in ast.unparse(decorator) for decorator in node.decorator_list):
+        return 0
+    return sum(
+        isinstance(statement, ast.AnnAssign)
+        and "ClassVar" not in ast.unparse(statement.annotation)
+        and not (statement.value is not None and "init=False" in ast.unparse(statement.value))
+        for statement in node.body
+    )
+
+
+def circles() -> set[tuple[str, ...]]:
+    """The modules that import one another, whatever they go through; imports for type checking count."""
+    names = {name for name, _, _ in modules()}
+    found: dict[str, set[str]] = {}
+    for name, tree, _ in modules():
+        targets = {f"{module}.{imported}" for module, imported in imports(tree)} | {each for each, _ in imports(tree)}
+        found[name] = (targets & names) - {name}
+    reached = {name: set(targets) for name, targets in found.items()}
+    for middle in names:
+        for name in names:
+            if middle in reached[name]:
+                reached[name] |= reached[middle]
+    members = {name: {other for other in reached[name] if name in reached[other]} for name in names}
+    return {tuple(sorted(circle)) for circle in members.values() if len(circle) > 1}
 
 
 def rank(layer: str) -> int:
@@ -113,16 +188,60 @@ class ArchitectureTests(SynchronousTestCase):
                     wrong.append(f"{name} imports {target}")
         self.assertEqual(wrong, [])
 
+    def test_no_circles(self) -> None:
+        """No two modules need each other, those of one folder neither."""
+        self.assertEqual(circles(), set())
+
+    def test_constructors(self) -> None:
+        """A class takes no more than so much; a plan and a context stand in place of a long list."""
+        long = {
+            f"{name}.{node.name}" for name, node in classes() if constructor_arguments(node) > MAX_CONSTRUCTOR_ARGUMENTS
+        }
+        self.assertEqual(long - WIRE_RECORDS, set())
+        self.assertEqual(WIRE_RECORDS - long, set(), "named without need")
+
+    def test_one_name_one_class(self) -> None:
+        """No two public classes share a name."""
+        homes: dict[str, list[str]] = {}
+        for name, node in classes():
+            if not node.name.startswith("_"):
+                homes.setdefault(node.name, []).append(name)
+        shared = {name: where for name, where in homes.items() if len(where) > 1}
+        self.assertEqual(shared, {})
+
     def test_names_not_packages(self) -> None:
         """Names are imported from the modules that define them: C{__init__} modules hold a docstring and no more."""
         for name, tree, _ in modules():
-            if name.count(".") <= 1 and (PACKAGE.parent / name.replace(".", "/") / "__init__.py").exists():
+            if (PACKAGE.parent / name.replace(".", "/") / "__init__.py").exists():
                 self.assertEqual([type(node).__name__ for node in tree.body], ["Expr"], name)
 
     def test_one_reactor(self) -> None:
         """Only the composition root and the plugin's module know the global reactor."""
         users = {name for name, tree, _ in modules() if ("twisted.internet", "reactor") in set(imports(tree))}
         self.assertEqual(users - REACTOR_OWNERS, set())
+
+    def test_libraries_inside(self) -> None:
+        """What is private to Twisted, and all of Autobahn, is known to one module each."""
+        wrong = [
+            f"{name} imports {target}"
+            for name, tree, _ in modules()
+            for target, _imported in imports(tree)
+            if (target.startswith("twisted.") and "._" in target and name != "openclaw.twisted_internals")
+            or (target.startswith("autobahn") and name != "openclaw.autobahn_internals")
+        ]
+        self.assertEqual(wrong, [])
+
+    def test_private_names(self) -> None:
+        """No module uses a name that begins with an underscore and is not its own."""
+        wrong: list[str] = []
+        for name, tree, _ in modules():
+            if name in LIBRARIES_INSIDE:
+                continue
+            own = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute) and _is_made(node)}
+            own |= {getattr(node, "name", "") or getattr(node, "id", "") for node in ast.walk(tree)}
+            used = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+            wrong += [f"{name}: {attr}" for attr in used - own if attr[:1] == "_" and attr[:2] != "__"]
+        self.assertEqual(set(wrong) - ALLOWED_PRIVATE_NAMES, set())
 
     def test_no_inline_callbacks(self) -> None:
         """Asynchronous code is C{async def}."""
@@ -168,6 +287,11 @@ class ArchitectureTests(SynchronousTestCase):
                     if not node.name.startswith("_") and ast.get_docstring(node) is None and not _overrides(node):
                         wrong.append(f"{name}.{getattr(scope, 'name', '')}.{node.name}")
         self.assertEqual(wrong, [])
+
+
+def _is_made(node: ast.Attribute) -> bool:
+    """Whether an attribute is set on C{self}, which makes it one of the module's own."""
+    return isinstance(node.ctx, ast.Store) and isinstance(node.value, ast.Name) and node.value.id == "self"
 
 
 def _overrides(node: ast.stmt) -> bool:

@@ -15,7 +15,7 @@ from twisted.trial.unittest import SkipTest, TestCase
 
 import openclaw
 from openclaw import errors
-from openclaw.http.gate import MODEL_PREFIX, ROUTES
+from test.http.support import routes_of_nothing
 
 ROOT = Path(openclaw.__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -149,8 +149,8 @@ class AgreementTests(DocsTestCase):
 
     def test_routes(self) -> None:
         prose = (DOCS / "http-api.md").read_text("utf-8")
-        for route in [*ROUTES, MODEL_PREFIX]:
-            self.assertIn(route.decode(), prose)
+        for route in routes_of_nothing():
+            self.assertIn(route.path.partition("{")[0], prose)
 
     def test_error_codes(self) -> None:
         prose = (DOCS / "http-api.md").read_text("utf-8")

@@ -15,7 +15,7 @@ from twisted.trial.unittest import TestCase
 from openclaw import tap
 from openclaw._version import __version__
 from openclaw.service.twistd import GatewayService
-from openclaw.tap import Options, makeService
+from openclaw.tap import TwistdOptions, makeService
 
 
 class TapTests(TestCase):
@@ -27,8 +27,8 @@ class TapTests(TestCase):
         patch.start()
         self.addCleanup(patch.stop)
 
-    def options(self, *arguments: str) -> Options:
-        options = Options()
+    def options(self, *arguments: str) -> TwistdOptions:
+        options = TwistdOptions()
         options.parseOptions(list(arguments))
         return options
 
@@ -105,5 +105,5 @@ class PluginTests(TestCase):
         self.assertTrue(IServiceMaker.providedBy(serviceMaker))
         self.assertTrue(IPlugin.providedBy(serviceMaker))
         self.assertEqual((serviceMaker.tapname, serviceMaker.module), ("openclaw", "openclaw.tap"))
-        self.assertIs(serviceMaker.options, Options)
+        self.assertIs(serviceMaker.options, TwistdOptions)
         self.assertIs(serviceMaker.makeService, makeService)

@@ -43,7 +43,7 @@ class Credential:
     @ivar digest: of the secret; C{None} if none is needed.
     """
 
-    mode: str
+    mode: Literal["none", "token", "password"]
     digest: bytes | None = attrs.field(repr=False)
 
 
@@ -51,8 +51,7 @@ class Credential:
 class _Rules:
     """One configuration, prepared for many requests."""
 
-    mode: Literal["none", "token", "password"]
-    digest: bytes | None
+    credential: Credential
     limits: Limits
     proxies: TrustedProxies
     hosts: frozenset[str]
@@ -68,8 +67,7 @@ def _prepare(config: Config, environ: Mapping[str, str]) -> _Rules:
     cors_origins = listed_origins(gateway.http.cors.allowed_origins)
     connect_origins = listed_origins(gateway.control_ui.allowed_origins)
     return _Rules(
-        mode=auth.mode,
-        digest=secret_digest(secret) if secret else None,
+        credential=Credential(auth.mode, secret_digest(secret) if secret else None),
         limits=gateway.auth.rate_limit or RateLimitConfig(),
         proxies=TrustedProxies.parse(gateway.trusted_proxies),
         hosts=hosts_of(gateway.control_ui.allowed_origins),
@@ -118,8 +116,7 @@ class AccessPolicy:
     @property
     def credential(self) -> Credential:
         """What callers must show now."""
-        rules = self._rules()
-        return Credential(rules.mode, rules.digest)
+        return self._rules().credential
 
     def check_host(self, head: RequestHead) -> None:
         """
@@ -156,7 +153,7 @@ class AccessPolicy:
         @raise openclaw.errors.UnsupportedMedia: for a page's simple post, in every mode.
         """
         rules = self._rules()
-        if rules.mode == "none":
+        if rules.credential.mode == "none":
             check_page_origin(head, rules.page_origins)
         check_page_type(head)
 
@@ -174,10 +171,10 @@ class AccessPolicy:
         rules = self._rules()
         check_host(head, rules.hosts)
         client = resolve_client(head, rules.proxies)
-        if rules.mode == "none":
+        if rules.credential.mode == "none":
             scopes = self._declared_scopes(head)
         else:
-            self._check_secret(head, client, rules)
+            self._check_secret(head, client, rules.credential)
             scopes = ALL_SCOPES
         self.check_origin(head)
         return Caller(OPERATOR, scopes, client.address)
@@ -191,10 +188,11 @@ class AccessPolicy:
         @raise openclaw.errors.InvalidRequest: for a repeated header.
         """
         rules = self._rules()
+        needed = rules.credential
         return judge_connect(
             head,
             claim,
-            ConnectRules(rules.mode, rules.digest, rules.proxies, rules.connect_origins, self._on_loopback_bind),
+            ConnectRules(needed.mode, needed.digest, rules.proxies, rules.connect_origins, self._on_loopback_bind),
             self._limiter,
         )
 
@@ -205,19 +203,19 @@ class AccessPolicy:
         except Forbidden:
             return client_of_peer(head.peer)
 
-    def _check_secret(self, head: RequestHead, client: Client, rules: _Rules) -> None:
+    def _check_secret(self, head: RequestHead, client: Client, needed: Credential) -> None:
         presented = presented_secret(head)
         self._limiter.check(client)
         if presented is None:
             raise Unauthorized(
-                f"unauthorized: no credential; send the gateway's {rules.mode} as"
-                f' "Authorization: Bearer <{rules.mode}>"'
+                f"unauthorized: no credential; send the gateway's {needed.mode} as"
+                f' "Authorization: Bearer <{needed.mode}>"'
             )
-        if rules.digest is None or not is_secret(presented, rules.digest):
+        if needed.digest is None or not is_secret(presented, needed.digest):
             delay_s = self._limiter.failed(client)
             raise Unauthorized(
-                f"unauthorized: wrong credential; send the gateway's {rules.mode} as"
-                f' "Authorization: Bearer <{rules.mode}>"',
+                f"unauthorized: wrong credential; send the gateway's {needed.mode} as"
+                f' "Authorization: Bearer <{needed.mode}>"',
                 delay_s=delay_s,
             )
 

@@ -75,7 +75,7 @@ class Network:
 
 
 @attrs.frozen
-class Address:
+class HostAddress:
     """An IP address, or C{localhost}."""
 
     private: ClassVar[bool] = False

@@ -48,7 +48,7 @@ class InvalidResult(ConfigError):
 
 
 @attrs.frozen
-class ConfigFile:
+class FileAsRead:
     """
     A configuration file as it was read.
 
@@ -80,7 +80,7 @@ class Edit:
     @ivar written: whether the file was written.
     """
 
-    before: ConfigFile
+    before: FileAsRead
     document: Any
     text: str = attrs.field(repr=False)
     config: Config
@@ -105,7 +105,7 @@ def is_read_only(environ: Mapping[str, str]) -> bool:
     return environ.get("OPENCLAW_CONFIG_READONLY", "").strip().lower() not in ("", "0", "false")
 
 
-def read_config_file(path: Path) -> ConfigFile:
+def read_config_file(path: Path) -> FileAsRead:
     """
     Read the file for a change of it.  Blocks.
 
@@ -114,13 +114,13 @@ def read_config_file(path: Path) -> ConfigFile:
     try:
         found = read_regular(path, MAX_CONFIG_BYTES)
         if found is None:
-            return ConfigFile(path, None, {})
+            return FileAsRead(path, None, {})
         document = decode_json5(found[0])
         if not isinstance(document, dict):
             raise ConfigError(["expected an object at the top"])
     except ConfigError as error:
         raise ConfigError(error.problems, str(path)) from None
-    return ConfigFile(path, found[0], document)
+    return FileAsRead(path, found[0], document)
 
 
 def edit_config(
@@ -184,7 +184,7 @@ def _real_file(path: Path) -> Path:
     return real
 
 
-def _planned(before: ConfigFile, change: Callable[[Any], Any], environ: Mapping[str, str], state_dir: Path) -> Edit:
+def _planned(before: FileAsRead, change: Callable[[Any], Any], environ: Mapping[str, str], state_dir: Path) -> Edit:
     """Everything about a change but the writing."""
     from openclaw.config.edit_text import rewritten  # what it imports takes a tenth of a second
 

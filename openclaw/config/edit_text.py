@@ -20,12 +20,12 @@ from json5.utils import JSON5DecodeError
 
 from openclaw.config.environment import MAX_DEPTH
 from openclaw.errors import OpenClawError
+from openclaw.wire import LONE_SURROGATE
 
 MAX_LINE = 100
 """A list of plain values that fits into this many characters is written on one line."""
 
 _IDENTIFIER = re.compile(r"[A-Za-z_$][A-Za-z0-9_$]*")
-_SURROGATE = re.compile("[\ud800-\udfff]")
 _BLANK = {"WHITESPACE", "LINE_COMMENT", "BLOCK_COMMENT"}
 _OPENING = {"LBRACE": "RBRACE", "LBRACKET": "RBRACKET"}
 _STRINGS = {"DOUBLE_QUOTE_STRING", "SINGLE_QUOTE_STRING"}
@@ -158,7 +158,7 @@ _NOTHING = object()
 
 
 def _quoted(text: str) -> str:
-    if _SURROGATE.search(text):
+    if LONE_SURROGATE.search(text):
         raise OpenClawError("a text with half a surrogate pair, which is no character, cannot be written")
     return json.dumps(text, ensure_ascii=False)
 

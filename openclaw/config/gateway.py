@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Self
 
 import attrs
 
-from openclaw.config.checks import Address, Between, HeaderName, Network, Origin, Text
+from openclaw.config.checks import Between, HeaderName, HostAddress, Network, Origin, Text
 from openclaw.config.secret import Secret
 
 DEFAULT_PORT = 18789
@@ -241,7 +241,7 @@ class GatewayConfig:
     mode: Literal["local", "remote"] | None = None
     port: Annotated[int, Between(1, 65535)] = DEFAULT_PORT
     bind: BindMode = "loopback"
-    custom_bind_host: Annotated[str, Address()] | None = None
+    custom_bind_host: Annotated[str, HostAddress()] | None = None
     auth: AuthConfig = attrs.field(factory=AuthConfig)
     trusted_proxies: tuple[Annotated[str, Network()], ...] = ()
     tls: TlsConfig = attrs.field(factory=TlsConfig)

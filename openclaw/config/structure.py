@@ -33,6 +33,7 @@ from openclaw.config.amounts import Duration, Size
 from openclaw.config.environment import ENV_ID, Filled
 from openclaw.config.secret import Secret
 from openclaw.errors import ConfigError
+from openclaw.wire import LONE_SURROGATE
 
 MAX_PROBLEMS = 100
 """Most problems that are listed of one document."""
@@ -40,7 +41,6 @@ MAX_PROBLEMS = 100
 _LONGEST_SHOWN = 60
 _LARGEST_SHOWN = 10**40
 _PLAIN_KEY = re.compile(r"[A-Za-z0-9_$@:/*-]+")
-_SURROGATE = re.compile("[\ud800-\udfff]")
 
 T = TypeVar("T")
 Path = tuple[str, ...]
@@ -160,7 +160,7 @@ def _string(value: object, _: object) -> str:
 
 
 def _check_text(value: str) -> None:
-    if _SURROGATE.search(value):
+    if LONE_SURROGATE.search(value):
         raise WrongValue("holds half a surrogate pair, which is no character")
 
 

@@ -9,7 +9,7 @@ import attrs
 from twisted.logger import Logger
 from twisted.web.http_headers import Headers
 
-from openclaw.http.gate import MODEL_PREFIX, ROUTES
+from openclaw.http.table import RouteTable
 
 CLIENT_LEFT = 499
 """The status of a request whose client left before its answer was complete; never on the wire."""
@@ -38,15 +38,6 @@ class Served:
     run_id: str = ""
 
 
-def route_label(path: bytes) -> str:
-    """The route of a path, as one of few names."""
-    if path in ROUTES:
-        return path.decode()
-    if path.startswith(MODEL_PREFIX):
-        return "/v1/models/{id}"
-    return "/" if path == b"/" else "other"
-
-
 def trace_id(headers: Headers) -> str:
     """The W3C trace id of a request, from its C{traceparent}; empty if it has none that can be used."""
     given = headers.getRawHeaders(b"traceparent")
@@ -58,16 +49,18 @@ class AccessLog:
     """
     Writes a line at debug, or at info where the gateway failed, and counts.
 
-    @param count: is given the route's name and the status.
+    @param routes: what there is.
+    @param count: is given the label of the route and the status.
     """
 
-    def __init__(self, count: Callable[[str, int], None] | None = None) -> None:
+    def __init__(self, routes: RouteTable, count: Callable[[str, int], None] | None = None) -> None:
+        self._routes = routes
         self._count = count
 
     def __call__(self, served: Served) -> None:
         """Tell of a request that is over."""
         if self._count is not None:
-            self._count(route_label(served.path), served.status)
+            self._count(self._routes.label(served.path), served.status)
         write = log.info if served.status >= 500 else log.debug
         write(
             "{method} {path} {status} {milliseconds:.0f} ms",

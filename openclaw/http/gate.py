@@ -2,7 +2,7 @@
 The early gate: what is decided about a request when its headers are complete and before its body is taken.
 
 Path, host, credential, method, scope and declared size, in this order.  A plain object over request heads; the
-mechanics of connections are in L{openclaw.http.channel}.
+mechanics of connections are in L{openclaw.http.connection.channel}.
 """
 
 from __future__ import annotations
@@ -10,8 +10,6 @@ from __future__ import annotations
 import re
 import uuid
 from collections.abc import Callable, Mapping
-from typing import Protocol
-from urllib.parse import unquote_to_bytes
 
 import attrs
 from twisted.web.http_headers import Headers
@@ -21,84 +19,11 @@ from openclaw.auth.policy import AccessPolicy
 from openclaw.auth.scopes import require
 from openclaw.config.schema import Config
 from openclaw.errors import BodyTooLarge, InvalidRequest, MethodNotAllowed, NotFound, RequestError
+from openclaw.http.table import MAX_SMALL_BODY_BYTES, Route, RouteTable
 from openclaw.interfaces import Caller
-
-MAX_BODY_BYTES = 20 * 1024 * 1024
-"""Largest body of any route, in bytes."""
-
-MAX_SMALL_BODY_BYTES = 64 * 1024
-"""Largest body that a route without a body of its own swallows, in bytes."""
 
 _SLASHES = re.compile(rb"/{2,}")
 _REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,128}")
-
-GET_OR_HEAD = (b"GET", b"HEAD")
-
-
-class Enabled(Protocol):
-    """Whether the configuration has a route."""
-
-    def __call__(self, config: Config) -> bool: ...
-
-
-def _always(config: Config) -> bool:
-    return True
-
-
-def _chat_on(config: Config) -> bool:
-    return config.gateway.http.endpoints.chat_completions.enabled
-
-
-def _never(config: Config) -> bool:
-    return False
-
-
-def _metrics_public(config: Config) -> bool:
-    return config.gateway.metrics.public
-
-
-def _any_on(config: Config) -> bool:
-    return _chat_on(config) or config.gateway.http.endpoints.responses.enabled
-
-
-@attrs.frozen
-class Route:
-    """
-    What the gate knows of a path.
-
-    @ivar methods: the methods that it takes.
-    @ivar scope: the operator scope that a caller needs; C{None} if it is answered to anybody, before host, proxy
-        and credential are looked at.
-    @ivar max_body_bytes: largest body.
-    @ivar enabled: whether the configuration has it.
-    @ivar public: whether the configuration gives it to anybody, whose host is still looked at.
-    """
-
-    methods: tuple[bytes, ...]
-    scope: str | None
-    max_body_bytes: int = MAX_SMALL_BODY_BYTES
-    enabled: Enabled = _always
-    public: Enabled = _never
-
-
-_HEALTH = Route(GET_OR_HEAD, scope=None)
-_MODELS = Route((b"GET",), scope="operator.read", enabled=_any_on)
-
-ROUTES: Mapping[bytes, Route] = {
-    b"/health": _HEALTH,
-    b"/healthz": _HEALTH,
-    b"/ready": _HEALTH,
-    b"/readyz": _HEALTH,
-    b"/startup": _HEALTH,
-    b"/startupz": _HEALTH,
-    b"/metrics": Route((b"GET",), scope="operator.read", public=_metrics_public),
-    b"/v1/chat/completions": Route((b"POST",), scope="operator.write", max_body_bytes=MAX_BODY_BYTES, enabled=_chat_on),
-    b"/v1/models": _MODELS,
-}
-"""The paths that are known as they stand; L{MODEL_PREFIX} is the one family."""
-
-MODEL_PREFIX = b"/v1/models/"
-"""What a path of C{/v1/models/<id>} begins with."""
 
 ANONYMOUS = Caller("", frozenset())
 """The caller of a route that asks for no credential."""
@@ -112,11 +37,13 @@ class Admission:
     @ivar caller: who makes it.
     @ivar max_body_bytes: what its body may have.
     @ivar preflight: the headers of the answer, if it is a CORS preflight that is answered at once with 204.
+    @ivar is_upgrade: whether its connection becomes a WebSocket.
     """
 
     caller: Caller
     max_body_bytes: int
     preflight: Mapping[bytes, bytes] | None = None
+    is_upgrade: bool = False
 
 
 def fold_slashes(path: bytes) -> bytes:
@@ -132,28 +59,10 @@ def request_id(headers: Headers) -> str:
     return uuid.uuid4().hex
 
 
-def find_route(config: Config, path: bytes) -> Route | None:
-    """The route of a folded path; C{None} if there is none or the configuration has it off."""
-    route = ROUTES.get(path)
-    if route is None and path.startswith(MODEL_PREFIX) and len(path) > len(MODEL_PREFIX) and _is_text(path):
-        route = _MODELS
-    return route if route is not None and route.enabled(config) else None
-
-
-def is_upgrade_to_websocket(method: bytes, path: bytes, headers: Headers) -> bool:
-    """Whether a request asks for the WebSocket server and not for an API route."""
+def asks_for_websocket(method: bytes, headers: Headers) -> bool:
+    """Whether a request wants the protocol of its connection changed to WebSocket."""
     upgrade = headers.getRawHeaders(b"Upgrade")
-    if upgrade is None or method != b"GET" or upgrade[0].strip().lower() != b"websocket":
-        return False
-    return path not in ROUTES and not path.startswith(MODEL_PREFIX)
-
-
-def _is_text(path: bytes) -> bool:
-    """Whether a path is UTF-8 once its escapes are resolved and holds no control characters."""
-    try:
-        return unquote_to_bytes(path).decode().isprintable()
-    except UnicodeDecodeError:
-        return False
+    return upgrade is not None and method == b"GET" and upgrade[0].strip().lower() == b"websocket"
 
 
 class Gate:
@@ -161,11 +70,13 @@ class Gate:
     Decides about requests.
 
     @param current_config: gives the configuration in force.
+    @ivar routes: what there is.
     """
 
-    def __init__(self, current_config: Callable[[], Config], policy: AccessPolicy) -> None:
+    def __init__(self, current_config: Callable[[], Config], policy: AccessPolicy, routes: RouteTable) -> None:
         self._current_config = current_config
         self._policy = policy
+        self.routes = routes
 
     def admit(self, head: RequestHead, declared_bytes: int | None) -> Admission:
         """
@@ -175,18 +86,19 @@ class Gate:
         @raise openclaw.errors.RequestError: if it may not go on.
         """
         config = self._current_config()
-        route = find_route(config, head.path)
+        route = self.routes.find(config, head.path)
         if route is not None and route.scope is None:
             self._check_method(route, head)
             self._check_size(route.max_body_bytes, declared_bytes)
             return Admission(ANONYMOUS, route.max_body_bytes)
-        is_upgrade = is_upgrade_to_websocket(head.method, head.path, head.headers)
+        # One for a route, be it off, is passed over.
+        is_upgrade = asks_for_websocket(head.method, head.headers) and head.path not in self.routes
         # Before anything is told about the path: a page under a name of its own learns nothing of this machine.
         self._policy.check_host(head)
         if is_upgrade:
             # A WebSocket client shows its credential in its first frame, and learns there why it is refused.
             self._check_size(0, declared_bytes)
-            return Admission(ANONYMOUS, 0)
+            return Admission(ANONYMOUS, 0, is_upgrade=True)
         if route is None or route.scope is None:
             raise NotFound("there is nothing at this path")
         preflight = self._policy.preflight(head)

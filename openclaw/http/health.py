@@ -9,6 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 from openclaw._version import __version__
+from openclaw.http.answers.respond import json_body, send
+from openclaw.http.connection.request import GatewayRequest
 from openclaw.interfaces import HealthSource
 
 
@@ -22,18 +24,18 @@ class Health:
     def __init__(self, source: HealthSource) -> None:
         self._source = source
 
-    def live(self) -> tuple[int, dict[str, Any]]:
+    def live(self, request: GatewayRequest) -> bytes:
         """The process answers; nothing more."""
-        return 200, {"ok": True, "status": "live"}
+        return _send(request, 200, {"ok": True, "status": "live"})
 
-    def ready(self) -> tuple[int, dict[str, Any]]:
+    def ready(self, request: GatewayRequest) -> bytes:
         """Whether a request would be taken: 503 while starting and draining."""
         phase = self._source.phase()
         failing = [*self._source.failing(), *([] if phase == "started" else [phase])]
         body = {"ready": not failing, "failing": failing, "uptimeMs": self._source.uptime_ms()}
-        return 503 if failing else 200, body
+        return _send(request, 503 if failing else 200, body)
 
-    def startup(self) -> tuple[int, dict[str, Any]]:
+    def startup(self, request: GatewayRequest) -> bytes:
         """Where the gateway is in its life."""
         phase = self._source.phase()
         body = {
@@ -42,4 +44,9 @@ class Health:
             "version": __version__,
             "uptimeMs": self._source.uptime_ms(),
         }
-        return 200 if phase == "started" else 503, body
+        return _send(request, 200 if phase == "started" else 503, body)
+
+
+def _send(request: GatewayRequest, status: int, body: dict[str, Any]) -> bytes:
+    request.responseHeaders.setRawHeaders(b"Cache-Control", [b"no-store"])
+    return send(request, status, json_body(body))

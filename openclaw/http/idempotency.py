@@ -15,7 +15,7 @@ import attrs
 
 from openclaw.agents.plan import RunPlan
 from openclaw.errors import InvalidRequest
-from openclaw.http.request import GatewayRequest
+from openclaw.http.connection.request import GatewayRequest
 from openclaw.sharing.claim import Claim, Lasts
 
 KEY_HEADER = "Idempotency-Key"

@@ -5,24 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 
 from openclaw.config.schema import Config
+from openclaw.http.answers.respond import send
+from openclaw.http.connection.request import GatewayRequest
 from openclaw.metrics import CONTENT_TYPE, Metrics
 
 
 class MetricsPage:
-    """
-    The route.
-
-    @ivar content_type: what its answer is.
-    """
-
-    content_type = CONTENT_TYPE
+    """The route."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
 
-    def text(self) -> bytes:
+    def show(self, request: GatewayRequest) -> bytes:
         """The metrics as they are now."""
-        return self._metrics.text()
+        return send(request, 200, self._metrics.text(), CONTENT_TYPE)
 
 
 def make_metrics(current_config: Callable[[], Config], methods: Collection[str] = ()) -> Metrics:

@@ -6,8 +6,7 @@ from twisted.web.iweb import IRequest
 from twisted.web.resource import IResource, Resource
 from twisted.web.server import NOT_DONE_YET
 
-from openclaw.http.gate import is_upgrade_to_websocket
-from openclaw.http.request import GatewayRequest
+from openclaw.http.connection.request import GatewayRequest
 
 
 class Root(Resource):
@@ -33,7 +32,7 @@ class Root(Resource):
             # Twisted would add a Content-Length to what is returned, and a 204 has none.
             request.finish()
             return NOT_DONE_YET
-        if is_upgrade_to_websocket(request.method, request.path, request.requestHeaders):
+        if request.admission.is_upgrade:
             request.channel.give_up_transport()
             # Autobahn is given the request's headers and nothing else: this is how it learns under which id to answer.
             request.requestHeaders.setRawHeaders(b"X-Request-Id", [request.request_id.encode()])

@@ -17,6 +17,7 @@ from openclaw.messages import Message
 from openclaw.methods.checks import MAIN_SESSION, bad_param, default_agent, named_agent, named_session
 from openclaw.methods.table import Params
 from openclaw.models import Sampling
+from openclaw.wire import CHANNEL_NAME
 
 MAX_TIMEOUT_S = 31_536_000
 """Longest C{timeout} that can be asked for, seconds: a year."""
@@ -24,7 +25,6 @@ MAX_TIMEOUT_S = 31_536_000
 EFFORTS = ("minimal", "low", "medium", "high", "xhigh")
 """Levels of C{thinking} that model servers know; C{off} asks for none."""
 
-_CHANNEL = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _RUN_ID = re.compile(r"[!-~]{1,255}")
 _ADMIN_COMMAND = re.compile(r"\s*/(new|reset)(?:\s|$)", re.IGNORECASE)
 
@@ -127,7 +127,7 @@ def check_params(caller: Caller, params: AgentParams) -> None:
         raise bad_param("agent", "lane", 'the only lane is "main"')
     if params.thinking not in (None, "", "off", *EFFORTS):
         raise bad_param("agent", "thinking", f"must be one of: off, {', '.join(EFFORTS)}")
-    if params.channel and not _CHANNEL.fullmatch(params.channel):
+    if params.channel and not CHANNEL_NAME.fullmatch(params.channel):
         raise bad_param("agent", "channel", "1 to 64 letters, digits, dots, dashes and underscores are needed")
     _check_text("extraSystemPrompt", params.extra_system_prompt or "")
 

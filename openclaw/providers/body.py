@@ -24,6 +24,7 @@ from zope.interface import implementer
 
 from openclaw.errors import OpenClawError, ProviderFailed, ProviderTimeout
 from openclaw.interfaces import Clock
+from openclaw.twisted_internals import connection_of
 
 READ_BYTES = 16 * 1024
 """
@@ -37,7 +38,7 @@ MAX_HEAD_BYTES = 256 * 1024
 
 
 @implementer(IHandshakeListener)
-class Connection(ProtocolWrapper):
+class ProviderConnection(ProtocolWrapper):
     """
     A connection that tells when a read of the network is over, and reads no more than L{READ_BYTES} at once, nor
     more than L{MAX_HEAD_BYTES} before the body of an answer begins.
@@ -51,7 +52,7 @@ class Connection(ProtocolWrapper):
     head_bytes: int | None = 0
     was_reset = False
     _is_secure = False
-    _securing: Deferred[Connection] | None = None
+    _securing: Deferred[ProviderConnection] | None = None
 
     def makeConnection(self, transport: Any) -> None:
         # Below TLS, whose own reads are as large as what it was given allows.
@@ -62,7 +63,7 @@ class Connection(ProtocolWrapper):
         below.bufferSize = READ_BYTES
         cast(Any, super()).makeConnection(transport)
 
-    def secured(self) -> Deferred[Connection]:
+    def secured(self) -> Deferred[ProviderConnection]:
         """
         Wait until TLS is agreed on.  Cancelling aborts the connection.
 
@@ -80,7 +81,7 @@ class Connection(ProtocolWrapper):
         if securing is not None:
             securing.callback(self)
 
-    def _stop_securing(self, _: Deferred[Connection]) -> None:
+    def _stop_securing(self, _: Deferred[ProviderConnection]) -> None:
         self._securing = None
         cast(Any, self.transport).abortConnection()
 
@@ -114,18 +115,6 @@ class Connection(ProtocolWrapper):
         if told is not None:
             self.at_read_end = None
             told()
-
-
-def connection_of(transport: Any) -> Any:
-    """
-    The real connection behind the transport of a response's body.
-
-    This is the one place that reads a private attribute: the library gives the body a proxy that can pause and
-    close, and neither abort nor tell of the end of a read.
-
-    @return: the connection, or C{None} if it is gone or the transport is not that proxy.
-    """
-    return getattr(transport, "_producer", None)
 
 
 def abort_body(transport: ITransport | None) -> None:
@@ -169,7 +158,7 @@ class BodyReceiver(Protocol):
         self._limited = False
         self._timer: IDelayedCall | None = None
         self._last_s = 0.0
-        self._connection: Connection | None = None
+        self._connection: ProviderConnection | None = None
 
     @property
     def was_reset(self) -> bool:
@@ -183,7 +172,7 @@ class BodyReceiver(Protocol):
     def connectionMade(self) -> None:
         """The body begins."""
         connection = connection_of(self.transport)
-        if isinstance(connection, Connection):
+        if isinstance(connection, ProviderConnection):
             self._connection = connection
             connection.head_bytes = None
         self._last_s = self._clock.seconds()

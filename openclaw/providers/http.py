@@ -6,7 +6,7 @@ What comes after the head is in L{openclaw.providers.body}.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any, cast
 
@@ -18,16 +18,13 @@ from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, TCP6ClientEndpoint, wrapClientTLS
 from twisted.internet.error import TimeoutError  # noqa: A004 - Twisted's, not the built-in one
 from twisted.internet.interfaces import (
-    IAddress,
     IConsumer,
     IProtocol,
     IProtocolFactory,
     IStreamClientEndpoint,
 )
-from twisted.internet.protocol import ClientFactory
 from twisted.protocols.policies import WrappingFactory
 from twisted.python.failure import Failure
-from twisted.web._newclient import HTTP11ClientProtocol
 from twisted.web.client import (
     URI,
     Agent,
@@ -42,8 +39,9 @@ from zope.interface import implementer
 
 from openclaw.errors import ProviderTimeout
 from openclaw.interfaces import Clock
-from openclaw.providers.body import Connection, discard
+from openclaw.providers.body import ProviderConnection, discard
 from openclaw.providers.failures import NETWORK_ERRORS, error_of_network
+from openclaw.twisted_internals import ClientPool
 from openclaw.waits import within
 
 CONNECT_TIMEOUT_S = 5.0
@@ -56,44 +54,15 @@ IDLE_CONNECTION_S = 4.0
 """Seconds that an idle connection is kept: less than the 5 s after which common servers close theirs."""
 
 
-class _Client(HTTP11ClientProtocol):
-    def _disconnectParser(self, reason: Failure) -> None:
-        """An answer is over: part its parser from the decoder of its body, as each refers to the other."""
-        parser = self._parser
-        cast(Any, super())._disconnectParser(reason)
-        if parser is not None:
-            parser.bodyDecoder = None
-
-
-class _ClientFactory(ClientFactory):
-    """Makes them, in place of Twisted's own."""
-
-    noisy = False
-
-    def __init__(self, quiescent: Callable[[HTTP11ClientProtocol], None], metadata: str) -> None:
-        self._quiescent = quiescent
-        self._metadata = metadata
-
-    def __repr__(self) -> str:
-        return self._metadata
-
-    def buildProtocol(self, addr: IAddress | None) -> HTTP11ClientProtocol:
-        return _Client(self._quiescent)  # type: ignore[no-untyped-call]
-
-
-class _Pool(HTTPConnectionPool):
-    _factory = _ClientFactory  # type: ignore[assignment]
-
-
 class _ConnectionFactory(WrappingFactory):
     noisy = False
-    protocol = Connection
+    protocol = ProviderConnection
 
 
 @implementer(IStreamClientEndpoint)
 class _ClientEndpoint:
     """
-    An endpoint whose connections are L{Connection}s, and with one deadline for resolving, connecting and shaking
+    An endpoint whose connections are L{ProviderConnection}s, with one deadline for resolving, connecting and shaking
     hands.
 
     @param with_tls: whether C{endpoint} speaks TLS, which the library agrees on only after it has connected.
@@ -112,13 +81,13 @@ class _ClientEndpoint:
             return Failure(TimeoutError())
 
         def secured(connection: IProtocol) -> Deferred[IProtocol]:
-            return cast("Deferred[IProtocol]", cast(Connection, connection).secured())
+            return cast("Deferred[IProtocol]", cast(ProviderConnection, connection).secured())
 
         connecting = self._endpoint.connect(cast(Any, _ConnectionFactory)(protocolFactory))
         if self._with_tls:
             connecting = connecting.addCallback(secured)
         within(connecting, self._connect_timeout_s, self._reactor, timed_out)
-        return connecting.addCallback(lambda connection: cast(Connection, connection).wrappedProtocol)
+        return connecting.addCallback(lambda connection: cast(ProviderConnection, connection).wrappedProtocol)
 
 
 @implementer(IAgentEndpointFactory)
@@ -185,7 +154,7 @@ def make_agent(
     @param persistent: whether connections are kept for further requests.
     @param tls_policy: how certificates are checked; by default as browsers do.
     """
-    pool = cast(Any, _Pool)(reactor, persistent=persistent)
+    pool = cast(Any, ClientPool)(reactor, persistent=persistent)
     pool.maxPersistentPerHost = MAX_IDLE_CONNECTIONS_PER_HOST
     pool.cachedConnectionTimeout = cast(int, IDLE_CONNECTION_S)
     pool.retryAutomatically = False

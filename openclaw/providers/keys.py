@@ -23,15 +23,16 @@ log = Logger()
 
 
 class KeyRing:
-    """
-    What is known of the keys of one provider, over all runs.
-
-    @ivar _aside: until when a key is set aside, on the clock.
-    """
+    """What is known of the keys of one provider, over all runs."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
+        # Until when, on the clock.
         self._aside: dict[str, float] = {}
+
+    def __len__(self) -> int:
+        """How many keys are remembered as set aside."""
+        return len(self._aside)
 
     def choose(self, keys: Sequence[str], tried: Collection[str] = ()) -> str | None:
         """

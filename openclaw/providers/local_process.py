@@ -35,9 +35,9 @@ from twisted.logger import Logger
 
 from openclaw.config.models import LOCAL_PROVIDER
 from openclaw.errors import LastingProviderFailure, StartError
-from openclaw.providers.local_child import NOT_INSTALLED
 from openclaw.providers.local_spawn import (
     BASE_RSS_BYTES,
+    ChildMeans,
     ChildProcess,
     LocalSettings,
     Reactor,
@@ -134,29 +134,24 @@ class _Child:
     @ivar timers: the timers of the present state, cancelled when it is left.
     """
 
-    reactor: Reactor
-    settings: LocalSettings
-    locate: Callable[[], Deferred[Path]]
-    installed: Callable[[], bool]
-    resident: Callable[[int], int | None]
-    environ: Mapping[str, str]
+    means: ChildMeans
     inputs: _Inputs = attrs.field(init=False)
-    failures: int = 0
-    failure: str | None = STOPPED
-    killed_for: str | None = None
-    api_key: str = ""
-    url: str | None = None
-    max_rss_bytes: int = BASE_RSS_BYTES
-    process: ChildProcess | None = None
-    checking: Deferred[None] | None = None
-    timers: list[IDelayedCall] = attrs.field(factory=list)
-    served: Promise[Endpoint] = attrs.field(factory=Promise)
-    stopped: Promise[None] = attrs.field(factory=Promise)
+    failures: int = attrs.field(default=0, init=False)
+    failure: str | None = attrs.field(default=STOPPED, init=False)
+    killed_for: str | None = attrs.field(default=None, init=False)
+    api_key: str = attrs.field(default="", init=False)
+    url: str | None = attrs.field(default=None, init=False)
+    max_rss_bytes: int = attrs.field(default=BASE_RSS_BYTES, init=False)
+    process: ChildProcess | None = attrs.field(default=None, init=False)
+    checking: Deferred[None] | None = attrs.field(default=None, init=False)
+    timers: list[IDelayedCall] = attrs.field(factory=list, init=False)
+    served: Promise[Endpoint] = attrs.field(factory=Promise, init=False)
+    stopped: Promise[None] = attrs.field(factory=Promise, init=False)
 
     def after(self, delay_s: float, call: Callable[..., None], *args: object) -> None:
         """Call something later, unless the state is left before."""
         self.timers = [timer for timer in self.timers if timer.active()]
-        self.timers.append(self.reactor.callLater(delay_s, call, *args))
+        self.timers.append(self.means.reactor.callLater(delay_s, call, *args))
 
     def leave_state(self) -> None:
         """Cancel what the state that is left was waiting for."""
@@ -187,10 +182,7 @@ class _Child:
 
     async def _find(self) -> Path | None:
         try:
-            if not self.installed():
-                raise StartError(NOT_INSTALLED)
-            path = await self.locate()
-            size_bytes = path.stat().st_size
+            path, self.max_rss_bytes = await self.means.find()
         except CancelledError:
             raise
         except StartError as error:
@@ -200,7 +192,6 @@ class _Child:
             log.failure("looking for the local model failed")
             self.report_failed("the local model cannot be looked for; the gateway's log says why")
             return None
-        self.max_rss_bytes = self.settings.max_rss_bytes or BASE_RSS_BYTES + 2 * size_bytes
         return path
 
     def spawn(self, path: Path) -> None:
@@ -211,8 +202,8 @@ class _Child:
         if self.failures < MAX_FAILURES:
             self.failure = None  # what was missing is there now
         self.after(START_DEADLINE_S, self.inputs.condemn, f"it did not load within {START_DEADLINE_S:g} s")
-        self.process = ChildProcess(self.inputs, self.settings.child_line(path, self.api_key))
-        self.process.spawn(self.reactor, self.environ)
+        self.process = ChildProcess(self.inputs, self.means.settings.child_line(path, self.api_key))
+        self.process.spawn(self.means.reactor, self.means.environ)
 
     def serve(self, url: str) -> None:
         """The child serves: let the callers go on."""
@@ -243,7 +234,7 @@ class _Child:
     def check_memory(self) -> None:
         """Condemn a child that outgrew its memory, else look again later."""
         pid = self.process.pid if self.process else None
-        used_bytes = self.resident(pid) if pid else None
+        used_bytes = self.means.resident(pid) if pid else None
         if used_bytes is not None and used_bytes > self.max_rss_bytes:
             used_mib, max_mib = used_bytes >> 20, self.max_rss_bytes >> 20
             self.inputs.condemn(f"it held {used_mib} MiB of memory, more than its {max_mib} MiB")
@@ -272,7 +263,8 @@ class _Child:
             trouble = "cannot be loaded"
             reason = (
                 "its file is damaged or of a kind that is not supported; "
-                f"name another GGUF file with models.local.path, or run openclaw models pull {self.settings.alias}"
+                "name another GGUF file with models.local.path, or run openclaw models pull "
+                f"{self.means.settings.alias}"
             )
         log.warn("the local model failed: {reason}; {failures} in a row", reason=reason, failures=self.failures)
         log.debug("its last words: {last_lines}", last_lines=last_lines)
@@ -435,7 +427,7 @@ class LocalModel:
         installed: Callable[[], bool] = library_installed,
         resident: Callable[[int], int | None] = resident_bytes,
     ) -> None:
-        self._child = _Child(reactor, settings, locate, installed, resident, environ)
+        self._child = _Child(ChildMeans(reactor, settings, locate, environ, installed, resident))
         self._inputs = self._child.inputs = _machine(self._child)
 
     def start(self) -> None:

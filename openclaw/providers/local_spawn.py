@@ -18,13 +18,15 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 import attrs
+from twisted.internet.defer import Deferred
 from twisted.internet.error import ProcessExitedAlready
 from twisted.internet.interfaces import IProcessTransport
 from twisted.internet.protocol import ProcessProtocol
 from twisted.python.failure import Failure
 
+from openclaw.errors import StartError
 from openclaw.interfaces import Clock
-from openclaw.providers.local_child import ERROR_MARK, READY_MARK
+from openclaw.providers.local_child import ERROR_MARK, NOT_INSTALLED, READY_MARK
 
 BASE_RSS_BYTES = 2 * 1024**3
 """Memory that any child may have; see L{LocalSettings.max_rss_bytes}."""
@@ -132,6 +134,36 @@ class _Lines:
         self._rest = rest[:MAX_LINE_BYTES]
         for line in lines:
             self._take(line[:MAX_LINE_BYTES].decode(errors="replace"))
+
+
+@attrs.frozen(eq=False)
+class ChildMeans:
+    """
+    What a child is started with, and watched by; see L{openclaw.providers.local_process.LocalModel}.
+
+    @ivar locate: finds the weights, off the reactor's thread.
+    @ivar environ: our environment, of which the child gets L{PASSED_ENVIRONMENT}.
+    @ivar installed: whether the library is there.
+    @ivar resident: a process's resident memory in bytes.
+    """
+
+    reactor: Reactor
+    settings: LocalSettings
+    locate: Callable[[], Deferred[Path]]
+    environ: Mapping[str, str]
+    installed: Callable[[], bool]
+    resident: Callable[[int], int | None]
+
+    async def find(self) -> tuple[Path, int]:
+        """
+        The weights, and the memory in bytes that a child with them may have.
+
+        @raise StartError: if they or the library are missing.
+        """
+        if not self.installed():
+            raise StartError(NOT_INSTALLED)
+        path = await self.locate()
+        return path, self.settings.max_rss_bytes or BASE_RSS_BYTES + 2 * path.stat().st_size
 
 
 class ChildOwner(Protocol):

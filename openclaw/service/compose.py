@@ -14,14 +14,12 @@ from openclaw.config.plan import Plan
 from openclaw.config.reload import LiveConfig, ReadInThread
 from openclaw.config.schema import Config
 from openclaw.http.access import AccessLog
-from openclaw.http.app import Api
-from openclaw.http.channel import GatewaySite
-from openclaw.http.chat import ChatCompletions
+from openclaw.http.app import make_app
+from openclaw.http.connection.channel import GatewaySite
 from openclaw.http.gate import Gate
-from openclaw.http.health import Health
-from openclaw.http.metrics import MetricsPage, make_metrics
-from openclaw.http.models import ModelList
+from openclaw.http.metrics import make_metrics
 from openclaw.http.root import Root
+from openclaw.http.routes import make_routes
 from openclaw.interfaces import HealthSource
 from openclaw.methods.agent import agent_methods
 from openclaw.methods.agents import agents_methods
@@ -40,7 +38,8 @@ from openclaw.parts import Parts
 from openclaw.service.stop import close_connections
 from openclaw.sharing.joins import Joins
 from openclaw.store.store import GatewayStore
-from openclaw.ws.factory import GatewayWebSocketFactory, Surface
+from openclaw.ws.crowd import Crowd, Surface
+from openclaw.ws.factory import websocket_resource
 from openclaw.ws.presence import Presence
 
 
@@ -92,19 +91,18 @@ class Surfaces:
     What a gateway serves.
 
     @ivar joins: the door to the runs for requests that may be sent again.
-    @ivar websockets: the connections that are WebSockets.
+    @ivar crowd: the connections that are WebSockets.
     @ivar site: all connections of the port.
     """
 
     joins: Joins
     methods: Methods
-    websockets: GatewayWebSocketFactory
+    crowd: Crowd
     site: GatewaySite
 
     def begin(self) -> None:
-        """Begin what runs by itself: measuring the reactor, and telling clients that the gateway lives."""
+        """Begin what runs by itself: measuring the reactor."""
         self.methods.event_loop.start()
-        self.websockets.startFactory()
 
 
 def compose(core: Core, parts: Parts) -> Surfaces:
@@ -122,27 +120,22 @@ def compose(core: Core, parts: Parts) -> Surfaces:
     metrics.watch(runs.bus, runs)
     on_loopback = listening.on_loopback_bind
     policy = AccessPolicy(core.current, core.plan.loaded.environ, clock, on_loopback_bind=on_loopback)
-    websockets = GatewayWebSocketFactory(
+    crowd = Crowd(
         clock, Surface(policy, methods.table, runs.bus, methods.snapshot, presence, core.health.phase, metrics.rpc)
     )
-    core.live.subscribe(websockets.check_credentials)
-    api = Api(
-        ChatCompletions(runs, clock, core.current, joins),
-        ModelList(core.current, int(clock.seconds())),
-        Health(core.health),
-        MetricsPage(metrics),
-    )
+    core.live.subscribe(crowd.check_credentials)
+    routes = make_routes(runs, joins, clock, core.current, core.health, metrics)
     site = GatewaySite(
-        Root(websockets.as_resource(), api.resource()),
-        Gate(core.current, policy),
+        Root(websocket_resource(clock, crowd), make_app(routes)),
+        Gate(core.current, policy, routes),
         clock,
         local_tcp=listening.host is not None,
         loopback_bind=on_loopback,
-        served=AccessLog(metrics.http),
+        served=AccessLog(routes, metrics.http),
     )
     site.noisy = False
-    parts.add("the connections", partial(close_connections, site, websockets, clock))
-    return Surfaces(joins, methods, websockets, site)
+    parts.add("the connections", partial(close_connections, site, crowd, clock))
+    return Surfaces(joins, methods, crowd, site)
 
 
 def make_methods(core: Core, parts: Parts, joins: Joins, presence: PresenceEntries) -> Methods:

@@ -11,7 +11,7 @@ from twisted.internet.interfaces import IListeningPort
 
 from openclaw.config.listen import Listening
 from openclaw.errors import StartError
-from openclaw.http.channel import GatewaySite
+from openclaw.http.connection.channel import GatewaySite
 
 _LISTEN_HINTS = {
     errno.EADDRINUSE: "another program uses it; stop that, or choose another port",

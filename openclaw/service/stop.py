@@ -10,10 +10,10 @@ from __future__ import annotations
 from twisted.logger import Logger
 
 from openclaw.agents.runs import Runs
-from openclaw.http.channel import GatewaySite
+from openclaw.http.connection.channel import GatewaySite
 from openclaw.interfaces import Clock
 from openclaw.waits import pause
-from openclaw.ws.factory import GatewayWebSocketFactory
+from openclaw.ws.crowd import Crowd
 
 STOP_ORDER = (
     "the runs",
@@ -50,12 +50,12 @@ async def stop_runs(runs: Runs, grace_s: float) -> None:
     await runs.stop(grace_s)
 
 
-async def close_connections(site: GatewaySite, websockets: GatewayWebSocketFactory, clock: Clock) -> None:
+async def close_connections(site: GatewaySite, crowd: Crowd, clock: Clock) -> None:
     """Let the answers that are being written go out, then close; what takes too long is cut."""
     deadline_s = clock.seconds() + FLUSH_DEADLINE_S
     closed: set[object] = set()
-    websockets.close_all()
-    while clock.seconds() < deadline_s and (site.open_connections or websockets.open_connections):
+    crowd.close_all()
+    while clock.seconds() < deadline_s and (site.open_connections or crowd.open_connections):
         done = [channel for channel in site.open_connections if not channel.requests and channel not in closed]
         closed.update(done)
         for channel in done:

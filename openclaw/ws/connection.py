@@ -9,16 +9,9 @@ it may send little and has not long; then its requests are served (L{openclaw.ws
 from __future__ import annotations
 
 import json
-import os
-import struct
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-# The accelerated masking costs 60 ms of start; what it is good for is done here by one operation on large integers.
-os.environ.setdefault("AUTOBAHN_USE_NVX", "0")
-
-from autobahn.twisted.websocket import WebSocketServerProtocol
-from autobahn.websocket.types import ConnectionDeny, ConnectionRequest
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.web.http_headers import Headers
@@ -27,28 +20,20 @@ from openclaw.auth.answer_headers import ANSWER_HEADERS
 from openclaw.auth.connect import ConnectAdmission, ConnectClaim, ConnectRefusal
 from openclaw.auth.head import RequestHead
 from openclaw.auth.policy import Credential
+from openclaw.autobahn_internals import SERVICE_UNAVAILABLE, ServerSocket, refuse_for_now
 from openclaw.waits import now_ms
+from openclaw.wire import MAX_PAYLOAD_BYTES
+from openclaw.ws.crowd import Crowd
 from openclaw.ws.dispatch import Calls
-from openclaw.ws.frames import MAX_PAYLOAD_BYTES, EventFrame, close_reason, event_frame, result_frame
+from openclaw.ws.frames import EventFrame, close_reason, event_frame, result_frame
 from openclaw.ws.handshake import CLOSE_NORMAL, CLOSE_POLICY, Admitted, Handshake
 from openclaw.ws.hello import MAX_BUFFERED_BYTES, hello_ok
-
-if TYPE_CHECKING:
-    from openclaw.ws.factory import GatewayWebSocketFactory
 
 HANDSHAKE_DEADLINE_S = 15.0
 """From the upgrade to a successful C{connect}, in seconds."""
 
 MAX_EARLY_FRAMES = 100
 """Frames of any kind, pings too, that are looked at while nobody is let in: before C{connect} and after the close."""
-
-STEPS_AT_ONCE = 200
-"""
-How many heads and payloads of frames are looked at before others have their turn: those of 100 small frames, 1 to 5 ms.
-"""
-
-MAX_CONTROL_BYTES = 125
-"""Longest payload of a ping, a pong or a close frame (RFC 6455, 5.5)."""
 
 CUT_AFTER_S = 2.0
 """How long a client may take to read the last of what it was sent once nothing more is to come, in seconds."""
@@ -62,41 +47,14 @@ CLOSE_INTERNAL = 1011
 
 UPGRADE_REQUIRED = 426
 
-_FIRST_CONTROL = 8
-"""The first opcode of a control frame (RFC 6455, 5.2)."""
-
-_WHOLE_TEXT = 0x81
-"""The first byte of a text frame that is not fragmented (RFC 6455, 5.2)."""
-
 log = Logger()
 
 
-def unmask(data: bytes, mask: bytes, offset: int) -> bytes:
-    """
-    Take the mask off a part of a frame's payload (RFC 6455, 5.3), in one operation for all of its bytes.
-
-    @param mask: the frame's four bytes.
-    @param offset: where in the payload the part begins.
-    """
-    size = len(data)
-    turn = offset % 4
-    repeated = ((mask[turn:] + mask[:turn]) * (size // 4 + 1))[:size]
-    return (int.from_bytes(data, "little") ^ int.from_bytes(repeated, "little")).to_bytes(size, "little")
-
-
-def frame_head(size_bytes: int) -> bytes:
-    """What stands before the payload of a text frame; a server masks nothing (RFC 6455, 5.2)."""
-    if size_bytes < 126:
-        return bytes((_WHOLE_TEXT, size_bytes))
-    if size_bytes < 65536:
-        return struct.pack("!BBH", _WHOLE_TEXT, 126, size_bytes)
-    return struct.pack("!BBQ", _WHOLE_TEXT, 127, size_bytes)
-
-
-class GatewayWebSocket(WebSocketServerProtocol):
+class GatewayWebSocket(ServerSocket):
     """
     One connection; made by L{openclaw.ws.factory.GatewayWebSocketFactory}.
 
+    @ivar crowd: the others.
     @ivar id: names it in the log and to its client.
     @ivar scopes: what its client may do; nothing before it has connected.
     @ivar unread_bytes: what waits for its client since that stopped reading; nothing once the connection is closing.
@@ -104,8 +62,7 @@ class GatewayWebSocket(WebSocketServerProtocol):
         in; C{None} before that.
     """
 
-    factory: GatewayWebSocketFactory
-    transport: Any
+    crowd: Crowd
     id: str = ""
     scopes: tuple[str, ...] = ()
     credential: Credential | None = None
@@ -117,26 +74,24 @@ class GatewayWebSocket(WebSocketServerProtocol):
     _calls: Calls | None = None
     _seq: int = 0
     _paused: bool = False
-    _unmasked_bytes: int = 0
     _early_frames: int = 0
-    _next_look: IDelayedCall | None = None
     _cut: IDelayedCall | None = None
 
     # ------------------------------------------------------------------------------------ the upgrade
 
-    def onConnect(self, request: ConnectionRequest) -> tuple[None, dict[str, str]]:
+    def onConnect(self, request: Any) -> tuple[None, dict[str, str]]:
         """The upgrade is sound: agree to it, without a subprotocol."""
         self._head = self._upgrade_head(request)
-        bucket = self.factory.bucket_of(self._head)
-        if not self.factory.count_in(bucket, self):
-            raise ConnectionDeny(ConnectionDeny.SERVICE_UNAVAILABLE, "too many connections that have not connected yet")
+        bucket = self.crowd.bucket_of(self._head)
+        if not self.crowd.count_in(bucket, self):
+            raise refuse_for_now("too many connections that have not connected yet")
         self._bucket = bucket
         return None, self._common_headers()
 
-    def _upgrade_head(self, request: ConnectionRequest) -> RequestHead:
+    def _upgrade_head(self, request: Any) -> RequestHead:
         """What the verdict may look at; the rule about the Host was applied before the upgrade came here."""
         headers = Headers()
-        for name, value in self.http_headers.items():
+        for name, value in self.upgrade_headers.items():
             headers.setRawHeaders(name.encode("latin-1", "replace"), [value.encode("latin-1", "replace")])
         peer = getattr(self.transport.getPeer(), "host", None)
         return RequestHead(b"GET", request.path.encode(), headers, peer, local_tcp=False, loopback_bind=False)
@@ -144,15 +99,14 @@ class GatewayWebSocket(WebSocketServerProtocol):
     def _common_headers(self) -> dict[str, str]:
         """What every answer on this port carries; the id is the one that was decided before the upgrade."""
         common = {name.decode(): value.decode() for name, value in ANSWER_HEADERS.items()}
-        return {"X-Request-Id": self.http_headers["x-request-id"], **common}
+        return {"X-Request-Id": self.upgrade_headers["x-request-id"], **common}
 
-    def sendHttpErrorResponse(self, code: int, reason: str, responseHeaders: Any = None) -> None:
-        """Refuse an upgrade as every other request is refused: Autobahn's own answer has no body and no length."""
-        headers = list(responseHeaders or ())
+    def refusal(self, code: int, reason: str, headers: list[tuple[str, str]]) -> bytes:
+        """Refuse an upgrade as every other request is refused."""
         if any(name == "Sec-WebSocket-Version" for name, _ in headers):
             code = UPGRADE_REQUIRED
             headers.append(("Upgrade", "websocket"))
-        full = code == ConnectionDeny.SERVICE_UNAVAILABLE
+        full = code == SERVICE_UNAVAILABLE
         error_type, error_code = ("api_error", "overloaded") if full else ("invalid_request_error", None)
         error = {"message": reason, "type": error_type, "param": None, "code": error_code}
         body = json.dumps({"error": error}).encode() + b"\n"
@@ -164,30 +118,22 @@ class GatewayWebSocket(WebSocketServerProtocol):
             *self._common_headers().items(),
         )
         lines = [f"HTTP/1.1 {code} {HTTPStatus(code).phrase}", *(f"{name}: {value}" for name, value in headers)]
-        self.sendData("\r\n".join((*lines, "", "")).encode() + body)
+        return "\r\n".join((*lines, "", "")).encode() + body
 
     def onOpen(self) -> None:
         """The upgrade is done: challenge the client."""
-        # Twisted's HTTP channel is still the transport's producer; without this Autobahn's own would be refused.
-        self.transport.unregisterProducer()
-        self.transport.registerProducer(self, True)
-        self.factory.open_connections.add(self)
-        self.id = self.factory.new_id()
-        clock = self.factory.clock
+        self.begin_producing()
+        self.crowd.open_connections.add(self)
+        self.id = self.crowd.new_id()
+        clock = self.clock
         self._deadline = clock.callLater(HANDSHAKE_DEADLINE_S, self._handshake_is_late)
-        self._handshake = Handshake(self, clock, self.factory.surface.phase, self._judge)
-        challenge = {"nonce": self.factory.new_id(), "ts": now_ms(clock), "capabilities": []}
+        self._handshake = Handshake(self, clock, self.crowd.surface.phase, self._judge)
+        challenge = {"nonce": self.crowd.new_id(), "ts": now_ms(clock), "capabilities": []}
         self.send(event_frame("connect.challenge", challenge).bare())
 
     # ------------------------------------------------------------------------------------ what comes in
 
-    @property
-    def _mask(self) -> bytes:
-        """That of the present frame.  One without has broken the protocol and is read to its end, but not looked at."""
-        mask: Any = self.current_frame.mask
-        return bytes(mask) if mask else b"\0\0\0\0"
-
-    def _count_early_frame(self) -> None:
+    def frame_begins(self) -> None:
         """
         End a client that floods us before it has connected or while it is closed: a small frame costs more than 10 µs.
 
@@ -197,62 +143,8 @@ class GatewayWebSocket(WebSocketServerProtocol):
             self._early_frames += 1
             if self._early_frames == MAX_EARLY_FRAMES:
                 self.close(CLOSE_POLICY, "too many frames before connect")
-                # Autobahn would go on to look at what comes, until the client answers the close.
-                self.dropConnection(abort=False)
-
-    def consumeData(self) -> None:
-        """Look at the frames that have come; if they are many, at some of them, and nothing more is read meanwhile."""
-        if self.state not in (self.STATE_OPEN, self.STATE_CLOSING):
-            super().consumeData()
-            return
-        if self._next_look is not None:
-            # TLS may hand over one more piece of what it had read.
-            return
-        for _ in range(STEPS_AT_ONCE):
-            if not self.processData() or self.state == self.STATE_CLOSED:
-                return
-        self.transport.pauseProducing()
-        self._next_look = self.factory.clock.callLater(0, self._look_on)
-
-    def _look_on(self) -> None:
-        self._next_look = None
-        self.consumeData()
-        if self._next_look is None and self.state != self.STATE_CLOSED:
-            self.transport.resumeProducing()
-
-    def onMessageFrameBegin(self, length: int) -> None:
-        self._unmasked_bytes = 0
-        self._count_early_frame()
-        super().onMessageFrameBegin(length)
-
-    def onMessageFrameData(self, payload: bytes) -> None:
-        """
-        Put a message together while it comes: its pieces, of which Autobahn makes a list, may be tiny and many.
-
-        What comes once the connection is closing is passed over.
-        """
-        if self.state != self.STATE_OPEN:
-            return
-        plain = unmask(payload, self._mask, self._unmasked_bytes)
-        self._unmasked_bytes += len(payload)
-        if not self.message_data:
-            self.message_data.append(bytearray())  # type: ignore[arg-type]
-        self.message_data[0] += plain
-
-    def onFrameData(self, payload: bytes) -> bool | None:
-        """Pass over a control frame that is too long, for which the connection is closing: Autobahn would keep it."""
-        frame: Any = self.current_frame
-        if frame.opcode >= _FIRST_CONTROL and frame.length > MAX_CONTROL_BYTES:
-            return None
-        result: bool | None = super().onFrameData(payload)
-        return result
-
-    def processControlFrame(self) -> Any:
-        self._count_early_frame()
-        payload = b"".join(self.control_frame_data)
-        if payload:
-            self.control_frame_data = [unmask(payload, self._mask, 0)]
-        return super().processControlFrame()
+                # What comes until the client answers the close would be looked at.
+                self.drop()
 
     def onPing(self, payload: bytes) -> None:
         """Answer a ping, unless the client does not read: its answers would pile up beyond every bound."""
@@ -261,7 +153,7 @@ class GatewayWebSocket(WebSocketServerProtocol):
 
     def onMessage(self, payload: bytes, isBinary: bool) -> None:
         """A message has come."""
-        if self.state != self.STATE_OPEN or self._handshake is None:
+        if not self.is_live or self._handshake is None:
             # It came with one that made us close.
             return
         try:
@@ -282,7 +174,7 @@ class GatewayWebSocket(WebSocketServerProtocol):
             handshake.receive(payload)
 
     def _judge(self, claim: ConnectClaim) -> ConnectAdmission | ConnectRefusal:
-        verdict = self.factory.surface.policy.judge_connect(self._head, claim)
+        verdict = self.crowd.surface.policy.judge_connect(self._head, claim)
         if isinstance(verdict, ConnectRefusal):
             log.info(
                 "refused {client} from {peer}: {why}",
@@ -294,22 +186,21 @@ class GatewayWebSocket(WebSocketServerProtocol):
 
     def welcome(self, admitted: Admitted) -> None:
         """The client is let in: say hello, and tell it what happens from now on."""
-        surface, factory = self.factory.surface, self.factory
+        surface, crowd = self.crowd.surface, self.crowd
         self._stop_deadline()
         self._count_out()
-        # Autobahn keeps a copy of the factory's options in each connection.
-        self.maxFramePayloadSize = self.maxMessagePayloadSize = MAX_PAYLOAD_BYTES
+        self.limit_frames(MAX_PAYLOAD_BYTES)
         admission, info = admitted.admission, admitted.params.client
         self.scopes = admission.scopes
         self.credential = surface.policy.credential
         self._calls = Calls(surface.methods, admission.caller, self.id, info.id, self.send, surface.count)
         changed = surface.presence.arrive(self.id, info, self.scopes, has_device=bool(admitted.params.device))
-        version = factory.broadcaster.health_version
+        version = crowd.broadcaster.health_version
         hello = hello_ok(admission, self.id, surface.methods, surface.snapshot, surface.presence, version)
         self.send(result_frame(admitted.request_id, hello))
-        factory.broadcaster.join(self)
+        crowd.broadcaster.join(self)
         if changed:
-            factory.tell_presence()
+            crowd.tell_presence()
         log.debug(
             "{client} connected as {id} with {scopes}",
             client=f"{info.id}/{info.mode}",
@@ -330,16 +221,15 @@ class GatewayWebSocket(WebSocketServerProtocol):
 
         @param data: JSON.  Nothing is sent on a connection that is closing.
         """
-        if self.state != self.STATE_OPEN:
+        if not self.is_live:
             return
         if self.unread_bytes + len(data) > MAX_BUFFERED_BYTES:
             self.close_slow()
             return
-        # Autobahn's own way takes ten times as long, which counts where an event goes to a thousand clients.
-        self.transport.writeSequence((frame_head(len(data)), data))
+        self.send_text(data)
         if self._paused:
             self.unread_bytes += len(data)
-            self.factory.count_unread(len(data))
+            self.crowd.count_unread(len(data))
 
     def close_slow(self) -> None:
         """Close the connection because too much waits for its client."""
@@ -366,7 +256,7 @@ class GatewayWebSocket(WebSocketServerProtocol):
 
     def _forget_unread(self) -> None:
         unread_bytes, self.unread_bytes = self.unread_bytes, 0
-        self.factory.count_unread(-unread_bytes)
+        self.crowd.count_unread(-unread_bytes)
 
     def stopProducing(self) -> None:
         """The transport is gone, which L{onClose} tells, too."""
@@ -377,28 +267,24 @@ class GatewayWebSocket(WebSocketServerProtocol):
         """
         Close the connection; harmless when it is closing already.  What is under way for its client is cancelled.
 
-        @param code: any code that a server may send.  Autobahn's own C{sendClose} takes those of applications only.
+        @param code: any code that a server may send.
         @param reason: cut at 123 bytes.
         """
         self._retire()
-        self.sendCloseFrame(code=code, reasonUtf8=close_reason(reason))
+        self.send_close(code, close_reason(reason))
 
-    def dropConnection(self, abort: bool = False) -> None:
-        """
-        Close the connection at once, or when what was sent is out; a client that does not read must not keep it.
-        """
-        was_closed = self.state == self.STATE_CLOSED
-        super().dropConnection(abort)
+    def dropped(self, *, is_lingering: bool) -> None:
+        """The connection is given up; a client that does not read must not keep it."""
         self._retire()
-        if not abort and not was_closed:
-            self._cut = self.factory.clock.callLater(CUT_AFTER_S, self.transport.abortConnection)
+        if is_lingering:
+            self._cut = self.clock.callLater(CUT_AFTER_S, self.transport.abortConnection)
 
     def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
         """The connection is gone."""
-        self.factory.open_connections.discard(self)
-        for call in (self._next_look, self._cut):
-            if call is not None and call.active():
-                call.cancel()
+        self.crowd.open_connections.discard(self)
+        self.stop_looking()
+        if self._cut is not None and self._cut.active():
+            self._cut.cancel()
         self._retire()
 
     def _retire(self) -> None:
@@ -411,12 +297,12 @@ class GatewayWebSocket(WebSocketServerProtocol):
         calls, self._calls = self._calls, None
         if calls is not None:
             calls.close()
-            self.factory.depart(self)
+            self.crowd.depart(self)
 
     def _count_out(self) -> None:
         bucket, self._bucket = self._bucket, None
         if bucket is not None:
-            self.factory.count_out(bucket, self)
+            self.crowd.count_out(bucket, self)
 
     def _stop_deadline(self) -> None:
         deadline, self._deadline = self._deadline, None

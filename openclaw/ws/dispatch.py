@@ -20,8 +20,8 @@ from openclaw.interfaces import Caller
 from openclaw.log_lines import add_log_context
 from openclaw.methods.table import Call, Method, MethodTable, Params
 from openclaw.waits import without_frames
+from openclaw.wire import MAX_PAYLOAD_BYTES
 from openclaw.ws.frames import (
-    MAX_PAYLOAD_BYTES,
     MalformedFrame,
     RequestFrame,
     WireError,

@@ -15,17 +15,10 @@ import attrs
 import msgspec
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
-MAX_PAYLOAD_BYTES = 25 * 1024 * 1024
-"""Largest frame of a connected client in either direction, in bytes (original: the same)."""
+from openclaw.wire import steps_of
 
 MAX_CLOSE_REASON_BYTES = 123
 """Longest reason of a close frame, in bytes (RFC 6455, 5.5.1)."""
-
-PROTOCOL_VERSION = 4
-"""The protocol that is spoken."""
-
-MIN_PROBE_PROTOCOL = 3
-"""Oldest protocol that a client which only probes may speak."""
 
 _Text = Annotated[str, Meta(min_length=1)]
 _Version = Annotated[int, Meta(ge=1)]
@@ -243,7 +236,6 @@ def params_of(frame: RequestFrame) -> bytes:
     return data if data and data != b"null" else b"{}"
 
 
-_STEP = re.compile(r"\.([^.\[\]]+)|\[(\d+|\.\.\.)\]")
 _RULES: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"Object missing required field `(.+)`", re.S), "must have required property '{0}'"),
     (re.compile(r"Object contains unknown field `(.+)`", re.S), "unexpected property '{0}'"),
@@ -273,7 +265,7 @@ def what_is_wrong(error: msgspec.ValidationError) -> str:
     C{Expected `str`, got `int` - at `$.client.id`} becomes C{at /client/id: must be string}.
     """
     reason, _, where = str(error).partition(" - at `")
-    pointer = "".join(f"/{name or index}" for name, index in _STEP.findall(where.rpartition("$")[2].rstrip("`")))
+    pointer = "".join(f"/{step}" for step in steps_of(where.rpartition("$")[2].rstrip("`")))
     missing = reason.startswith("Object missing")
     prefix = f"at {pointer}: " if pointer else "" if missing else "at root: "
     return prefix + _in_their_words(reason)

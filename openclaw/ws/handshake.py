@@ -25,10 +25,9 @@ from twisted.internet.interfaces import IDelayedCall
 from openclaw.auth.connect import ConnectAdmission, ConnectClaim, ConnectRefusal
 from openclaw.errors import OpenClawError
 from openclaw.interfaces import Clock
+from openclaw.wire import MIN_PROBE_PROTOCOL, PROTOCOL_VERSION
 from openclaw.ws.dispatch import wire_error
 from openclaw.ws.frames import (
-    MIN_PROBE_PROTOCOL,
-    PROTOCOL_VERSION,
     ConnectParams,
     MalformedFrame,
     RequestFrame,

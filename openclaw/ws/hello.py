@@ -13,8 +13,8 @@ from openclaw._version import __version__
 from openclaw.auth.connect import ConnectAdmission
 from openclaw.auth.scopes import ADMIN, READ, implies
 from openclaw.methods.table import MethodTable
+from openclaw.wire import MAX_PAYLOAD_BYTES, PROTOCOL_VERSION
 from openclaw.ws.broadcast import EVENT_SCOPES, TICK_INTERVAL_S
-from openclaw.ws.frames import MAX_PAYLOAD_BYTES, PROTOCOL_VERSION
 from openclaw.ws.presence import Presence
 
 MAX_BUFFERED_BYTES = 50 * 1024 * 1024

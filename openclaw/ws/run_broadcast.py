@@ -64,12 +64,12 @@ class _Shown:
 
     info: RunInfo
     started_at_ms: int | None
-    text: str = ""
-    fresh: list[str] = attrs.field(factory=list)
-    fresh_chars: int = 0
-    seq: int = 0
-    next_s: float = 0.0
-    timer: IDelayedCall | None = None
+    text: str = attrs.field(default="", init=False)
+    fresh: list[str] = attrs.field(factory=list, init=False)
+    fresh_chars: int = attrs.field(default=0, init=False)
+    seq: int = attrs.field(default=0, init=False)
+    next_s: float = attrs.field(default=0.0, init=False)
+    timer: IDelayedCall | None = attrs.field(default=None, init=False)
 
 
 class RunBroadcast:

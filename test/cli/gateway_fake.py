@@ -7,11 +7,8 @@ The reactor of L{FakeReactor} is a clock that jumps to whatever is due next, so 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
 from typing import Any
-
-os.environ.setdefault("AUTOBAHN_USE_NVX", "0")
 
 from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerProtocol
 from twisted.internet.address import IPv4Address

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from openclaw.config.checks import Address, Between, Check, HeaderName, HttpUrl, ModelRef, Network, NotBlank, Origin
+from openclaw.config.checks import Between, Check, HeaderName, HostAddress, HttpUrl, ModelRef, Network, NotBlank, Origin
 
 GOOD: list[tuple[Check, tuple[object, ...]]] = [
     (Between(1, 3), (1, 2.5, 3)),
     (NotBlank(), ("a",)),
     (Network(), ("10.0.0.1", "10.0.0.9/8", "::1", "fd00::/8")),
-    (Address(), ("localhost", "0.0.0.0", "::1", "192.0.2.1")),
+    (HostAddress(), ("localhost", "0.0.0.0", "::1", "192.0.2.1")),
     (Origin(), ("https://a.example", "http://localhost:3000", "HTTPS://A.example", "https://[::1]:8080", "tauri://x")),
     (HttpUrl(), ("http://h", "https://h.example:8443/v1", "http://[::1]:9/v1/")),
     (HeaderName(), ("X-Api-Key", "a_b")),
@@ -20,7 +20,7 @@ BAD: list[tuple[Check, tuple[object, ...]]] = [
     (Between(1, 3), (0, 0.5, 3.1, 4)),
     (NotBlank(), ("", " \t")),
     (Network(), ("", "x", "10.0.0.1/99", "10.0.0", "host.example")),
-    (Address(), ("", "10.0.0.0/8", "host.example", "256.1.1.1")),
+    (HostAddress(), ("", "10.0.0.0/8", "host.example", "256.1.1.1")),
     (Origin(), ("*", "null", "a.example", "https://a/", "https://*.a", "https://u@a", "https://a b", "https://")),
     (HttpUrl(), ("", "h/v1", "file:///x", "http://", "http://h:0", "http://h:x", "http://h /", "http://h/#f")),
     (HeaderName(), ("", "a b", "a:b", "é", "a\n")),

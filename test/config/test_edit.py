@@ -371,6 +371,7 @@ class RaceTests(EditTestCase):
             self.edit(change)
         self.assert_untouched()
         self.path.unlink()
+        # No other way to come between the two last steps.
         in_between = mock.patch.object(module, "_check_unchanged", lambda *_: self.path.write_text(TEXT))
         with in_between, self.assertRaisesRegex(OpenClawError, "changed by somebody else"):
             self.edit(port(5))
@@ -378,6 +379,7 @@ class RaceTests(EditTestCase):
 
     def test_changed_while_the_ring_turns(self) -> None:
         """What a person saves while the copies are renamed is not overwritten."""
+        # No other way to come between two of its steps.
         real = module._rotate
 
         def rotate(path: Path, copy: Path) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import attrs
 from twisted.internet.address import IPv4Address
 from twisted.internet.error import ConnectionAborted, ConnectionDone
+from twisted.internet.task import Clock
 from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.python.failure import Failure
 
@@ -26,6 +27,8 @@ from openclaw.config.reload import LiveConfig
 from openclaw.config.schema import Config
 from openclaw.config.secret import Secret
 from openclaw.errors import ModelNotFound
+from openclaw.http.routes import make_routes
+from openclaw.http.table import RouteTable
 from openclaw.models import ResolvedModel
 from openclaw.parts import Parts
 from openclaw.providers.scripted import ScriptedProvider, ScriptedStream
@@ -73,6 +76,12 @@ class ScriptedCatalog:
         if provider_id != "scripted":
             raise ModelNotFound("no such provider")
         return ResolvedModel(ref, provider_id, model_id, self.provider, 100_000, None)
+
+
+def routes_of_nothing() -> RouteTable:
+    """The table of a gateway without anything behind it: what there is, and for whom."""
+    nothing: Any = None
+    return make_routes(nothing, nothing, Clock(), Config, nothing, nothing)
 
 
 class MemoryTransport(StringTransport):

@@ -8,8 +8,6 @@ from twisted.internet.defer import CancelledError, Deferred
 
 from openclaw._version import __version__
 from openclaw.config.agents import AgentDefaults, AgentEntry, ModelChoice
-from openclaw.http.chat import ChatCompletions
-from openclaw.http.health import Health
 from test.gateway import START_S
 from test.http.support import AUTH, CHAT, GatewayTestCase, make_config
 
@@ -107,7 +105,7 @@ class HealthTests(GatewayTestCase):
 class FailureTests(GatewayTestCase):
     def test_run_ended_under_a_waiting_request(self) -> None:
         waiting: Deferred[bytes] = Deferred()
-        self.patch(ChatCompletions, "answer", lambda chat, request: waiting)
+        self.patch(self.runs, "start", lambda *_: waiting)
         client = self.connect()
         client.chat()
         waiting.errback(CancelledError())
@@ -115,8 +113,8 @@ class FailureTests(GatewayTestCase):
         self.assertEqual((answer.status, answer.error["code"]), (499, "cancelled"))
 
     def test_bug_in_a_small_route(self) -> None:
-        self.patch(Health, "live", mock.Mock(side_effect=ZeroDivisionError))
-        answer = self.ask("GET", "/healthz")
+        self.patch(self.health, "phase", mock.Mock(side_effect=ZeroDivisionError))
+        answer = self.ask("GET", "/readyz")
         self.assertEqual((answer.status, answer.error["code"]), (500, "internal_error"))
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 

@@ -17,18 +17,10 @@ from openclaw.errors import (
     OpenClawError,
     Unauthorized,
 )
-from openclaw.http.gate import (
-    MAX_BODY_BYTES,
-    MAX_SMALL_BODY_BYTES,
-    ROUTES,
-    Admission,
-    Gate,
-    fold_slashes,
-    is_upgrade_to_websocket,
-    request_id,
-)
+from openclaw.http.gate import Admission, Gate, fold_slashes, request_id
+from openclaw.http.table import MAX_BODY_BYTES, MAX_SMALL_BODY_BYTES
 from test.auth.heads import make_head
-from test.http.support import TOKEN, make_config
+from test.http.support import TOKEN, make_config, routes_of_nothing
 
 CHAT = b"/v1/chat/completions"
 GOOD = ("Authorization", f"Bearer {TOKEN}")
@@ -39,7 +31,7 @@ class GateTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.config = make_config()
         policy = AccessPolicy(lambda: self.config, {}, Clock(), on_loopback_bind=True)
-        self.gate = Gate(lambda: self.config, policy)
+        self.gate = Gate(lambda: self.config, policy, routes_of_nothing())
 
     def admit(
         self,
@@ -128,6 +120,22 @@ class GateTests(SynchronousTestCase):
         error = self.refuse(Forbidden, UPGRADE, path=b"/", method=b"GET", size=0, host="evil.example")
         self.assertEqual(error.code, "host_not_allowed")
 
+    def test_is_upgrade(self) -> None:
+        for method, path, value, expected in (
+            (b"GET", b"/", " WebSocket ", True),
+            (b"GET", b"/x", "websocket", True),
+            (b"POST", b"/", "websocket", False),
+            (b"GET", b"/", "h2c", False),
+            (b"GET", b"/healthz", "websocket", False),
+            (b"GET", b"/v1/models/x", "websocket", False),
+        ):
+            try:
+                admission = self.admit(GOOD, ("Upgrade", value), path=path, method=method, size=0)
+            except NotFound:
+                self.assertFalse(expected)
+            else:
+                self.assertIs(admission.is_upgrade, expected)
+
     def test_upgrade_on_a_route_is_ignored(self) -> None:
         self.refuse(Unauthorized, UPGRADE, path=b"/v1/models", method=b"GET")
         # A route that is off is a route all the same.
@@ -149,8 +157,8 @@ class GateTests(SynchronousTestCase):
         self.assertEqual(headers[b"Access-Control-Allow-Origin"], b"https://app.example")
 
     def test_only_health_is_public(self) -> None:
-        public = {path for path, route in ROUTES.items() if route.scope is None}
-        self.assertEqual(public, {b"/health", b"/healthz", b"/ready", b"/readyz", b"/startup", b"/startupz"})
+        public = {route.path for route in self.gate.routes if route.scope is None}
+        self.assertEqual(public, {"/health", "/healthz", "/ready", "/readyz", "/startup", "/startupz"})
 
 
 class PureTests(SynchronousTestCase):
@@ -164,15 +172,3 @@ class PureTests(SynchronousTestCase):
         for other in ([b""], [b"x" * 129], [b"a b"], [b"\x7f"], [b"\xe9"], [b"a\x00"], [b"a", b"b"]):
             self.assertRegex(request_id(Headers({b"X-Request-Id": other})), "^[0-9a-f]{32}$")
         self.assertNotEqual(request_id(Headers()), request_id(Headers()))
-
-    def test_is_upgrade(self) -> None:
-        for method, path, value, expected in (
-            (b"GET", b"/", b" WebSocket ", True),
-            (b"GET", b"/x", b"websocket", True),
-            (b"POST", b"/", b"websocket", False),
-            (b"GET", b"/", b"h2c", False),
-            (b"GET", b"/healthz", b"websocket", False),
-            (b"GET", b"/v1/models/x", b"websocket", False),
-        ):
-            self.assertIs(is_upgrade_to_websocket(method, path, Headers({b"Upgrade": [value]})), expected)
-        self.assertFalse(is_upgrade_to_websocket(b"GET", b"/", Headers()))

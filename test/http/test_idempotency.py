@@ -13,8 +13,8 @@ from openclaw.agents.plan import RunPlan
 from openclaw.agents.request import Asked, RunRequest
 from openclaw.agents.resolve import Selection, Target
 from openclaw.errors import InvalidRequest
+from openclaw.http.connection.request import GatewayRequest
 from openclaw.http.idempotency import Repeating, body_digest, fingerprint, read_repeating
-from openclaw.http.request import GatewayRequest
 from openclaw.ids import SessionKey
 from openclaw.interfaces import Caller
 from openclaw.messages import Message

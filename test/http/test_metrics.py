@@ -9,8 +9,10 @@ from openclaw.config.agents import AgentDefaults, AgentEntry, AgentsConfig, Mode
 from openclaw.config.gateway import MetricsConfig
 from openclaw.config.models import ModelConfig, ModelsConfig, ProviderConfig
 from openclaw.config.schema import Config
+from openclaw.events import EventBus
 from openclaw.http.metrics import configured_models, make_metrics
 from test.http.support import GatewayTestCase
+from test.test_metrics import INFO, FakeQueue, over
 
 
 class RouteTests(GatewayTestCase):
@@ -67,9 +69,17 @@ class LabelTests(SynchronousTestCase):
 
     def test_of_the_configuration_in_force(self) -> None:
         current = [config("m")]
-        metrics = make_metrics(lambda: current[0], ["health"])
-        self.assertEqual(metrics._models.label("p/m"), "p/m")
-        self.assertEqual(metrics._models.label("p/n"), "other")
-        self.assertEqual(metrics._agents.label("x"), "x")
+        metrics, bus = make_metrics(lambda: current[0], ["health"]), EventBus()
+        metrics.watch(bus, FakeQueue())
+
+        def calls(model: str) -> float | None:
+            """How many calls are counted under a model, after one more of C{p/n} by the agent C{x}."""
+            bus.publish(over(info=attrs.evolve(INFO, agent_id="x", model_ref="p/n"), model_ref="p/n"))
+            labels = {"model": model, "outcome": "completed"}
+            return metrics.registry.get_sample_value("openclaw_model_call_total", labels)
+
+        self.assertEqual((calls("p/n"), calls("other")), (None, 2.0))
         current[0] = config("n")
-        self.assertEqual(metrics._models.label("p/n"), "p/n")
+        self.assertEqual((calls("p/n"), calls("other")), (1.0, 2.0))
+        labels = {"agent": "x", "outcome": "completed"}
+        self.assertEqual(metrics.registry.get_sample_value("openclaw_run_completed_total", labels), 4.0)

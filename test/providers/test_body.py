@@ -20,7 +20,7 @@ from openclaw.errors import ProviderFailed, ProviderTimeout
 from openclaw.providers.body import (
     READ_BYTES,
     BodyReceiver,
-    Connection,
+    ProviderConnection,
     abort_body,
     connection_of,
     discard,
@@ -327,7 +327,7 @@ class ReadSizeTests(SynchronousTestCase):
 
     def factory(self) -> Any:
         factory: Any = WrappingFactory(Factory.forProtocol(Protocol))
-        factory.protocol = Connection
+        factory.protocol = ProviderConnection
         return factory
 
     def test_tcp(self) -> None:

@@ -49,7 +49,7 @@ class KeyRingTests(SynchronousTestCase):
         for number in range(100):
             self.ring.set_aside(str(number))
             self.clock.advance(10)
-        self.assertLessEqual(len(self.ring._aside), 7)
+        self.assertLessEqual(len(self.ring), 7)
 
 
 class KeyedProviderTests(SynchronousTestCase):

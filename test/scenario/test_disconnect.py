@@ -74,7 +74,7 @@ class PortTestCase(TestCase):
 
     async def all_closed(self) -> None:
         """No connection may be left open when its client is gone."""
-        await self.until(lambda: not self.site.open_connections and not self.surfaces.websockets.open_connections)
+        await self.until(lambda: not self.site.open_connections and not self.surfaces.crowd.open_connections)
 
     def connect(self, receive_bytes: int | None = None) -> socket.socket:
         """A client."""
@@ -267,7 +267,7 @@ class WebSocketTests(PortTestCase):
             b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
             b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
         )
-        await self.until(lambda: len(self.surfaces.websockets.open_connections) == 1)
+        await self.until(lambda: len(self.surfaces.crowd.open_connections) == 1)
         self.assertEqual(self.site.open_connections, set())
         leave_by_reset(client)
-        await self.until(lambda: not self.surfaces.websockets.open_connections)
+        await self.until(lambda: not self.surfaces.crowd.open_connections)

@@ -9,7 +9,7 @@ from twisted.internet import task
 from twisted.internet.threads import deferToThread
 
 from openclaw.events import ProviderFinished, TextDelta
-from openclaw.http import stall
+from openclaw.http.connection import stall
 from test.scenario.test_disconnect import PortTestCase, reactor
 
 STALL_S = 1.0

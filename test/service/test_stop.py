@@ -14,7 +14,7 @@ from twisted.python.failure import Failure
 from openclaw.config.reload import ConfigWatcher
 from openclaw.config.secret import Secret
 from openclaw.errors import StartError, StoreError
-from openclaw.http.channel import GatewaySite
+from openclaw.http.connection.channel import GatewaySite
 from openclaw.parts import STEP_DEADLINE_S
 from openclaw.providers.http import ProviderAgent
 from openclaw.providers.local_process import LocalModel

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import attrs
+import msgspec
 from twisted.trial.unittest import SynchronousTestCase
 
 from openclaw.errors import StoreError
 from openclaw.messages import Message, ToolCall, Usage
 from openclaw.records import Entry, KeptError, KeptResult, KeptRun, KeyClaim, KeyEnd, KeyRecord, Surface
 from openclaw.store import idempotency
+from openclaw.store.inline import InlineStoreThread
+from openclaw.store.sqlite import open_memory
 from openclaw.store.store import GatewayStore
 from openclaw.stores import KEY_KNOWN
 
@@ -36,7 +39,9 @@ def claim(
 
 class IdempotencyTestCase(SynchronousTestCase):
     def setUp(self) -> None:
-        self.store = GatewayStore.in_memory()
+        self.jobs = InlineStoreThread(open_memory)
+        self.jobs.start()
+        self.store = GatewayStore(self.jobs)
         self.addCleanup(self.store.close)
 
     def claim(self, run_id: str = "r1", **parts: object) -> KeyRecord | None:
@@ -51,7 +56,7 @@ class IdempotencyTestCase(SynchronousTestCase):
         counted = "SELECT count(*), coalesce(sum(result_bytes), 0) FROM idempotency_keys"
         stored = "SELECT count(*), coalesce(sum(length(payload)), 0) FROM idempotency_results"
         get = lambda sql: self.successResultOf(  # noqa: E731
-            self.store._jobs.run_read(lambda connection: connection.execute(sql).fetchone())
+            self.jobs.run_read(lambda connection: connection.execute(sql).fetchone())
         )
         self.assertEqual(get(read), get(counted))
         self.assertEqual(get(read)[1], get(stored)[1])
@@ -131,7 +136,7 @@ class IdempotencyTests(IdempotencyTestCase):
         self.assertEqual(record.attempts[-1], f"r{idempotency.MAX_ATTEMPTS + 1}")
 
     def test_too_large(self) -> None:
-        empty = len(idempotency._encode(attrs.evolve(RESULT, text="")))
+        empty = len(msgspec.json.encode(attrs.evolve(RESULT, text="")))
         fits = attrs.evolve(RESULT, text="x" * (idempotency.MAX_RESULT_BYTES - empty))
         for key, result, state in (
             ("fits", fits, "done"),
@@ -184,7 +189,7 @@ class IdempotencyTests(IdempotencyTestCase):
         self.assertIsNone(self.claim("r2", key="k1", at_ms=1010))
 
     def test_oldest_go_when_they_are_too_large(self) -> None:
-        size = len(idempotency._encode(RESULT))
+        size = len(msgspec.json.encode(RESULT))
         self.patch(idempotency, "MAX_TOTAL_BYTES", 2 * size)
         for number in range(4):
             self.claim(key=f"k{number}", at_ms=1000 + number)
@@ -206,7 +211,7 @@ class IdempotencyTests(IdempotencyTestCase):
 
     def test_large_results_go_in_slices(self) -> None:
         """A write frees so many bytes, however few keys that are: to free a page it has to be read."""
-        size = len(idempotency._encode(RESULT))
+        size = len(msgspec.json.encode(RESULT))
         self.patch(idempotency, "PRUNED_BYTES", 2 * size)
         for number in range(8):
             self.claim(key=f"k{number}", at_ms=1000 + number)

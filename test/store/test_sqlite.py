@@ -179,10 +179,10 @@ class OpenDatabaseTests(SynchronousTestCase):
             self.refused(part, exit_code=1)
 
     def failing_with(self, error: Exception) -> None:
-        def fail(connection: sqlite3.Connection, path: Path) -> None:
+        def fail(*_: object) -> None:
             raise error
 
-        self.patch(sqlite, "_claim", fail)
+        self.patch(sqlite, "migrate", fail)
 
     def on_disk(self, **figures: int) -> None:
         """Let the disk have so many blocks of 4 KiB, and so many entries."""
@@ -231,10 +231,10 @@ class OpenDatabaseTests(SynchronousTestCase):
         self.refused("malformed", exit_code=1)
 
     def test_bugs_are_not_hidden(self) -> None:
-        def bug(connection: sqlite3.Connection, path: Path) -> None:
+        def bug(*_: object) -> None:
             raise ZeroDivisionError
 
-        self.patch(sqlite, "_claim", bug)
+        self.patch(sqlite, "migrate", bug)
         self.assertRaises(ZeroDivisionError, open_database, self.path)
 
     def test_memory(self) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections import Counter
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from openclaw.messages import Usage
 from openclaw.records import SessionQuery
 from openclaw.store import health, writer
 from openclaw.store import store as store_module
-from openclaw.store.sqlite import open_database, open_reader
+from openclaw.store.sqlite import open_database
 from openclaw.store.store import GatewayStore
 from openclaw.store.writer import StoreThread
 from openclaw.stores import SessionStore
@@ -103,6 +102,17 @@ class OpenTests(TestCase):
 
     def setUp(self) -> None:
         self.path = Path(self.mktemp()).absolute() / "gateway.sqlite"
+        self.threads: list[StoreThread] = []
+
+        def thread(*arguments: Any, **settings: Any) -> StoreThread:
+            self.threads.append(StoreThread(*arguments, **settings))
+            return self.threads[-1]
+
+        self.patch(store_module, "StoreThread", thread)
+
+    async def on_writer(self, statement: str) -> None:
+        """Run a statement on the connection that writes."""
+        await self.threads[0].run_read(lambda connection: connection.execute(statement).fetchall())
 
     async def open(self) -> GatewayStore:
         store = await GatewayStore.open(self.path, reactor.callFromThread)
@@ -222,14 +232,14 @@ class OpenTests(TestCase):
         self.assertTrue(store.is_well)
         self.patch(health, "LASTING_S", 0.0)
         self.patch(writer, "PROBE_INTERVAL_S", 0.01)
-        await store._jobs.run_read(lambda connection: connection.execute("PRAGMA query_only = ON").fetchall())
+        await self.on_writer("PRAGMA query_only = ON")
         await self.assertFailure(store.end_run(ENDED, [ANSWER]), StoreError)
         self.assertFalse(store.is_well)
         self.assertTrue(store.alive)
-        await store._jobs.run_read(lambda connection: connection.execute("PRAGMA query_only = OFF").fetchall())
+        await self.on_writer("PRAGMA query_only = OFF")
         while not store.is_well:
             await deferLater(reactor, 0.01)
-        await store._lists.close()
+        await self.threads[1].close()
         self.assertFalse(store.is_well)
 
     async def test_interrupted_runs(self) -> None:
@@ -254,9 +264,8 @@ class OpenTests(TestCase):
         await self.assertFailure(GatewayStore.open(self.path, reactor.callFromThread), StartError)
 
     async def test_cancelled(self) -> None:
-        thread = StoreThread(partial(open_database, self.path), reactor.callFromThread)
-        readers = [StoreThread(partial(open_reader, self.path), reactor.callFromThread) for _ in range(2)]
-        opening = Deferred.fromCoroutine(GatewayStore._open(thread, *readers))
+        opening = GatewayStore.open(self.path, reactor.callFromThread)
+        thread, *readers = self.threads
         opening.cancel()
         self.failureResultOf(opening, CancelledError)
         self.assertFalse(any(reader.alive for reader in readers))
@@ -277,7 +286,7 @@ class OpenTests(TestCase):
     async def test_read_only(self) -> None:
         store = await self.open()
         await store.begin_run(BEGUN, [QUESTION])
-        await store._jobs.run_read(lambda connection: connection.execute("PRAGMA query_only = ON").fetchall())
+        await self.on_writer("PRAGMA query_only = ON")
         error = await self.assertFailure(store.end_run(ENDED, [ANSWER]), StoreError)
         self.assertEqual(error.code, "store_readonly")
         self.assertEqual(await store.branch(KEY), (QUESTION,))
@@ -299,11 +308,7 @@ class OpenTests(TestCase):
     async def test_full(self) -> None:
         store = await self.open()
         await store.begin_run(BEGUN, [QUESTION])
-
-        def limit(connection: sqlite3.Connection) -> None:
-            connection.execute("PRAGMA max_page_count = 1").fetchone()
-
-        await store._jobs.run_read(limit)
+        await self.on_writer("PRAGMA max_page_count = 1")
         error = await self.assertFailure(store.end_run(ENDED, [entry("2", "1", "x" * 100_000)]), StoreError)
         self.assertEqual(error.code, "store_full")
         self.assertEqual(await store.branch(KEY), (QUESTION,))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import struct
+from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.address import IPv4Address
@@ -14,14 +15,15 @@ from twisted.web.static import Data
 from openclaw.auth.policy import AccessPolicy
 from openclaw.errors import InvalidRequest
 from openclaw.events import EventBus
-from openclaw.http.channel import GatewaySite
+from openclaw.http.connection.channel import GatewaySite
 from openclaw.http.gate import Gate
 from openclaw.http.root import Root
 from openclaw.methods.table import Call, Method, MethodTable, NoParams, Params
-from openclaw.ws.factory import CLOSE_REPLY_DEADLINE_S, GatewayWebSocketFactory, Surface
+from openclaw.ws.crowd import Crowd, Surface
+from openclaw.ws.factory import CLOSE_REPLY_DEADLINE_S, websocket_resource
 from openclaw.ws.presence import Presence
 from test.gateway import MemoryTestCase
-from test.http.support import TOKEN, Client, make_config
+from test.http.support import TOKEN, Client, make_config, routes_of_nothing
 
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="
 
@@ -196,6 +198,7 @@ class TestMethods:
 
     @ivar held: the Deferreds that calls of C{hold} wait for.
     @ivar cancelled: those of them that were cancelled.
+    @ivar cancel: what cancelling one does.
     @ivar calls: the calls that were made.
     """
 
@@ -204,6 +207,7 @@ class TestMethods:
     def __init__(self) -> None:
         self.held: list[Deferred[Any]] = []
         self.cancelled: list[Deferred[Any]] = []
+        self.cancel: Callable[[Deferred[Any]], None] = self.cancelled.append
         self.calls: list[Call] = []
 
     def table(self) -> MethodTable:
@@ -228,7 +232,7 @@ class TestMethods:
 
     async def _hold(self, call: Call, params: NoParams) -> Any:
         self.calls.append(call)
-        held: Deferred[Any] = Deferred(self.cancelled.append)
+        held: Deferred[Any] = Deferred(self.cancel)
         self.held.append(held)
         return await held
 
@@ -268,12 +272,10 @@ class WebSocketTestCase(MemoryTestCase):
         ids = itertools.count(1)
         self.policy = AccessPolicy(lambda: self.config, {}, self.clock, on_loopback_bind=self.on_loopback_bind)
         surface = Surface(self.policy, self.methods.table(), self.bus, self.snapshot, self.presence, lambda: self.phase)
-        self.websockets = GatewayWebSocketFactory(
-            self.clock, surface, new_id=lambda: f"00000000-0000-4000-8000-{next(ids):012d}"
-        )
+        self.crowd = Crowd(self.clock, surface, new_id=lambda: f"00000000-0000-4000-8000-{next(ids):012d}")
         self.site = GatewaySite(
-            Root(self.websockets.as_resource(), Data(b"a page", "text/plain")),
-            Gate(lambda: self.config, self.policy),
+            Root(websocket_resource(self.clock, self.crowd), Data(b"a page", "text/plain")),
+            Gate(lambda: self.config, self.policy, routes_of_nothing()),
             self.clock,
             local_tcp=True,
             loopback_bind=self.on_loopback_bind,
@@ -307,7 +309,7 @@ class WebSocketTestCase(MemoryTestCase):
         """The client has gone; nothing of the connection may be left."""
         peer.client.leave()
         self.wait(CLOSE_REPLY_DEADLINE_S + 0.5)
-        self.assertEqual(self.websockets.open_connections, set())
+        self.assertEqual(self.crowd.open_connections, set())
         self.assertEqual(self.site.open_connections, set())
         self.assertEqual(self.clock.getDelayedCalls(), [])
         self.assertEqual(self.problems, [])

@@ -6,10 +6,11 @@ import itertools
 import json
 from typing import Any
 
-from autobahn.twisted.websocket import WebSocketClientFactory, WebSocketClientProtocol
+from autobahn.twisted.websocket import WebSocketClientProtocol
 from twisted.internet.address import IPv4Address
 from twisted.internet.testing import StringTransport
 
+from openclaw.autobahn_internals import ClientSocketFactory
 from openclaw.events import RunBegan, RunInfo, RunOutcome, RunOver, RunTold, TextDelta, Timings
 from openclaw.messages import Usage
 from test.ws.support import WebSocketTestCase, connect_params
@@ -47,8 +48,7 @@ class AutobahnClientTests(WebSocketTestCase):
     def setUp(self) -> None:
         super().setUp()
         self.ours = self.tcp()
-        factory = WebSocketClientFactory("ws://127.0.0.1:18789/", reactor=self.clock)
-        factory._batched_timer = type("Timer", (), {"call_later": self.clock.callLater})()
+        factory = ClientSocketFactory(self.clock, "ws://127.0.0.1:18789/", "test", {})
         factory.setProtocolOptions(openHandshakeTimeout=0, closeHandshakeTimeout=0, serverConnectionDropTimeout=0)
         self.theirs = ScriptedClient()
         self.theirs.factory = factory
@@ -103,7 +103,7 @@ class AutobahnClientTests(WebSocketTestCase):
         self.assertEqual(len(ticks), 3)
 
     def test_gateway_stops(self) -> None:
-        self.websockets.close_all()
+        self.crowd.close_all()
         self.pump()
         self.assertEqual(self.theirs.heard[-1]["event"], "shutdown")
         self.assertTrue(self.ours.closed)
@@ -117,5 +117,5 @@ class AutobahnClientTests(WebSocketTestCase):
         self.pump()
         self.assertTrue(self.ours.closed)
         self.assertEqual(self.methods.cancelled, self.methods.held)
-        self.assertEqual(self.websockets.open_connections, set())
+        self.assertEqual(self.crowd.open_connections, set())
         self.assertEqual(self.clock.getDelayedCalls(), [])

@@ -10,7 +10,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from openclaw.ws import broadcast, connection
 from openclaw.ws.broadcast import EVENT_SCOPES, SLICE_BYTES, SLICE_LISTENERS, TICK_INTERVAL_S, Broadcaster
-from openclaw.ws.factory import PING_INTERVAL_S, PRESENCE_INTERVAL_S
+from openclaw.ws.crowd import PRESENCE_INTERVAL_S
+from openclaw.ws.factory import PING_INTERVAL_S
 from openclaw.ws.frames import EventFrame, event_frame
 from openclaw.ws.hello import MAX_BUFFERED_BYTES
 from test.ws.support import Peer, WebSocketTestCase, frame
@@ -39,7 +40,7 @@ class FakeListener:
 class BroadcastTests(WebSocketTestCase):
     def publish(self, name: str, **payload: object) -> None:
         """Tell an event."""
-        self.websockets.broadcaster.publish(name, payload)
+        self.crowd.broadcaster.publish(name, payload)
 
     def test_numbers(self) -> None:
         first = self.connected()
@@ -96,13 +97,13 @@ class BroadcastTests(WebSocketTestCase):
     def test_leaving_twice(self) -> None:
         peer = self.connected()
         protocol = peer.client.transport.protocol
-        self.websockets.broadcaster.leave(protocol)
-        self.websockets.broadcaster.leave(protocol)
+        self.crowd.broadcaster.leave(protocol)
+        self.crowd.broadcaster.leave(protocol)
         self.assertFalse(self.bus.has_listeners)
 
     def test_shutdown(self) -> None:
         peer = self.connected(scopes=[])
-        self.websockets.close_all()
+        self.crowd.close_all()
         self.assertEqual(
             peer.events(), [{"type": "event", "event": "shutdown", "payload": {"reason": "gateway stopping"}, "seq": 1}]
         )
@@ -315,7 +316,7 @@ class SlowConsumerTests(WebSocketTestCase):
     def test_droppable_events_are_left_out(self) -> None:
         peer = self.connected()
         other = self.connected()
-        publish = self.websockets.broadcaster.publish
+        publish = self.crowd.broadcaster.publish
         peer.client.transport.stop_reading()
         publish("agent", {"text": "x" * 9900})
         for number in range(5):
@@ -331,7 +332,7 @@ class SlowConsumerTests(WebSocketTestCase):
     def test_droppable_events_are_left_out_long_before_the_limit(self) -> None:
         self.patch(connection, "MAX_STALE_BYTES", 1000)
         peer = self.connected()
-        publish = self.websockets.broadcaster.publish
+        publish = self.crowd.broadcaster.publish
         # As long as it reads, an event may have any size.
         publish("chat", {"text": "x" * 2000}, droppable=True)
         peer.client.transport.stop_reading()
@@ -345,7 +346,7 @@ class SlowConsumerTests(WebSocketTestCase):
         peer = self.connected()
         peer.client.transport.stop_reading()
         for _ in range(2):
-            self.websockets.broadcaster.publish("agent", {"text": "x" * 6000})
+            self.crowd.broadcaster.publish("agent", {"text": "x" * 6000})
         self.assertEqual(peer.close, (1008, "slow consumer"))
 
     def test_pings_of_one_that_does_not_read(self) -> None:
@@ -394,7 +395,7 @@ class PresenceEventTests(WebSocketTestCase):
         self.assertEqual(event["stateVersion"], {"presence": 21, "health": 1})
         self.wait(2 * PRESENCE_INTERVAL_S)
         self.assertEqual(len(reader.events("presence")), 2)
-        self.websockets.close_all()
+        self.crowd.close_all()
         self.assertEqual(len(reader.events("presence")), 2)
         for peer in (reader, *peers):
             peer.client.leave()
@@ -403,7 +404,7 @@ class PresenceEventTests(WebSocketTestCase):
     def test_stop_amid_a_pause(self) -> None:
         reader = self.connected(scopes=["operator.read"])
         peer = self.connected("openclaw-macos", "ui")
-        self.websockets.close_all()
+        self.crowd.close_all()
         peer.client.leave()
         self.assertEqual(len(reader.events("presence")), 1)
         self.over(reader)

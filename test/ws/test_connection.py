@@ -8,16 +8,11 @@ import struct
 import attrs
 from twisted.python.failure import Failure
 
-from openclaw.http.stall import STALL_S
+from openclaw.http.connection.stall import STALL_S
 from openclaw.ws.broadcast import SLICE_LISTENERS
-from openclaw.ws.connection import MAX_EARLY_FRAMES, GatewayWebSocket, frame_head, unmask
-from openclaw.ws.factory import (
-    MAX_PREAUTH_CONNECTIONS,
-    MAX_PREAUTH_FRAME_BYTES,
-    PREAUTH_GRACE_S,
-    SLICE_CLOSED,
-    GatewayWebSocketFactory,
-)
+from openclaw.ws.connection import MAX_EARLY_FRAMES, GatewayWebSocket
+from openclaw.ws.crowd import MAX_PREAUTH_CONNECTIONS, PREAUTH_GRACE_S, SLICE_CLOSED, Crowd
+from openclaw.ws.factory import MAX_PREAUTH_FRAME_BYTES
 from test.http.support import AUTH, parse_answers
 from test.ws.support import KEY, Peer, WebSocketTestCase, connect_params, frame
 
@@ -37,7 +32,7 @@ class UpgradeTests(WebSocketTestCase):
         self.over(peer)
 
     def test_nonces_cannot_be_guessed(self) -> None:
-        new_id = GatewayWebSocketFactory(self.clock, self.websockets.surface).new_id
+        new_id = Crowd(self.clock, self.crowd.surface).new_id
         ids = {new_id() for _ in range(100)}
         self.assertEqual(len(ids), 100)
         self.assertRegex(ids.pop(), "^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}$")
@@ -284,22 +279,6 @@ class FrameTests(WebSocketTestCase):
         peer.read()
         self.assertEqual(peer.frames[-2:], [(10, b"hello"), (10, b"")])
 
-    def test_heads_of_frames(self) -> None:
-        for size, head in (
-            (0, b"\x81\x00"),
-            (125, b"\x81\x7d"),
-            (126, b"\x81\x7e\x00\x7e"),
-            (65535, b"\x81\x7e\xff\xff"),
-            (65536, b"\x81\x7f\x00\x00\x00\x00\x00\x01\x00\x00"),
-        ):
-            self.assertEqual(frame_head(size), head)
-
-    def test_unmask(self) -> None:
-        data, mask = bytes(range(256)) * 3, b"\x00\xff\x5a\x13"
-        plain = bytes(byte ^ mask[at % 4] for at, byte in enumerate(data))
-        for cut in range(9):
-            self.assertEqual(unmask(data[:cut], mask, 0) + unmask(data[cut:], mask, cut), plain)
-
 
 class BoundTests(WebSocketTestCase):
     """What a client sends costs the gateway little, however it is cut up."""
@@ -453,12 +432,12 @@ class PreauthTests(WebSocketTestCase):
         for peer in peers:
             self.assertTrue(peer.client.closed)
         self.assertEqual(self.clock.getDelayedCalls(), [])
-        self.assertEqual(self.websockets._preauth, {})
+        self.assertEqual(self.crowd.waiting, 0)
 
     def test_connected_ones_do_not_count(self) -> None:
         for _ in range(MAX_PREAUTH_CONNECTIONS + 1):
             self.connected()
-        self.assertEqual(len(self.websockets.open_connections), MAX_PREAUTH_CONNECTIONS + 1)
+        self.assertEqual(len(self.crowd.open_connections), MAX_PREAUTH_CONNECTIONS + 1)
 
     def test_nothing_is_left_of_a_refused_one(self) -> None:
         for _ in range(MAX_PREAUTH_CONNECTIONS + 1):
@@ -516,10 +495,10 @@ class DeadlineTests(WebSocketTestCase):
 
     def test_gateway_stops(self) -> None:
         peers = [self.open(), self.open()]
-        self.websockets.close_all()
+        self.crowd.close_all()
         for peer in peers:
             self.assertEqual(peer.close, (1012, "service restart"))
-        self.websockets.close_all()
+        self.crowd.close_all()
         # Connections that were handed over are not the site's to close.
         self.site.close_all()
         self.site.abort_all()
@@ -531,7 +510,7 @@ class DeadlineTests(WebSocketTestCase):
     def test_gateway_stops_with_many(self) -> None:
         """Closing five hundred at once would hold up everything else for 50 ms and more."""
         peers = [self.connected(scopes=[]) for _ in range(SLICE_CLOSED + 1)]
-        self.websockets.close_all()
+        self.crowd.close_all()
         self.assertEqual(len([peer for peer in peers if peer.close]), SLICE_CLOSED)
         self.tick()
         self.assertEqual({peer.close for peer in peers}, {(1012, "service restart")})
@@ -541,7 +520,7 @@ class DeadlineTests(WebSocketTestCase):
     def test_gateway_stops_with_more_than_are_told_at_once(self) -> None:
         """Nobody is closed who was not told, and not all are told in one turn."""
         peers = [self.connected(scopes=[]) for _ in range(2 * SLICE_LISTENERS + 1)]
-        self.websockets.close_all()
+        self.crowd.close_all()
         self.assertEqual([len(peer.events("shutdown")) for peer in peers].count(1), SLICE_LISTENERS)
         self.assertEqual({peer.close for peer in peers}, {None})
         self.tick()
@@ -551,4 +530,4 @@ class DeadlineTests(WebSocketTestCase):
     def test_failure_is_no_secret_of_the_close(self) -> None:
         peer = self.open()
         peer.client.transport.protocol.connectionLost(Failure(RuntimeError("x")))
-        self.assertEqual(self.websockets.open_connections, set())
+        self.assertEqual(self.crowd.open_connections, set())

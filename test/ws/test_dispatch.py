@@ -264,15 +264,14 @@ class DispatchTests(WebSocketTestCase):
     def test_gateway_closes(self) -> None:
         peer = self.connected()
         request_id = peer.ask("hold")
-        self.websockets.close_all()
+        self.crowd.close_all()
         self.assertEqual(peer.answers(request_id), [])
         self.assertEqual(self.methods.cancelled, self.methods.held)
 
     def test_call_that_survives_its_connection(self) -> None:
         peer = self.connected()
+        self.methods.cancel = lambda held: held.callback({"late": True})
         peer.ask("hold")
-        survivor = self.methods.held[0]
-        survivor._canceller = lambda deferred: deferred.callback({"late": True})
         count = len(peer.told)
         self.over(peer)
         self.assertEqual(len(peer.told), count)
@@ -284,7 +283,7 @@ class DispatchTests(WebSocketTestCase):
         peer.client.send(frame(b"{}", masked=False))
         self.assertEqual(peer.close_code, 1002)
         self.methods.held[0].callback({})
-        self.websockets.broadcaster.publish("tick", {})
+        self.crowd.broadcaster.publish("tick", {})
         self.assertEqual(peer.answers(request_id), [])
         self.assertEqual(peer.events(), [])
         self.wait(3)
@@ -293,7 +292,7 @@ class DispatchTests(WebSocketTestCase):
 
     def test_after_close(self) -> None:
         peer = self.connected()
-        self.websockets.close_all()
+        self.crowd.close_all()
         count = len(peer.told)
         peer.client.send(json.dumps({}).encode())
         peer.ask("echo", {"text": ""})

@@ -411,7 +411,7 @@ class WrongSecretTests(HandshakeTestCase):
 
     def test_gateway_stops_meanwhile(self) -> None:
         peer, _ = self.attempt(auth=WRONG)
-        self.websockets.close_all()
+        self.crowd.close_all()
         self.assertEqual(peer.close_code, 1012)
         self.over(peer)
 
@@ -509,6 +509,6 @@ class HelloTests(HandshakeTestCase):
         self.assertIsNone(answer)
         self.assertEqual(peer.close, (1011, "internal error"))
         self.assertEqual(len(self.flushLoggedErrors(TypeError)), 1)
-        self.assertEqual(self.websockets.open_connections, {peer.client.transport.protocol})
+        self.assertEqual(self.crowd.open_connections, {peer.client.transport.protocol})
         peer.client.leave()
-        self.assertEqual(self.websockets.open_connections, set())
+        self.assertEqual(self.crowd.open_connections, set())

@@ -7,19 +7,13 @@ Everything here works on the reactor that it is given.
 from __future__ import annotations
 
 import json
-import os
 import platform
-import re
 import uuid
 from collections.abc import Callable, Mapping
 from ipaddress import ip_address
 from typing import Any, TypeVar
 
-# The accelerated masking costs 60 ms of start and gains nothing at chat-sized frames.
-os.environ.setdefault("AUTOBAHN_USE_NVX", "0")
-
 import attrs
-from autobahn.twisted.websocket import WebSocketClientFactory, WebSocketClientProtocol
 from twisted.internet import defer
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, TCP6ClientEndpoint, wrapClientTLS
@@ -30,6 +24,7 @@ from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 
 from openclaw._version import __version__
+from openclaw.autobahn_internals import ClientSocket, ClientSocketFactory
 from openclaw.cli.client.errors import ConnectionEnded, GatewayUnreachable, NoAnswer, RemoteError
 from openclaw.cli.client.failures import (
     answered_no_websocket,
@@ -41,12 +36,7 @@ from openclaw.cli.client.failures import (
 )
 from openclaw.cli.client.remote import READER, Introduction, Remote
 from openclaw.cli.client.told import number, part
-
-PROTOCOL_VERSION = 4
-OLDEST_PROBED_VERSION = 3
-
-MAX_FRAME_BYTES = 26_214_400
-"""Largest frame that is taken, in bytes: what the protocol allows."""
+from openclaw.wire import LONE_SURROGATE, MAX_PAYLOAD_BYTES, MIN_PROBE_PROTOCOL, PROTOCOL_VERSION
 
 DEFAULT_TICK_MS = 30_000
 """How often a gateway that does not say gives a sign of life, in milliseconds."""
@@ -60,8 +50,6 @@ Listener = Callable[[str, Mapping[str, Any]], None]
 """Is told an event: its name and its payload."""
 
 T = TypeVar("T")
-
-_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def decode_frame(payload: bytes) -> Any:
@@ -79,7 +67,7 @@ def decode_frame(payload: bytes) -> Any:
 
 def _printable(value: Any) -> Any:
     if isinstance(value, str):
-        return _LONE_SURROGATE.sub("\ufffd", value)
+        return LONE_SURROGATE.sub("\ufffd", value)
     if isinstance(value, list):
         return [_printable(item) for item in value]
     if isinstance(value, dict):
@@ -87,17 +75,12 @@ def _printable(value: Any) -> Any:
     return value
 
 
-class _Socket(WebSocketClientProtocol):
+class _Socket(ClientSocket):
     """Autobahn's side of a connection: tells it to its L{GatewayConnection}."""
 
     factory: _SocketFactory
-    refusal: str | None = None
     failure: Failure | None = None
     transport: Any
-
-    def failHandshake(self, reason: str) -> None:
-        self.refusal = reason
-        super().failHandshake(reason)  # type: ignore[no-untyped-call]
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.failure = reason
@@ -111,14 +94,7 @@ class _Socket(WebSocketClientProtocol):
         self.factory.connection.close_told(self, code, reason)
 
 
-class _Timer:
-    """Autobahn's deadlines on the reactor that was injected; its own are on the global one."""
-
-    def __init__(self, reactor: Any) -> None:
-        self.call_later = reactor.callLater
-
-
-class _SocketFactory(WebSocketClientFactory):
+class _SocketFactory(ClientSocketFactory):
     """Makes one socket."""
 
     protocol = _Socket  # type: ignore[assignment]
@@ -128,14 +104,11 @@ class _SocketFactory(WebSocketClientFactory):
         # A gateway of another machine lets a program do more that shows the secret with the upgrade, too.
         secret = remote.secret.value
         headers = {} if secret is None else {"Authorization": f"Bearer {secret}"}
-        super().__init__(  # type: ignore[no-untyped-call]
-            f"{remote.url}/", useragent=f"openclaw/{__version__}", headers=headers, reactor=reactor
-        )
+        super().__init__(reactor, f"{remote.url}/", f"openclaw/{__version__}", headers)
         self.connection = connection
-        self._batched_timer = _Timer(reactor)
         self.setProtocolOptions(  # type: ignore[no-untyped-call]
-            maxFramePayloadSize=MAX_FRAME_BYTES,
-            maxMessagePayloadSize=MAX_FRAME_BYTES,
+            maxFramePayloadSize=MAX_PAYLOAD_BYTES,
+            maxMessagePayloadSize=MAX_PAYLOAD_BYTES,
             # deadlines of the whole handshake and of the close are ours
             openHandshakeTimeout=0,
             closeHandshakeTimeout=0,
@@ -161,7 +134,7 @@ def _connect_params(introduction: Introduction, remote: Remote) -> dict[str, Any
     """The parameters of C{connect}."""
     system = platform.system() or "unknown"
     params: dict[str, Any] = {
-        "minProtocol": OLDEST_PROBED_VERSION if introduction.mode == "probe" else PROTOCOL_VERSION,
+        "minProtocol": MIN_PROBE_PROTOCOL if introduction.mode == "probe" else PROTOCOL_VERSION,
         "maxProtocol": PROTOCOL_VERSION,
         "client": {
             "id": "cli",
@@ -303,7 +276,7 @@ class GatewayConnection:
 
     def _refuse_larger_than_taken(self, method: str, size_bytes: int) -> None:
         told = number(part(self.hello, "policy").get("maxPayload"))
-        limit_bytes = int(told) if told is not None and told > 0 else MAX_FRAME_BYTES
+        limit_bytes = int(told) if told is not None and told > 0 else MAX_PAYLOAD_BYTES
         if size_bytes > limit_bytes:
             raise RemoteError(
                 f"{method}: the request has {size_bytes:,} bytes as JSON, and {self.remote.url} takes"

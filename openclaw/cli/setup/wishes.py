@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import attrs
 
-from openclaw.config.checks import Address, HttpUrl
+from openclaw.config.checks import HostAddress, HttpUrl
 from openclaw.errors import OpenClawError
 
 LOCAL, CUSTOM, SKIP = "local", "custom-api-key", "skip"
@@ -94,7 +94,7 @@ def _check_model(model: ModelWish) -> None:
 def _check_gateway(gateway: GatewayWish) -> None:
     if (gateway.bind == "custom") != (gateway.custom_host is not None):
         raise OpenClawError("--gateway-bind custom and --gateway-custom-host go together: the address to listen at")
-    fault = Address().fault(gateway.custom_host) if gateway.custom_host is not None else None
+    fault = HostAddress().fault(gateway.custom_host) if gateway.custom_host is not None else None
     if fault is not None:
         raise OpenClawError(f"--gateway-custom-host: {fault}")
     if gateway.auth == "password" and not gateway.password and not os.environ.get("OPENCLAW_GATEWAY_PASSWORD"):

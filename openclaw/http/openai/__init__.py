@@ -1,0 +1,1 @@
+"""The routes under C{/v1}, in OpenAI's shapes."""

@@ -1,0 +1,130 @@
+"""
+What is known of the inside of Twisted, and cannot be had from its outside: all in this one place.
+
+C{test/test_twisted_internals.py} fails when a name is gone that is leant on here; C{setup.py} bounds the versions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, cast
+
+from twisted.internet.interfaces import IAddress
+from twisted.internet.protocol import ClientFactory
+from twisted.python.failure import Failure
+from twisted.web._newclient import HTTP11ClientProtocol
+from twisted.web.client import HTTPConnectionPool
+from twisted.web.http import HTTPChannel
+
+REQUEST_ADAPTERS = "_adapterCache"
+"""The attribute of a request in which Klein's own view of it is kept; the two refer to each other."""
+
+
+class OpenChannel(HTTPChannel):
+    """An HTTP channel that tells its subclass where it stands."""
+
+    @property
+    def is_receiving(self) -> bool:
+        """Whether a call of C{dataReceived} is under way."""
+        return bool(self._busyReceiving)
+
+    @property
+    def unread(self) -> bytes:
+        """What has come, and was not looked at yet; of a head that is not complete its last line."""
+        unread: bytes = self._buffer
+        return unread
+
+    @property
+    def is_handling(self) -> bool:
+        """Whether a request is being handled."""
+        return bool(self._handlingRequest)
+
+    @property
+    def bytes_behind(self) -> int:
+        """What has come after the request that is being handled, in bytes."""
+        return sum(map(len, self._dataBuffer))
+
+    @property
+    def waits_for_client(self) -> bool:
+        """Whether the client has to read before more is written."""
+        return bool(self._waitingForTransport)
+
+    @property
+    def first_line(self) -> tuple[bytes, bytes, bytes] | None:
+        """Method, target and version of the request that comes; C{None} between two requests."""
+        return (self._command, self._path, self._version) if hasattr(self, "_version") else None
+
+    @property
+    def is_head_large(self) -> bool:
+        """Whether the head that comes has more headers, or more bytes of them, than are taken."""
+        return self._receivedHeaderSize > self.totalHeadersSize or self._receivedHeaderCount > self.maxHeaders
+
+    def pause_reading(self) -> None:
+        """Read nothing from the network."""
+        self._networkProducer.pauseProducing()
+
+    def resume_reading(self) -> None:
+        """Read on."""
+        self._networkProducer.resumeProducing()
+
+    def bad_request(self) -> None:
+        """What comes is no HTTP: answer so, and close.  All parsing errors end up here."""
+        raise NotImplementedError
+
+    def _respondToBadRequestAndDisconnect(self) -> None:
+        self.bad_request()
+
+
+def has_nothing_to_send(transport: Any) -> bool:
+    """Whether a transport is a socket of Twisted's that is open and holds no bytes back."""
+    # What was written last; the rest is known to all.
+    waiting = getattr(transport, "_tempDataBuffer", None)
+    return (
+        waiting == []
+        and not transport.dataBuffer
+        and transport.connected
+        and not transport.disconnecting
+        and not getattr(transport, "TLS", False)
+    )
+
+
+def connection_of(transport: Any) -> Any:
+    """
+    The real connection behind the transport of a response's body.
+
+    The library gives the body a proxy that can pause and close, and neither abort nor tell of the end of a read.
+
+    @return: the connection, or C{None} if it is gone or the transport is not that proxy.
+    """
+    return getattr(transport, "_producer", None)
+
+
+class _ClientProtocol(HTTP11ClientProtocol):
+    def _disconnectParser(self, reason: Failure) -> None:
+        """An answer is over: part its parser from the decoder of its body, as each refers to the other."""
+        parser = self._parser
+        cast(Any, super())._disconnectParser(reason)
+        if parser is not None:
+            parser.bodyDecoder = None
+
+
+class _ClientFactory(ClientFactory):
+    """Makes them, in place of Twisted's own."""
+
+    noisy = False
+
+    def __init__(self, quiescent: Callable[[HTTP11ClientProtocol], None], metadata: str) -> None:
+        self._quiescent = quiescent
+        self._metadata = metadata
+
+    def __repr__(self) -> str:
+        return self._metadata
+
+    def buildProtocol(self, addr: IAddress | None) -> HTTP11ClientProtocol:
+        return _ClientProtocol(self._quiescent)  # type: ignore[no-untyped-call]
+
+
+class ClientPool(HTTPConnectionPool):
+    """Connections to servers, of whose answers nothing waits for the garbage collector."""
+
+    _factory = _ClientFactory  # type: ignore[assignment]

@@ -1,0 +1,126 @@
+"""
+Tests of L{openclaw.twisted_internals}: whether Twisted still has inside what is leant on there.
+
+If one of these fails, look for the same thing in its new place, and change that module alone.
+"""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+from twisted.internet.address import IPv4Address
+from twisted.internet.protocol import Protocol
+from twisted.internet.tcp import Connection
+from twisted.internet.testing import MemoryReactorClock, StringTransport
+from twisted.python.components import Componentized
+from twisted.trial.unittest import SynchronousTestCase
+from twisted.web._newclient import HTTP11ClientProtocol, TransportProxyProducer
+from twisted.web.client import HTTPConnectionPool
+from twisted.web.http import HTTPChannel, Request
+from twisted.web.server import Request as SiteRequest
+
+from openclaw.twisted_internals import REQUEST_ADAPTERS, ClientPool, OpenChannel, connection_of, has_nothing_to_send
+
+
+class Held(Request):
+    """A request that is never answered."""
+
+    def process(self) -> None:
+        """Leave it."""
+
+
+class Channel(OpenChannel):
+    """Says when it was sent what is no HTTP."""
+
+    requestFactory = Held
+    was_bad = False
+
+    def bad_request(self) -> None:
+        """Keep that."""
+        self.was_bad = True
+
+
+class OpenChannelTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.channel = Channel()
+        self.transport = StringTransport(IPv4Address("TCP", "127.0.0.1", 1), IPv4Address("TCP", "127.0.0.1", 2))
+        self.channel.makeConnection(self.transport)
+
+    def test_between_requests(self) -> None:
+        self.assertIsNone(self.channel.first_line)
+        self.assertEqual(self.channel.unread, b"")
+        self.assertFalse(self.channel.is_receiving or self.channel.is_handling or self.channel.waits_for_client)
+        self.assertFalse(self.channel.is_head_large)
+
+    def test_head(self) -> None:
+        self.channel.dataReceived(b"GET /a?b HTTP/1.1\r\nHost: a\r\nX")
+        self.assertEqual(self.channel.first_line, (b"GET", b"/a?b", b"HTTP/1.1"))
+        self.assertEqual(self.channel.unread, b"X")
+
+    def test_handling(self) -> None:
+        self.channel.dataReceived(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        self.assertTrue(self.channel.is_handling)
+        self.assertIsNone(self.channel.first_line)
+        self.channel.dataReceived(b"GET /")
+        self.assertEqual(self.channel.bytes_behind, 5)
+
+    def test_receiving(self) -> None:
+        during: list[bool] = []
+        self.patch(Held, "process", lambda request: during.append(self.channel.is_receiving))
+        self.channel.dataReceived(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        self.assertEqual((during, self.channel.is_receiving), ([True], False))
+
+    def test_waits(self) -> None:
+        self.channel.pauseProducing()
+        self.assertTrue(self.channel.waits_for_client)
+
+    def test_reading(self) -> None:
+        self.channel.pause_reading()
+        self.assertEqual(self.transport.producerState, "paused")
+        self.channel.resume_reading()
+        self.assertEqual(self.transport.producerState, "producing")
+
+    def test_large_heads(self) -> None:
+        for head in (b"A: b\r\n" * (self.channel.maxHeaders + 1), b"A: " + b"b" * self.channel.totalHeadersSize):
+            self.setUp()
+            self.channel.MAX_LENGTH = 10**6
+            self.channel.dataReceived(b"GET / HTTP/1.1\r\n" + head + b"\r\n")
+            self.assertTrue(self.channel.is_head_large and self.channel.was_bad)
+
+    def test_bad_request(self) -> None:
+        self.channel.dataReceived(b"\x00\r\n")
+        self.assertTrue(self.channel.was_bad)
+        self.assertTrue(hasattr(HTTPChannel, "_respondToBadRequestAndDisconnect"))
+
+
+class OtherTests(SynchronousTestCase):
+    def test_what_was_written_last(self) -> None:
+        """A socket has that list; where there is none, everything would be written twice over."""
+        ours, theirs = socket.socketpair()
+        self.addCleanup(ours.close)
+        self.addCleanup(theirs.close)
+        transport: Any = Connection(ours, Protocol(), MemoryReactorClock())
+        transport.connected = 1
+        self.assertTrue(has_nothing_to_send(transport))
+        transport.write(b"x")
+        self.assertFalse(has_nothing_to_send(transport))
+        self.assertFalse(has_nothing_to_send(StringTransport()))
+
+    def test_body(self) -> None:
+        """The transport of a body is a proxy that hides the connection."""
+        connection = object()
+        self.assertIs(connection_of(TransportProxyProducer(connection)), connection)  # type: ignore[arg-type]
+        self.assertIsNone(connection_of(object()))
+
+    def test_client(self) -> None:
+        protocol: Any = HTTP11ClientProtocol()  # type: ignore[no-untyped-call]
+        self.assertIsNone(protocol._parser)
+        self.assertTrue(hasattr(protocol, "_disconnectParser"))
+        self.assertTrue(hasattr(HTTPConnectionPool, "_factory"))
+        made = ClientPool._factory(lambda _: None, "").buildProtocol(None)  # type: ignore[attr-defined]
+        self.assertIsInstance(made, HTTP11ClientProtocol)
+
+    def test_adapters(self) -> None:
+        self.assertTrue(issubclass(SiteRequest, Componentized))
+        self.assertIn(REQUEST_ADAPTERS, vars(Componentized()))
