@@ -38,7 +38,7 @@ How many heads and payloads of frames are looked at before others have their tur
 MAX_CONTROL_BYTES = 125
 """Longest payload of a ping, a pong or a close frame (RFC 6455, 5.5)."""
 
-SERVICE_UNAVAILABLE: int = ConnectionDeny.SERVICE_UNAVAILABLE
+SERVICE_UNAVAILABLE = 503
 
 _FIRST_CONTROL = 8
 """The first opcode of a control frame (RFC 6455, 5.2)."""

@@ -92,9 +92,8 @@ class RouteTable:
 
     def _of(self, path: bytes) -> Route | None:
         """The route that a path belongs to."""
-        return self._exact.get(path) or next(
-            (row for prefix, row in self._families.items() if path.startswith(prefix)), None
-        )
+        families = (family for prefix, family in self._families.items() if path.startswith(prefix))
+        return self._exact.get(path) or next(families, None)
 
     def __contains__(self, path: bytes) -> bool:
         """Whether a folded path belongs to a route, be it one that the configuration has off."""
@@ -102,11 +101,10 @@ class RouteTable:
 
     def find(self, config: Config, path: bytes) -> Route | None:
         """The route of a folded path; C{None} if there is none or the configuration has it off."""
-        route = self._of(path)
-        if route is None or not route.enabled(config):
-            return None
-        is_served = path in self._exact or (path not in self._families and _is_text(path))
-        return route if is_served else None
+        route = self._exact.get(path)
+        if route is None and path not in self._families and _is_text(path):
+            route = self._of(path)
+        return route if route is not None and route.enabled(config) else None
 
     def label(self, path: bytes) -> str:
         """The route of a folded path, as one of few names."""

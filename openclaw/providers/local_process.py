@@ -38,6 +38,7 @@ from openclaw.errors import LastingProviderFailure, StartError
 from openclaw.providers.local_spawn import (
     BASE_RSS_BYTES,
     ChildMeans,
+    ChildOwner,
     ChildProcess,
     LocalSettings,
     Reactor,
@@ -89,8 +90,8 @@ STOPPED = "the local model is stopped"
 """What is said to callers before the start and after the stop."""
 
 
-class _Inputs(Protocol):
-    """What happens to the machine."""
+class _Inputs(ChildOwner, Protocol):
+    """What happens to the machine, beside what the child does."""
 
     def start(self) -> None:
         """The service starts."""
@@ -100,15 +101,6 @@ class _Inputs(Protocol):
 
     def missing(self) -> None:
         """They are not."""
-
-    def announced(self, url: str) -> None:
-        """The child serves."""
-
-    def condemn(self, reason: str) -> None:
-        """The child must go."""
-
-    def ended(self, reason: str) -> None:
-        """The child's process has ended."""
 
     def gave_up(self) -> None:
         """That was once too often, or took too long."""
