@@ -136,7 +136,7 @@ class Transcript:
     detached: frozenset[str] = frozenset()
 
 
-Surface = Literal["http", "ws"]
+KeySurface = Literal["http", "ws"]
 """Where a key comes from; those of one surface are none of the other's, and have quotas of their own."""
 
 
@@ -157,7 +157,7 @@ class KeyClaim:
     fingerprint: bytes
     run_id: str
     claimed_at_ms: int
-    surface: Surface = "http"
+    surface: KeySurface = "http"
 
 
 @attrs.frozen

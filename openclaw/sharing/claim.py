@@ -7,7 +7,7 @@ from typing import Literal, get_args
 import attrs
 
 from openclaw.errors import OpenClawError, RunCancelled
-from openclaw.records import Surface
+from openclaw.records import KeySurface
 from openclaw.sharing.kept import is_final
 
 Lasts = Literal["client", "alone", "forever"]
@@ -35,7 +35,7 @@ class Claim:
     key: str | None = None
     is_retry: bool = False
     lasts: Lasts = "client"
-    surface: Surface = "http"
+    surface: KeySurface = "http"
 
     @property
     def comes_with_turn(self) -> bool:

@@ -13,7 +13,7 @@ from typing import get_args
 
 import msgspec
 
-from openclaw.records import KeptResult, KeyClaim, KeyRecord, Surface
+from openclaw.records import KeptResult, KeyClaim, KeyRecord, KeySurface
 
 KEPT_MS = 24 * 3600 * 1000
 """How long a key is kept, in milliseconds from when it was claimed."""
@@ -109,10 +109,10 @@ def prune_keys(connection: sqlite3.Connection, now_ms: int) -> int:
 
     @return: how many were deleted; 0 only if no more are to be.
     """
-    return sum(_prune(connection, surface, now_ms) for surface in get_args(Surface))
+    return sum(_prune(connection, surface, now_ms) for surface in get_args(KeySurface))
 
 
-def _prune(connection: sqlite3.Connection, surface: Surface, now_ms: int) -> int:
+def _prune(connection: sqlite3.Connection, surface: KeySurface, now_ms: int) -> int:
     deleted = size = 0
     while deleted < PRUNED_AT_ONCE and size < PRUNED_BYTES:
         row = connection.execute(_OLDEST, (surface,)).fetchone()
@@ -124,7 +124,7 @@ def _prune(connection: sqlite3.Connection, surface: Surface, now_ms: int) -> int
     return deleted
 
 
-def _is_over(connection: sqlite3.Connection, surface: Surface) -> bool:
+def _is_over(connection: sqlite3.Connection, surface: KeySurface) -> bool:
     count, total = connection.execute(
         "SELECT key_count, total_bytes FROM idempotency_totals WHERE surface = ?", (surface,)
     ).fetchone()

@@ -8,7 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from openclaw.errors import StoreError
 from openclaw.messages import Message, ToolCall, Usage
-from openclaw.records import Entry, KeptError, KeptResult, KeptRun, KeyClaim, KeyEnd, KeyRecord, Surface
+from openclaw.records import Entry, KeptError, KeptResult, KeptRun, KeyClaim, KeyEnd, KeyRecord, KeySurface
 from openclaw.store import idempotency
 from openclaw.store.inline import InlineStoreThread
 from openclaw.store.sqlite import open_memory
@@ -32,7 +32,7 @@ RESULT = KeptResult(
 
 
 def claim(
-    run_id: str = "r1", *, key: str = "k", fingerprint: bytes = A, at_ms: int = 1000, surface: Surface = "http"
+    run_id: str = "r1", *, key: str = "k", fingerprint: bytes = A, at_ms: int = 1000, surface: KeySurface = "http"
 ) -> KeyClaim:
     return KeyClaim("operator", key, fingerprint, run_id, at_ms, surface)
 
