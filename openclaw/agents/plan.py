@@ -15,7 +15,7 @@ from openclaw.config.schema import Config
 from openclaw.errors import ModelNotFound
 from openclaw.events import RunInfo, RunOutcome
 from openclaw.interfaces import Caller
-from openclaw.models import ModelCatalog
+from openclaw.models import ModelCatalog, ResolvedModel
 from openclaw.records import KeptRun, KeyClaim, KeyEnd, RunRecord
 from openclaw.sessions.turns import SentTurn
 
@@ -101,6 +101,11 @@ class RunPlan:
         return RunRecord(
             self.request.run_id, target.agent_id, self.session_key, target.model_ref, "running", started_at_ms
         )
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether any of its models can be used."""
+        return any(isinstance(candidate.model, ResolvedModel) for candidate in self.candidates)
 
     def check(self) -> None:
         """

@@ -95,6 +95,12 @@ class Runs:
         """How many runs wait for their session or for a slot."""
         return self._lanes.waiting
 
+    def can_begin(self, plan: RunPlan) -> bool:
+        """Whether L{start} would neither refuse the run nor let it wait for others."""
+        if self._draining or not plan.is_usable:
+            return False
+        return not self._lanes.must_wait(plan.session_key if plan.is_stored else None)
+
     def plan(self, caller: Caller, request: RunRequest) -> RunPlan:
         """
         Decide who serves a request, and how; nothing has begun yet.

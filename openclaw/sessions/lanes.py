@@ -130,6 +130,10 @@ class Lanes:
         """Whether a run that enters this session would have to wait for another one."""
         return session in self._sessions
 
+    def must_wait(self, session: str | None) -> bool:
+        """Whether a run that enters now would not run at once; C{None} as for L{enter}."""
+        return session in self._sessions or self.running >= self._limits().max_running
+
     def enter(self, session: str | None) -> Deferred[Slot]:
         """
         Wait for a slot.
@@ -138,8 +142,7 @@ class Lanes:
         @return: fires with the slot; fails with L{Overloaded} if there is no room to wait.  Cancelling it takes
             the run out of the queue, and what it already held goes to the next.
         """
-        must_wait = session in self._sessions or self.running >= self._limits().max_running
-        if must_wait and self.waiting >= self._limits().max_waiting:
+        if self.must_wait(session) and self.waiting >= self._limits().max_waiting:
             return fail(
                 Overloaded("too many runs are waiting; try again later", retry_after_s=OVERLOADED_RETRY_AFTER_S)
             )

@@ -248,7 +248,8 @@ class Joins:
             held = None
             if shared.claim.key is not None:
                 held = self._key_claim(plan.caller, shared.claim, shared.run_id)
-            is_claimed = not (shared.claim.comes_with_turn and plan.is_stored)
+            # A run that has to wait, or is refused, is none for an old key: that is to be told its answer at once.
+            is_claimed = not (shared.claim.comes_with_turn and plan.is_stored and self._runs.can_begin(plan))
             if held is not None and is_claimed:
                 await self._claim(shared, held)
             try:
@@ -370,7 +371,7 @@ class Joins:
         if held is not None:
             if keeping is not None:
                 is_kept = is_final and keeping.has_ended and not isinstance(error, StoreError)
-                if not is_kept and isinstance(error, StoreError | RunCancelled):
+                if not is_kept and (isinstance(error, StoreError) or not keeping.has_ended):
                     # It may have been claimed.
                     self._free(held)
             elif is_final:

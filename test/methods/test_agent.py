@@ -5,6 +5,7 @@ from __future__ import annotations
 import traceback
 import uuid
 from pathlib import Path
+from typing import cast
 
 from twisted.internet.defer import Deferred
 
@@ -24,10 +25,10 @@ from openclaw.errors import (
 from openclaw.events import ProviderFinished, ProviderUsage, TextDelta
 from openclaw.interfaces import Caller
 from openclaw.methods.session_rows import session_id
-from openclaw.records import SessionQuery
+from openclaw.records import KeyClaim, SessionQuery
 from openclaw.sharing.claim import Claim
 from openclaw.store.idempotency import KEPT_MS
-from openclaw.stores import SessionStore
+from openclaw.stores import IdempotencyStore, SessionStore
 from openclaw.waits import STORE_TIMEOUT_S
 from test.fakes import HeldStore, Started, config_with
 from test.methods.support import ADMINISTRATOR, USAGE, WRITER, Called, MethodBench, MethodTestCase
@@ -341,6 +342,43 @@ class DetachedTests(MethodTestCase):
         self.assertEqual("now", self.ok(self.ask("hi", idempotencyKey="k"))["result"]["payloads"][0]["text"])
         self.assertEqual("ok", self.ok(self.wait("k"))["status"])
         self.assertEqual(["hi", "now"], self.texts())
+
+    def test_old_key_waits_for_nobody(self) -> None:
+        """What is answered already needs no place in the session, no model, and no gateway that takes new runs."""
+        self.gateway.answer("one")
+        first = self.ok(self.ask("hi", idempotencyKey="k"))
+        self.restart()
+        self.ask("more", idempotencyKey="busy")
+        self.assertEqual(first, self.ok(self.ask("hi", idempotencyKey="k")))
+        self.gateway.use(config_with(max_concurrent=1, max_queued=0))
+        self.assertEqual(first, self.ok(self.ask("hi", idempotencyKey="k", sessionKey="other")))
+        self.gateway.bench.catalog.unknown.add("local")
+        self.assertEqual(first, self.ok(self.ask("hi", idempotencyKey="k", sessionKey="third")))
+        self.gateway.runs.drain()
+        self.assertEqual(first, self.ok(self.ask("hi", idempotencyKey="k")))
+
+    def test_refused_key_is_free(self) -> None:
+        """Also where it was claimed before the run was refused."""
+        self.gateway.use(config_with(max_concurrent=1, max_queued=0))
+        self.ask("long", sessionKey="a", idempotencyKey="a")
+        self.refused(self.ask("hi", sessionKey="b", idempotencyKey="b"), Overloaded)
+        self.assertEqual("free", self.known("b"))
+        self.refused(self.ask("hi", sessionKey="b", idempotencyKey="b"), Overloaded)
+        self.gateway.runs.cancel("a")
+        self.settle()
+        self.gateway.answer("now")
+        self.assertEqual(
+            "now", self.ok(self.ask("hi", sessionKey="b", idempotencyKey="b"))["result"]["payloads"][0]["text"]
+        )
+        self.assertEqual(["hi", "now"], self.texts("agent:main:b"))
+        self.assertEqual("done", self.known("b"))
+
+    def known(self, key: str) -> str | None:
+        """The state of a key in the store."""
+        store = cast(IdempotencyStore, self.gateway.store)
+        name = KeyClaim(WRITER.name, key, b"", "", self.gateway.now_ms, "ws")
+        record = self.successResultOf(store.find_key(name))
+        return None if record is None else record.state
 
     def test_keys_of_http_are_others(self) -> None:
         """A key that HTTP has used means nothing here, and the other way round."""
