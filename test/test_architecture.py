@@ -66,7 +66,7 @@ LIBRARIES_INSIDE = {"openclaw.autobahn_internals", "openclaw.twisted_internals"}
 
 ALLOWED_PRIVATE_NAMES = {
     f"openclaw.{name}: _exit"
-    for name in ("cli.client.loop", "process.failures", "process.signals", "providers.local_child")
+    for name in ("cli.client.loop", "process.failures", "providers.local_child", "process.signals")
 }
 """C{os._exit} is public all the same."""
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+import attrs
 from twisted.internet.defer import Deferred
 from twisted.internet.defer import TimeoutError as WaitedTooLong
 
 from openclaw.agents.answer import Delta
-from openclaw.agents.journal import Journal
 from openclaw.agents.retry import Retries
 from openclaw.agents.run import RunEvents
 from openclaw.errors import OpenClawError
@@ -26,6 +26,7 @@ class Stoppable(Protocol):
         """End it now; harmless when it is over."""
 
 
+@attrs.define(eq=False)
 class RunContext:
     """
     A run on its way from its place in the transcript to its end.
@@ -33,33 +34,21 @@ class RunContext:
     @ivar info: what all is told about.
     @ivar slot: left when the run is over.
     @ivar timings: its milestones.
-    @ivar journal: takes the run's end and its answer.
     @ivar retries: its further attempts; made when the first one starts.
     @ivar bus: hears of the run from its beginning to its end.
     @ivar events: what the run's reader gets.
     @ivar stopped_by: why the run is to end, once it is.
     """
 
-    def __init__(
-        self,
-        info: RunInfo,
-        slot: Slot,
-        timings: Timings,
-        journal: Journal,
-        retries: Retries,
-        bus: EventBus,
-        clock: Clock,
-    ) -> None:
-        self.info = info
-        self.slot = slot
-        self.timings = timings
-        self.journal = journal
-        self.retries = retries
-        self.bus = bus
-        self.clock = clock
-        self.events = RunEvents()
-        self.stopped_by: OpenClawError | None = None
-        self._stoppable: Stoppable | None = None
+    info: RunInfo
+    slot: Slot
+    timings: Timings
+    retries: Retries
+    bus: EventBus
+    clock: Clock
+    events: RunEvents = attrs.field(factory=RunEvents, init=False)
+    stopped_by: OpenClawError | None = attrs.field(default=None, init=False)
+    _stoppable: Stoppable | None = attrs.field(default=None, init=False)
 
     @property
     def goes_on(self) -> bool:

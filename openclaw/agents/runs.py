@@ -17,7 +17,6 @@ from twisted.internet.defer import TimeoutError as WaitedTooLong
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from openclaw.agents.journal import Journal
 from openclaw.agents.plan import RunPlan, make_plan
 from openclaw.agents.request import RunRequest
 from openclaw.agents.retry import Retries
@@ -221,9 +220,9 @@ class Runs:
         info = plan.info
         if self.bus.has_listeners:
             self.bus.publish(RunBegan(info, placed.new, record.started_at_ms))
-        journal = Journal(self._turns, placed, record, plan.repetition.keeping, self._clock)
         retries = Retries(self._clock, self._random)
-        return Work(plan, placed, RunContext(info, slot, timings, journal, retries, self.bus, self._clock))
+        context = RunContext(info, slot, timings, retries, self.bus, self._clock)
+        return Work(plan, self._turns, placed, record, context)
 
     def _over(self, run_id: str) -> None:
         del self._live[run_id]

@@ -16,7 +16,7 @@ import attrs
 from openclaw.agents.plan import RunPlan
 from openclaw.errors import InvalidRequest
 from openclaw.http.connection.request import GatewayRequest
-from openclaw.sharing.claim import Claim, Lasts
+from openclaw.sharing.shared import Claim, Lasts
 
 KEY_HEADER = "Idempotency-Key"
 RETRY_HEADER = "x-stainless-retry-count"

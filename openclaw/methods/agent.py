@@ -24,9 +24,8 @@ from openclaw.methods.checks import bad_param, named_agent
 from openclaw.methods.session_rows import PAGE, context_tokens, find_session, session_id, split_ref, usage_figures
 from openclaw.methods.table import Call, Method, Params
 from openclaw.records import KeptRun, SessionQuery
-from openclaw.sharing.claim import Claim
 from openclaw.sharing.joins import Joins
-from openclaw.sharing.shared import Reader
+from openclaw.sharing.shared import Claim, Reader
 from openclaw.stores import SessionStore
 from openclaw.waits import in_time, now_ms, within
 

@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import errno
+import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from twisted.internet.defer import Deferred
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IListeningPort
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 
 from openclaw.agents.runs import Runs
+from openclaw.config.listen import Listening
 from openclaw.config.lock import StateLock
 from openclaw.config.paths import ensure_state_dir
 from openclaw.config.plan import Plan
 from openclaw.config.reload import ConfigWatcher, LiveConfig
 from openclaw.config.reload_rules import needs_local_model
 from openclaw.config.schema import Config
+from openclaw.errors import StartError
 from openclaw.gateway_log import GatewayLog
+from openclaw.http.connection.channel import GatewaySite
+from openclaw.interfaces import Clock
 from openclaw.parts import STEP_DEADLINE_S, Parts
 from openclaw.process.clock import SteadyClock
 from openclaw.process.failures import log_bug
@@ -28,14 +36,57 @@ from openclaw.providers.local_process import LocalModel
 from openclaw.providers.local_spawn import LocalSettings
 from openclaw.providers.registry import Catalog
 from openclaw.service.compose import Core, compose
-from openclaw.service.health import GatewayHealth
-from openclaw.service.listen import open_port
 from openclaw.service.stop import STOP_ORDER, stop_runs
 from openclaw.sessions.retention import Retention
 from openclaw.store.store import GatewayStore
 from openclaw.waits import Promise
 
+_LISTEN_HINTS = {
+    errno.EADDRINUSE: "another program uses it; stop that, or choose another port",
+    errno.EACCES: "choose a port from 1024 on, or a place that you may write to",
+    errno.EADDRNOTAVAIL: "this machine does not have that address",
+}
+"""What to do about the common reasons for not being able to listen."""
+
 log = Logger()
+
+
+class GatewayHealth:
+    """
+    The L{openclaw.interfaces.HealthSource} of one gateway.
+
+    @param steady_clock: the one that C{clock} goes by, if it was given one.
+    @ivar current: the phase of life, as L{phase} tells it.
+    """
+
+    def __init__(self, clock: Clock, steady_clock: SteadyClock | None = None) -> None:
+        self._clock = clock
+        self._steady_clock = steady_clock
+        self._started_s = clock.seconds()
+        self.current: Literal["starting", "started", "draining"] = "starting"
+        self._watched: dict[str, Callable[[], bool]] = {}
+
+    def phase(self) -> Literal["starting", "started", "draining"]:
+        """The gateway's phase of life."""
+        return self.current
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether nobody has told it to stop."""
+        return self.current != "draining"
+
+    def uptime_ms(self) -> int:
+        """Milliseconds since this object was made."""
+        moved_s = self._steady_clock.moved_s if self._steady_clock is not None else 0.0
+        return int((self._clock.seconds() - self._started_s - moved_s) * 1000)
+
+    def watch(self, name: str, is_well: Callable[[], bool]) -> None:
+        """Without this part no request can be served."""
+        self._watched[name] = is_well
+
+    def failing(self) -> Sequence[str]:
+        """The parts without which no request can be served."""
+        return [name for name, is_well in self._watched.items() if not is_well()]
 
 
 class Gateway:
@@ -199,3 +250,32 @@ class Gateway:
 
     def _in_thread(self, call: Callable[..., Any], *arguments: Any) -> Deferred[Any]:
         return deferToThreadPool(self.reactor, self.reactor.getThreadPool(), call, *arguments)
+
+
+async def open_port(listening: Listening, reactor: Any, site: GatewaySite) -> IListeningPort:
+    """
+    Listen where the gateway is to be found.
+
+    @raise StartError: with one line that says what to do, if that cannot be.
+    """
+    try:
+        port: IListeningPort = await listening.endpoint(reactor).listen(site)
+    except CannotListenError as error:
+        where = listening.description or f"{listening.host}:{listening.port}"
+        raise StartError(f"cannot listen at {where}: {_reason(error)}") from None
+    except OSError as error:
+        raise StartError(f"cannot listen at {listening.description}: {error.strerror or error}") from None
+    except LookupError:
+        raise StartError(f"cannot listen at {listening.description}: systemd passed no such socket") from None
+    except (ValueError, TypeError):
+        raise StartError(f"cannot listen at {listening.description}: this is no endpoint description") from None
+    return port
+
+
+def _reason(error: CannotListenError) -> str:
+    """Why, and what to do about it; Twisted gives a text in place of an error where another holds a unix socket."""
+    number = getattr(error.socketError, "errno", None)
+    if number is None:
+        return f"{error.socketError}; another program uses it"
+    hint = _LISTEN_HINTS.get(number)
+    return os.strerror(number) + (f"; {hint}" if hint else "")

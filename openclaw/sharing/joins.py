@@ -28,12 +28,10 @@ from openclaw.interfaces import Caller, Clock
 from openclaw.messages import Usage
 from openclaw.records import KeptRun, KeyClaim, KeyEnd
 from openclaw.sessions.placement import UNKNOWN_RUN
-from openclaw.sharing.claim import Claim
 from openclaw.sharing.kept import answer_size, events_of, kept_result, with_answer
 from openclaw.sharing.log import Batch, EventLog
-from openclaw.sharing.own import OwnRun
 from openclaw.sharing.recent import Recent
-from openclaw.sharing.shared import Name, Reader, Shared
+from openclaw.sharing.shared import Claim, Name, OwnRun, Reader, Shared
 from openclaw.stores import KEY_KNOWN, IdempotencyStore
 from openclaw.waits import STORE_TIMEOUT, in_time, now_ms
 

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Self
+from typing import Any, Literal, Self, get_args
 
+import attrs
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 
-from openclaw.agents.run import Take
-from openclaw.errors import OpenClawError, ResultNotKept
+from openclaw.agents.plan import RunPlan
+from openclaw.agents.run import Run, Take
+from openclaw.errors import OpenClawError, ResultNotKept, RunCancelled
 from openclaw.events import RunFailed, RunOutcome, Timings
 from openclaw.interfaces import Clock
 from openclaw.messages import Usage
-from openclaw.records import KeptResult, KeptRun
-from openclaw.sharing.claim import LASTING, Claim
-from openclaw.sharing.kept import answer_size, events_of, outcome_of
+from openclaw.records import KeptResult, KeptRun, KeySurface
+from openclaw.sharing.kept import answer_size, events_of, is_final, outcome_of
 from openclaw.sharing.log import Batch, EventLog, LogReader
 from openclaw.sharing.recent import Kept
 from openclaw.waits import Promise, now_ms
@@ -22,9 +24,53 @@ from openclaw.waits import Promise, now_ms
 ALONE_S = 600.0
 """How long a run that is to go on without its client may do so, in seconds from when the last one left."""
 
+Lasts = Literal["client", "alone", "forever"]
+"""How long a run goes on when nobody reads it; each is longer than the one before."""
+
+LASTING: tuple[Lasts, ...] = get_args(Lasts)
+"""The shortest first."""
 
 Name = tuple[str, str, str]
 """A key: its surface, its caller, and the key itself."""
+
+
+@attrs.frozen
+class Claim:
+    """
+    How a request may meet an earlier one, and what is to happen when its client leaves.
+
+    @ivar fingerprint: digest of all that makes up the request; C{None} if it is to meet no other.
+    @ivar key: the C{Idempotency-Key}.
+    @ivar is_retry: the client's library says that it sends this request once more.
+    @ivar lasts: the run ends with its last client, or goes on alone for
+        L{ALONE_S}, or until it is over.
+    @ivar surface: where the key comes from.  One of C{ws} comes with every call, so it is claimed and ended in the
+        transactions that store the turn and the answer, and costs none of its own.
+    """
+
+    fingerprint: bytes | None = None
+    key: str | None = None
+    is_retry: bool = False
+    lasts: Lasts = "client"
+    surface: KeySurface = "http"
+
+    @property
+    def comes_with_turn(self) -> bool:
+        """Whether the key is claimed and ended together with the turn and its answer."""
+        return self.key is not None and self.surface == "ws"
+
+    @property
+    def can_be_met(self) -> bool:
+        """Whether another request may have to do with the run of this one."""
+        return self.fingerprint is not None or self.key is not None or self.lasts != "client"
+
+    def is_final(self, error: OpenClawError) -> bool:
+        """
+        Whether an error is told to whoever repeats the request, as the result of it.
+
+        Where no client's leaving ends a run, one that was cancelled was meant to be.
+        """
+        return is_final(error) or (self.lasts == "forever" and isinstance(error, RunCancelled))
 
 
 class Shared:
@@ -286,3 +332,57 @@ class Reader:
         if self._events is not None:
             self._events.leave()
         self._shared.detach(self)
+
+
+class OwnRun:
+    """
+    The run of one request, which ends with it: read like L{Reader}, but without a log.
+
+    @ivar run_id: the run that answers.
+    @ivar session_key: its session, in full.
+    @ivar created_s: the answer's C{created}, seconds since 1970.
+    @ivar replayed: never: nobody else has had a part in it.
+    @param start: starts the run; called once.
+    """
+
+    replayed = False
+
+    def __init__(self, plan: RunPlan, start: Callable[[RunPlan], Deferred[Run]], created_s: int) -> None:
+        self.run_id = plan.request.run_id
+        self.session_key = plan.session_key
+        self.created_s = created_s
+        self._start = start
+        # Not kept for the whole run: it holds all that was sent.
+        self._plan: RunPlan | None = plan
+        self._run: Run | None = None
+
+    async def placed(self) -> Timings:
+        """
+        Start the run and wait for its place.
+
+        @raise openclaw.errors.OpenClawError: if it is refused.  Cancelling takes it out of the queue.
+        """
+        plan, self._plan = self._plan, None
+        assert plan is not None
+        starting = self._start(plan)
+        del plan
+        self._run = await starting
+        return self._run.timings
+
+    async def outcome(self) -> RunOutcome:
+        """Wait for the run's end."""
+        assert self._run is not None
+        # Nobody reads the events: the outcome has it all.
+        self._run.events.close()
+        return await self._run.done
+
+    async def each(self, take: Take) -> None:
+        """Have every batch of the run taken; see L{openclaw.agents.run.RunEvents.each}."""
+        assert self._run is not None
+        await self._run.events.each(take)
+
+    def leave(self) -> None:
+        """End the run, unless it is over."""
+        if self._run is not None:
+            self._run.events.close()
+            self._run.cancel()

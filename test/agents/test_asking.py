@@ -12,7 +12,6 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from openclaw.agents.answer import Answer, RunAnswer
 from openclaw.agents.asking import Asking
-from openclaw.agents.journal import Journal
 from openclaw.agents.models import Candidate, Prompt, find_candidates
 from openclaw.agents.retry import Retries
 from openclaw.agents.run_context import RunContext, Stoppable
@@ -20,10 +19,7 @@ from openclaw.errors import ProviderAuthFailed, ProviderFailed, RunCancelled
 from openclaw.events import EventBus, ProviderFinished, ProviderUsage, RunEvent, RunInfo, RunTold, TextDelta, Timings
 from openclaw.messages import Message, Usage
 from openclaw.providers.scripted import ScriptedProvider
-from openclaw.records import RunRecord
 from openclaw.sessions.lanes import LaneLimits, Lanes
-from openclaw.sessions.turns import PlacedTurn, Turns
-from openclaw.store.store import GatewayStore
 from test.fakes import FixedCatalog
 
 PROMPT = Prompt((Message("system", "12345678"), Message("user", "1")))
@@ -61,18 +57,10 @@ class AskingTests(SynchronousTestCase):
         bus = EventBus()
         bus.subscribe(lambda event: self.told.append(event.batch) if isinstance(event, RunTold) else None)
         lanes = Lanes(lambda: LaneLimits(1, 1))
-        store = GatewayStore.in_memory()
         self.context = Context(
             RunInfo("r1", "r1", "main", "agent:main:k", "p/m", "webchat"),
             self.successResultOf(lanes.enter(None)),
             Timings(0.0),
-            Journal(
-                Turns(store, self.clock, lanes),
-                PlacedTurn((), ()),
-                RunRecord("r1", "main", "agent:main:k", "p/m", "running", 0),
-                None,
-                self.clock,
-            ),
             Retries(self.clock, lambda: 0.0),
             bus,
             self.clock,

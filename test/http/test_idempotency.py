@@ -18,7 +18,7 @@ from openclaw.http.idempotency import Repeating, body_digest, fingerprint, read_
 from openclaw.ids import SessionKey
 from openclaw.interfaces import Caller
 from openclaw.messages import Message
-from openclaw.sharing.claim import Claim
+from openclaw.sharing.shared import Claim
 
 CALLER = Caller("operator", frozenset({"operator.read", "operator.write"}), "127.0.0.1")
 STABLE = Target("main", SessionKey("main", "k"), "key", "local/m")

@@ -26,7 +26,7 @@ from openclaw.events import ProviderFinished, ProviderUsage, TextDelta
 from openclaw.interfaces import Caller
 from openclaw.methods.session_rows import session_id
 from openclaw.records import KeyClaim, SessionQuery
-from openclaw.sharing.claim import Claim
+from openclaw.sharing.shared import Claim
 from openclaw.store.idempotency import KEPT_MS
 from openclaw.stores import IdempotencyStore, SessionStore
 from openclaw.waits import STORE_TIMEOUT_S

@@ -25,10 +25,9 @@ from openclaw.records import Entry, KeyClaim, KeyRecord, RunRecord
 from openclaw.sharing import joins as joins_module
 from openclaw.sharing import log as log_module
 from openclaw.sharing import recent
-from openclaw.sharing.claim import Claim
 from openclaw.sharing.joins import Joins
 from openclaw.sharing.recent import KEPT_S
-from openclaw.sharing.shared import ALONE_S, Reader
+from openclaw.sharing.shared import ALONE_S, Claim, Reader
 from openclaw.waits import STORE_TIMEOUT_S
 from test.fakes import OPERATOR, Bench, HeldStore, config_with, user
 

@@ -24,8 +24,8 @@ from openclaw.http.openai.chat_view import ChatStream, ChatView, completion
 from openclaw.http.openai.types import ChatRequest, decode_chat_request, read_conversation
 from openclaw.ids import new_run_id
 from openclaw.interfaces import Clock
-from openclaw.sharing.claim import Claim
 from openclaw.sharing.joins import Joins, Part
+from openclaw.sharing.shared import Claim
 from openclaw.wire import CHANNEL_NAME
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from openclaw.events import ProviderFinished, TextDelta
 from openclaw.http.answers.sse import KEEPALIVE, KEEPALIVE_S, EventStream
 from openclaw.http.connection.stall import STALL_S
-from openclaw.sharing.own import OwnRun
+from openclaw.sharing.shared import OwnRun
 from test.http.support import Client, GatewayTestCase
 
 
