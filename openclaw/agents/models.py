@@ -32,7 +32,10 @@ class Prompt:
 
     def request(self, model: ResolvedModel) -> ModelRequest:
         """The call of one model, the token limit bounded by that model's own."""
-        return ModelRequest(model.model_id, self.messages, _bounded(self.sampling, model.max_tokens))
+        sampling, most = self.sampling, model.max_tokens
+        if most is not None and (sampling.max_tokens is None or sampling.max_tokens > most):
+            sampling = attrs.evolve(sampling, max_tokens=most)
+        return ModelRequest(model.model_id, self.messages, sampling)
 
 
 @attrs.frozen
@@ -107,10 +110,3 @@ def most_telling(errors: Sequence[OpenClawError]) -> int:
         other way round.
     """
     return next((place for place, error in enumerate(errors) if not error.retry_useless), 0)
-
-
-def _bounded(sampling: Sampling, max_tokens: int | None) -> Sampling:
-    """The client's wishes with the token limit bounded by the model's own."""
-    if max_tokens is None or (sampling.max_tokens is not None and sampling.max_tokens <= max_tokens):
-        return sampling
-    return attrs.evolve(sampling, max_tokens=max_tokens)

@@ -7,7 +7,7 @@ from typing import Protocol
 
 import attrs
 
-from openclaw.agents.models import Candidate, candidate_refs, check_usable, find_candidates
+from openclaw.agents.models import Candidate, candidate_refs, find_candidates
 from openclaw.agents.prompt import system_prompt
 from openclaw.agents.request import RunRequest
 from openclaw.agents.resolve import Target, resolve
@@ -107,16 +107,6 @@ class RunPlan:
         """Whether any of its models can be used."""
         return any(isinstance(candidate.model, ResolvedModel) for candidate in self.candidates)
 
-    def check(self) -> None:
-        """
-        See that any of its models can be used.
-
-        It is no part of the planning, because a request that is answered already needs no model.
-
-        @raise openclaw.errors.OpenClawError: why the first one cannot.
-        """
-        check_usable(self.candidates)
-
 
 def make_plan(config: Config, catalog: ModelCatalog, caller: Caller, request: RunRequest) -> RunPlan:
     """
@@ -132,11 +122,7 @@ def make_plan(config: Config, catalog: ModelCatalog, caller: Caller, request: Ru
         first.param = "x-openclaw-model"
     entry = config.agents.entries.get(target.agent_id)
     instructions = system_prompt(target.agent_id, entry.name if entry is not None else None, request.channel)
-    timeout_s = _shorter(config.agents.timeout_for(target.agent_id), request.options.timeout_s)
+    # Either may be missing.
+    timeouts_s = (config.agents.timeout_for(target.agent_id), request.options.timeout_s)
+    timeout_s = min((each_s for each_s in timeouts_s if each_s is not None), default=None)
     return RunPlan(caller, request, target, candidates, instructions, timeout_s)
-
-
-def _shorter(configured: float | None, asked: float | None) -> float | None:
-    """The shorter of two timeouts, of which either may be missing."""
-    given = [timeout_s for timeout_s in (configured, asked) if timeout_s is not None]
-    return min(given) if given else None

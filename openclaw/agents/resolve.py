@@ -62,8 +62,7 @@ class Target:
 
 def agent_model_ref(config: Config, agent_id: str) -> str:
     """The model of an agent, C{provider/model}; the embedded one where the configuration names none."""
-    choice = config.agents.model_for(agent_id)
-    return choice.primary if choice is not None else config.models.local_ref
+    return agent_model_refs(config, agent_id)[0]
 
 
 def agent_model_refs(config: Config, agent_id: str) -> tuple[str, ...]:

@@ -163,19 +163,14 @@ class Run:
     """
 
     def __init__(
-        self,
-        info: RunInfo,
-        target: Target,
-        timings: Timings,
-        events: RunEvents,
-        stop: Callable[[OpenClawError], None],
+        self, info: RunInfo, target: Target, timings: Timings, events: RunEvents, stop: Callable[[OpenClawError], None]
     ) -> None:
         self.id = info.run_id
         self.shown_id = info.shown_id
         self.target = target
         self.timings = timings
         self.events = events
-        self._stop = stop
+        self._stop: Callable[[OpenClawError], None] | None = stop
         self._outcome: Promise[RunOutcome] = Promise()
 
     @property
@@ -189,7 +184,7 @@ class Run:
 
     def conclude(self, outcome: RunOutcome) -> None:
         """Tell those who wait for L{done}; for whoever does the run's work, once."""
-        self._stop = _nothing_to_stop
+        self._stop = None
         self._outcome.fire(outcome)
 
     def cancel(self) -> None:
@@ -198,8 +193,5 @@ class Run:
 
         What was produced is kept as an answer that was cut off.  Harmless when the run is over.
         """
-        self._stop(RunCancelled("the run was cancelled"))
-
-
-def _nothing_to_stop(error: OpenClawError) -> None:
-    """What L{Run.cancel} does once the run is over."""
+        if self._stop is not None:
+            self._stop(RunCancelled("the run was cancelled"))

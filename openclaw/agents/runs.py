@@ -17,6 +17,7 @@ from twisted.internet.defer import TimeoutError as WaitedTooLong
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from openclaw.agents.models import check_usable
 from openclaw.agents.plan import RunPlan, make_plan
 from openclaw.agents.request import RunRequest
 from openclaw.agents.retry import Retries
@@ -36,7 +37,6 @@ from openclaw.waits import Promise, now_ms, within
 
 DRAINING_RETRY_AFTER_S = 5.0
 """What a client is told to wait while the gateway stops, in seconds: about one restart."""
-
 
 log = Logger()
 
@@ -182,7 +182,8 @@ class Runs:
         add_log_context(run_id=run_id)
         if self._draining:
             raise _draining()
-        plan.check()
+        # Not while planning: a request that is answered already needs no model.
+        check_usable(plan.candidates)
         add_log_context(session_key=plan.session_key)
         timings = Timings(plan.request.received_s, admitted=self._clock.seconds())
         sent = plan.sent
@@ -249,15 +250,12 @@ class Runs:
         """
         self.drain()
         await self._all_over(grace_s)
-        self._end_all()
-        await self._all_over(None)
-
-    def _end_all(self) -> None:
         self._stopped = True
         for starting in list(self._starting):
             starting.cancel()
         for work in list(self._live.values()):
             work.stop(_draining())
+        await self._all_over(None)
 
     async def _all_over(self, grace_s: float | None) -> None:
         """Wait until no run is left, at most C{grace_s} seconds where that is given."""

@@ -31,10 +31,7 @@ class SteadyClock:
     """
 
     def __init__(
-        self,
-        reactor: Any,
-        wall: Callable[[], float] = time.time,
-        steady: Callable[[], float] = seconds_since_boot,
+        self, reactor: Any, wall: Callable[[], float] = time.time, steady: Callable[[], float] = seconds_since_boot
     ) -> None:
         self._reactor = reactor
         self._wall = wall

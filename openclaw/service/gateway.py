@@ -230,11 +230,7 @@ class Gateway:
     def _tidy(self, store: GatewayStore, runs: Runs) -> None:
         """Begin to tidy the store and the memory."""
         retention = Retention(
-            store,
-            lambda: self._current().session.maintenance,
-            self.reactor,
-            runs.busy_sessions,
-            runs.forget_session,
+            store, lambda: self._current().session.maintenance, self.reactor, runs.busy_sessions, runs.forget_session
         )
         self._parts.add("the tidying of the store", retention.stopService)
         retention.startService()

@@ -31,37 +31,21 @@ _APPENDING_SOURCES: frozenset[KeySource] = frozenset({"key", "metadata", "user"}
 
 
 @attrs.frozen
-class Append:
+class Placement:
     """
-    The request follows a stored entry.
+    Where a request joins its session.
 
-    @ivar parent_id: that entry; C{None} if the request begins the session's history.
+    @ivar parent_id: the stored entry that it follows; C{None} if it begins the session's history, or a detached root,
+        because it has no first message in common with its session.
     @ivar new: the messages that are not stored yet.  Empty if all are: then the turn is answered anew, and the answer
         becomes a sibling of those that it has.
-    @ivar detached: the turn belongs to a detached root, which this request does not extend.
+    @ivar detached: the turn is a detached root, or belongs to one, which this request does not extend.  It leaves the
+        history and the session's other runs alone: it needs no lane.
     """
 
     parent_id: str | None
     new: tuple[Message, ...]
     detached: bool = False
-
-
-@attrs.frozen
-class DetachedRoot:
-    """
-    The request has no first message in common with its session.
-
-    @ivar new: all that was sent.
-    @cvar parent_id: C{None}: nothing goes before it.
-    """
-
-    new: tuple[Message, ...]
-    parent_id: None = attrs.field(default=None, init=False)
-    detached: bool = attrs.field(default=True, init=False)
-
-
-Placement = Append | DetachedRoot
-"""What is C{detached} leaves the history and the session's other runs alone: it needs no lane."""
 
 
 @attrs.frozen
@@ -93,20 +77,20 @@ def place(tree: SessionTree, sent: Sequence[Message], source: KeySource, retry_o
     if retry_of is not None:
         turn_id = tree.turn_of(retry_of)
         if turn_id is not None:
-            return Append(turn_id, (), _is_passed(tree, turn_id, retry_of))
+            return Placement(turn_id, (), _is_passed(tree, turn_id, retry_of))
         turn_id = _unanswered_twin(tree, sent)
         if turn_id is not None:
-            return Append(turn_id, ())
+            return Placement(turn_id, ())
     if not tree.nodes:
-        return Append(tree.tip_id, tuple(sent))
+        return Placement(tree.tip_id, tuple(sent))
     if all(message.role == "tool" for message in sent):
         calling = _find_call(tree, sent)
         if calling is not None:
-            return Append(calling.tail_id, tuple(sent))
+            return Placement(calling.tail_id, tuple(sent))
         if source in _APPENDING_SOURCES:
-            return Append(tree.tip_id, tuple(sent))
+            return Placement(tree.tip_id, tuple(sent))
     elif len(sent) == 1 and source in _APPENDING_SOURCES:
-        return Append(tree.tip_id, tuple(sent))
+        return Placement(tree.tip_id, tuple(sent))
     return _place_conversation(tree, sent)
 
 
@@ -137,12 +121,12 @@ def _place_conversation(tree: SessionTree, sent: Sequence[Message]) -> Placement
         if window is not None and (match is None or window.length > match.length):
             match, told, used = window, spoken, window_used
     if match is None:
-        return DetachedRoot(tuple(sent))
+        return Placement(None, tuple(sent), detached=True)
     node = match.node
     new = tuple([message for message in told[used:] if not is_silent(message)])
     if new:
-        return Append(node.tail_id, new)
-    return Append(node.entry_id, (), tree.is_detached(node.entry_id))
+        return Placement(node.tail_id, new)
+    return Placement(node.entry_id, (), tree.is_detached(node.entry_id))
 
 
 def _without_silent_ends(sent: Sequence[Message]) -> Sequence[Message]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from sys import getsizeof
 
-from openclaw.messages import Message, Role, ToolCall
+from openclaw.messages import Message, Role
 from openclaw.records import Entry, Transcript
 
 ENTRY_BYTES = 1150
@@ -56,14 +56,12 @@ def is_silent(message: Message) -> bool:
 
 
 def _size(entry: Entry) -> int:
-    size = ENTRY_BYTES + getsizeof(entry.message.text) + sum(map(_call_size, entry.message.tool_calls))
+    size = ENTRY_BYTES + getsizeof(entry.message.text)
+    for call in entry.message.tool_calls:
+        size += CALL_BYTES + getsizeof(call.id) + getsizeof(call.name) + getsizeof(call.arguments)
     if entry.own_calls:
         size += getsizeof(entry.own_calls) + sum(map(getsizeof, entry.own_calls))
     return size
-
-
-def _call_size(call: ToolCall) -> int:
-    return CALL_BYTES + getsizeof(call.id) + getsizeof(call.name) + getsizeof(call.arguments)
 
 
 class Node:

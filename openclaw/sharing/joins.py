@@ -73,7 +73,6 @@ class _Keeping:
         self._held = held
 
     def end(self, outcome: RunOutcome, run: KeptRun) -> KeyEnd:
-        """See L{openclaw.agents.plan.Keeping}."""
         shared = self._shared
         shared.ran = run
         self.has_ended = True
@@ -148,15 +147,13 @@ class Joins:
         """Whether a run of this key is under way."""
         return _name(caller, claim) in self._keyed
 
-    def find(self, caller: Caller, claim: Claim) -> Deferred[Reader | None]:
+    async def find(self, caller: Caller, claim: Claim) -> Reader | None:
         """
         A share in what is known of a key: a run that is under way, or how one has ended; nothing is begun.
 
-        @return: fires with C{None} if nothing is known.  Fails with L{StoreError}.
+        @return: C{None} if nothing is known.
+        @raise StoreError: if the store cannot be asked.
         """
-        return Deferred.fromCoroutine(self._look(caller, claim))
-
-    async def _look(self, caller: Caller, claim: Claim) -> Reader | None:
         name = _name(caller, claim)
         shared = self._keyed.get(name) or self._recent.get(name)
         if shared is None:
@@ -355,12 +352,7 @@ class Joins:
     # ------------------------------------------------------------------------------ ending
 
     async def _conclude(
-        self,
-        shared: Shared,
-        held: KeyClaim | None,
-        keeping: _Keeping | None,
-        outcome: RunOutcome,
-        terminal: Batch,
+        self, shared: Shared, held: KeyClaim | None, keeping: _Keeping | None, outcome: RunOutcome, terminal: Batch
     ) -> None:
         """Keep the result, then tell the end."""
         error = outcome.error
@@ -407,9 +399,7 @@ class Joins:
         """Let a key be used again; who asks for it later comes later in the store's queue, so nobody waits."""
         self._store.free_key(held).addErrback(
             lambda failure: log.debug(
-                "the key of run {run_id} is not freed: {error}",
-                run_id=held.run_id,
-                error=failure.getErrorMessage(),
+                "the key of run {run_id} is not freed: {error}", run_id=held.run_id, error=failure.getErrorMessage()
             )
         )
 

@@ -10,12 +10,7 @@ from typing import Self
 
 from twisted.internet.defer import Deferred
 
-from openclaw.events import (
-    ReasoningDelta,
-    RunEvent,
-    TextDelta,
-    ToolCallDelta,
-)
+from openclaw.events import ReasoningDelta, RunEvent, TextDelta, ToolCallDelta
 
 MAX_LOG_COST = 1024 * 1024
 """Most that the log of one answer holds, in characters and L{EVENT_COST}; larger answers cannot be told again."""
@@ -39,6 +34,7 @@ class EventLog:
 
     @ivar cost: what it holds now, in characters and L{EVENT_COST}.
     @ivar is_whole: whether it still has the beginning.
+    @ivar ended: whether nothing follows any more.
     @param changed: called when C{cost} has changed.
     """
 
@@ -55,7 +51,7 @@ class EventLog:
         self._waiting = 0
         self._writer: Deferred[None] | None = None
         self._is_paced = True
-        self._ended = False
+        self.ended = False
         self.cost = 0
         self.is_whole = True
 
@@ -82,7 +78,7 @@ class EventLog:
 
     def end(self, batch: Batch) -> None:
         """Add the batch with the terminal event; nothing may follow."""
-        self._ended = True
+        self.ended = True
         self.append(batch)
 
     def room(self) -> Deferred[None] | None:
@@ -117,11 +113,6 @@ class EventLog:
         index = bisect_left(self._starts, position)
         behind = self._starts[index + 1] if index + 1 < len(self._starts) else self._next
         return self._batches[index], behind
-
-    @property
-    def ended(self) -> bool:
-        """Whether nothing follows any more."""
-        return self._ended
 
     def waits(self, by: int) -> None:
         """One reader more, or less, waits for a batch."""

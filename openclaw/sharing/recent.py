@@ -52,17 +52,17 @@ class Kept(Generic[T]):
     def set_cost(self, cost: int) -> None:
         """Say what it holds now, about in bytes; older ones may have to go."""
         if self.is_kept and cost != self.cost:
-            self._recent.change_cost(self, cost)
+            self._recent._change_cost(self, cost)
 
     def drop(self) -> None:
         """Forget the run."""
         if self.is_kept:
-            self._recent.drop(self)
+            self._recent._drop(self)
 
     def ended(self) -> None:
         """The run is over: its time runs from now."""
         if self.is_kept:
-            self._recent.count_down(self)
+            self._recent._count_down(self)
 
 
 class Recent(Generic[T]):
@@ -89,24 +89,22 @@ class Recent(Generic[T]):
         self.forget(name)
         entry = self._entries[name] = Kept(self, name, value)
         if len(self._entries) > MAX_ENTRIES:
-            self.drop(next(iter(self._entries.values())))
+            self._drop(next(iter(self._entries.values())))
         return entry
 
     def forget(self, name: Hashable) -> None:
         """Forget the run of a name, if there is one."""
         entry = self._entries.get(name)
         if entry is not None:
-            self.drop(entry)
+            self._drop(entry)
 
-    def change_cost(self, entry: Kept[T], cost: int) -> None:
-        """See L{Kept.set_cost}."""
+    def _change_cost(self, entry: Kept[T], cost: int) -> None:
         self.total_cost += cost - entry.cost
         entry.cost = cost
         while self.total_cost > MAX_TOTAL_COST:
-            self.drop(next(iter(self._entries.values())))
+            self._drop(next(iter(self._entries.values())))
 
-    def count_down(self, entry: Kept[T]) -> None:
-        """See L{Kept.ended}."""
+    def _count_down(self, entry: Kept[T]) -> None:
         self._ended[entry] = self._clock.seconds() + KEPT_S
         if self._timer is None:
             self._timer = self._clock.callLater(KEPT_S, self._sweep)
@@ -117,10 +115,9 @@ class Recent(Generic[T]):
             self._timer.cancel()
             self._timer = None
         for entry in list(self._entries.values()):
-            self.drop(entry)
+            self._drop(entry)
 
-    def drop(self, entry: Kept[T]) -> None:
-        """See L{Kept.drop}."""
+    def _drop(self, entry: Kept[T]) -> None:
         entry.is_kept = False
         del self._entries[entry.name]
         self._ended.pop(entry, None)
@@ -136,4 +133,4 @@ class Recent(Generic[T]):
             if goes_s > now_s:
                 self._timer = self._clock.callLater(goes_s - now_s, self._sweep)
                 return
-            self.drop(entry)
+            self._drop(entry)

@@ -13,7 +13,7 @@ from openclaw.messages import Message, ToolCall
 from openclaw.records import Entry, StopReason, Transcript
 from openclaw.sessions import placement as placement_module
 from openclaw.sessions.keys import KeySource
-from openclaw.sessions.placement import MAX_SINGLE_STARTS, UNKNOWN_RUN, Append, DetachedRoot, Placement, place
+from openclaw.sessions.placement import MAX_SINGLE_STARTS, UNKNOWN_RUN, Placement, place
 from openclaw.sessions.tree import SessionTree
 from test.fakes import assistant, user
 
@@ -67,56 +67,61 @@ def result(call_id: str, text: str = "r") -> Message:
 U1, A1, U2, A2, U3, A3 = (Message(role, f"{role[0]}{n}") for n in (1, 2, 3) for role in ("user", "assistant"))
 
 
+def detached_root(sent: tuple[Message, ...]) -> Placement:
+    """What has no first message in common with its session."""
+    return Placement(None, sent, detached=True)
+
+
 class AppendTests(SynchronousTestCase):
     """Rule 2, and sessions without turns."""
 
     def test_first_turn(self) -> None:
         for source in ALL:
-            self.assertEqual(Append(None, (U1,)), Session().place(U1, source=source))
-            self.assertEqual(Append(None, (U1, A1, U2)), Session().place(U1, A1, U2, source=source))
+            self.assertEqual(Placement(None, (U1,)), Session().place(U1, source=source))
+            self.assertEqual(Placement(None, (U1, A1, U2)), Session().place(U1, A1, U2, source=source))
 
     def test_one_message(self) -> None:
         for source in APPENDING:
-            self.assertEqual(Append("e1", (U2,)), Session(U1, A1).place(U2, source=source))
+            self.assertEqual(Placement("e1", (U2,)), Session(U1, A1).place(U2, source=source))
 
     def test_a_repeated_message_is_a_new_turn(self) -> None:
         for source in APPENDING:
-            self.assertEqual(Append("e1", (U1,)), Session(U1, A1).place(U1, source=source))
+            self.assertEqual(Placement("e1", (U1,)), Session(U1, A1).place(U1, source=source))
 
     def test_after_a_silent_answer(self) -> None:
         silent = Session(U1, (assistant(""), "run0", "aborted"))
-        self.assertEqual(Append("e1", (U2,)), silent.place(U2, source="key"))
+        self.assertEqual(Placement("e1", (U2,)), silent.place(U2, source="key"))
 
     def test_nothing_but_a_detached_root(self) -> None:
         session = Session()
         session.add(U1, after=None, detached=True)
-        self.assertEqual(Append(None, (U2,)), session.place(U2, source="key"))
+        self.assertEqual(Placement(None, (U2,)), session.place(U2, source="key"))
 
     def test_tool_results_alone(self) -> None:
         session = Session(U1, (calling("c1", "c2"), "run0", "tool_calls"))
         for source in ALL:
             sent = (result("c1"), result("c2"))
-            self.assertEqual(Append("e1", sent), session.place(*sent, source=source))
-            self.assertEqual(Append("e1", sent[:1]), session.place(sent[0], source=source))
+            self.assertEqual(Placement("e1", sent), session.place(*sent, source=source))
+            self.assertEqual(Placement("e1", sent[:1]), session.place(sent[0], source=source))
 
     def test_tool_results_after_another_turn(self) -> None:
         session = Session(U1, (calling("c1"), "run0", "tool_calls"), (U2, "run1", None), (A2, "run1", "stop"))
         for source in ALL:
-            self.assertEqual(Append("e1", (result("c1"),)), session.place(result("c1"), source=source))
+            self.assertEqual(Placement("e1", (result("c1"),)), session.place(result("c1"), source=source))
 
     def test_tool_results_of_an_id_that_was_used_twice(self) -> None:
         call: Told = (calling("c1"), "run0", "tool_calls")
         session = Session(U1, call, (result("c1"), "run1", None), (A1, "run1", "stop"))
         newer = session.add((U2, "run2", None), (calling("c1"), "run2", "tool_calls"), after="e0")
-        self.assertEqual(Append(newer, (result("c1"),)), session.place(result("c1")))
+        self.assertEqual(Placement(newer, (result("c1"),)), session.place(result("c1")))
         session.add(U3, after="e3")
-        self.assertEqual(Append("e1", (result("c1"),)), session.place(result("c1")))
+        self.assertEqual(Placement("e1", (result("c1"),)), session.place(result("c1")))
 
     def test_tool_results_of_no_known_call(self) -> None:
         session = Session(U1, A1)
         for source in APPENDING:
-            self.assertEqual(Append("e1", (result("x"),)), session.place(result("x"), source=source))
-        self.assertEqual(DetachedRoot((result("x"),)), session.place(result("x")))
+            self.assertEqual(Placement("e1", (result("x"),)), session.place(result("x"), source=source))
+        self.assertEqual(detached_root((result("x"),)), session.place(result("x")))
 
 
 class WholeConversationTests(SynchronousTestCase):
@@ -124,11 +129,11 @@ class WholeConversationTests(SynchronousTestCase):
 
     def assert_appends(self, session: Session, parent: str, sent: Sequence[Message], *new: Message) -> None:
         for source in ALL:
-            self.assertEqual(Append(parent, new), session.place(*sent, source=source))
+            self.assertEqual(Placement(parent, new), session.place(*sent, source=source))
 
     def assert_detached(self, session: Session, *sent: Message, source: KeySource = "chat") -> None:
         placement = session.place(*sent, source=source)
-        self.assertEqual(DetachedRoot(sent), placement)
+        self.assertEqual(detached_root(sent), placement)
         self.assertEqual((None, True), (placement.parent_id, placement.detached))
 
     def test_next_turn(self) -> None:
@@ -179,14 +184,14 @@ class WholeConversationTests(SynchronousTestCase):
 
     def test_regenerate(self) -> None:
         session = Session(U1, A1, U2, A2)
-        self.assertEqual(Append("e0", ()), session.place(U1))
+        self.assertEqual(Placement("e0", ()), session.place(U1))
         self.assert_appends(session, "e2", [U1, A1, U2])
         self.assert_appends(session, "e2", [U1, A1, U2, assistant("")])
 
     def test_a_turn_without_an_answer_is_asked_again(self) -> None:
         for session in (Session(U1), Session(U1, (assistant(""), "run0", "error"))):
-            self.assertEqual(Append("e0", ()), session.place(U1))
-            self.assertEqual(Append("e0", ()), session.place(U1, assistant(""), source="user"))
+            self.assertEqual(Placement("e0", ()), session.place(U1))
+            self.assertEqual(Placement("e0", ()), session.place(U1, assistant(""), source="user"))
 
     def test_an_answer_is_to_go_on(self) -> None:
         self.assert_appends(Session(U1, A1), "e1", [U1, A1])
@@ -196,7 +201,7 @@ class WholeConversationTests(SynchronousTestCase):
         self.assert_detached(session, user("Generate a title"))
         self.assert_detached(session, user("x"), A1, U2, source="key")
         self.assert_detached(session, assistant(""))
-        self.assertEqual(DetachedRoot((user("x"),)), Session((assistant(""), "run0", None), U1).place(user("x")))
+        self.assertEqual(detached_root((user("x"),)), Session((assistant(""), "run0", None), U1).place(user("x")))
 
     def test_the_longest_match_wins(self) -> None:
         session = Session(U1, A1, U2, A2)
@@ -294,9 +299,9 @@ class WholeConversationTests(SynchronousTestCase):
             for sent in ([U1, shown], [shown], []):
                 self.assert_appends(session, tip, [*sent, *results], *results)
             self.assert_appends(session, tip, [U1, shown, U2], U2)
-            self.assertEqual(Append("e0", ()), session.place(U1))
+            self.assertEqual(Placement("e0", ()), session.place(U1))
             for source in APPENDING:
-                self.assertEqual(Append(tip, (results[0],)), session.place(results[0], source=source))
+                self.assertEqual(Placement(tip, (results[0],)), session.place(results[0], source=source))
             if own:
                 session.add((result(own), "run0", None))
         tip = session.add(*((message, "run1", None) for message in results), (A2, "run1", "stop"))
@@ -328,11 +333,11 @@ class WholeConversationTests(SynchronousTestCase):
         session = Session((U1, "run0", None), (calling("own"), "run0", "tool_calls"), (result("own"), "run0", None))
         for sent in ([U1, U2], [U1, assistant(""), U2]):
             self.assert_appends(session, "e2", sent, U2)
-        self.assertEqual(Append("e0", ()), session.place(U1))
-        self.assertEqual(Append("e0", ()), session.place(U1, assistant("")))
-        self.assertEqual(Append("e0", ()), session.place(U1, source="key", retry_of="run0"))
-        self.assertEqual(Append("e0", ()), session.place(U1, source="key", retry_of=UNKNOWN_RUN))
-        self.assertEqual(Append("e2", (U2,)), session.place(U2, source="key"))
+        self.assertEqual(Placement("e0", ()), session.place(U1))
+        self.assertEqual(Placement("e0", ()), session.place(U1, assistant("")))
+        self.assertEqual(Placement("e0", ()), session.place(U1, source="key", retry_of="run0"))
+        self.assertEqual(Placement("e0", ()), session.place(U1, source="key", retry_of=UNKNOWN_RUN))
+        self.assertEqual(Placement("e2", (U2,)), session.place(U2, source="key"))
 
     def test_an_answer_whose_own_tools_came_first(self) -> None:
         session = Session(
@@ -362,51 +367,51 @@ class WindowTests(SynchronousTestCase):
     def test_rows(self) -> None:
         session = Session(U1, A1, U2, A2)
         for source in ALL:
-            self.assertEqual(Append("e3", (U3,)), session.place(A1, U2, A2, U3, source=source))
-            self.assertEqual(Append("e3", (U3,)), session.place(U2, A2, U3, source=source))
-            self.assertEqual(Append("e3", (U3,)), session.place(A2, U3, source=source))
-        self.assertEqual(Append("e2", ()), session.place(U2))
-        self.assertEqual(Append("e1", (U3,)), session.place(A1, U3))
+            self.assertEqual(Placement("e3", (U3,)), session.place(A1, U2, A2, U3, source=source))
+            self.assertEqual(Placement("e3", (U3,)), session.place(U2, A2, U3, source=source))
+            self.assertEqual(Placement("e3", (U3,)), session.place(A2, U3, source=source))
+        self.assertEqual(Placement("e2", ()), session.place(U2))
+        self.assertEqual(Placement("e1", (U3,)), session.place(A1, U3))
 
     def test_begins_with_a_stopped_answer(self) -> None:
         session = Session(U1, (assistant("abcdef"), "run0", "aborted"), U2, A2)
-        self.assertEqual(Append("e3", (U3,)), session.place(assistant("abc"), U2, A2, U3))
+        self.assertEqual(Placement("e3", (U3,)), session.place(assistant("abc"), U2, A2, U3))
         # That alone is too little.
-        self.assertEqual(DetachedRoot((assistant("abc"), U3)), session.place(assistant("abc"), U3))
-        self.assertEqual(Append("e1", (U3,)), session.place(assistant("abcdef"), U3))
+        self.assertEqual(detached_root((assistant("abc"), U3)), session.place(assistant("abc"), U3))
+        self.assertEqual(Placement("e1", (U3,)), session.place(assistant("abcdef"), U3))
 
     def test_silent_answers_are_nothing(self) -> None:
         session = Session(U1, A1, U2, (assistant(""), "run1", "aborted"), U3, A3)
         sent = (U2, assistant(""), U3, A3, user("u4"))
-        self.assertEqual(Append("e5", (user("u4"),)), session.place(*sent))
+        self.assertEqual(Placement("e5", (user("u4"),)), session.place(*sent))
 
     def test_the_longest_then_nearest_to_the_tip(self) -> None:
         hi, ok = user("hi"), assistant("ok")
         session = Session(U1, A1, hi, ok, U2, A2, hi, A3, hi, ok)
-        self.assertEqual(Append("e9", (U3,)), session.place(hi, ok, U3))
-        self.assertEqual(Append("e7", (U3,)), session.place(hi, A3, U3))
-        self.assertEqual(Append("e5", (U3,)), session.place(hi, ok, U2, A2, U3))
-        self.assertEqual(Append("e8", ()), session.place(hi))
+        self.assertEqual(Placement("e9", (U3,)), session.place(hi, ok, U3))
+        self.assertEqual(Placement("e7", (U3,)), session.place(hi, A3, U3))
+        self.assertEqual(Placement("e5", (U3,)), session.place(hi, ok, U2, A2, U3))
+        self.assertEqual(Placement("e8", ()), session.place(hi))
 
     def test_the_current_branch_before_a_newer_one(self) -> None:
         session = Session(U1, A1, U2, A2)
         newer = session.add(user("edited"), A3, U2, A2, after="e1")
-        self.assertEqual(Append(newer, (U3,)), session.place(U2, A2, U3))
+        self.assertEqual(Placement(newer, (U3,)), session.place(U2, A2, U3))
         session.add(user("back"), after="e3")
-        self.assertEqual(Append("e3", (U3,)), session.place(U2, A2, U3))
+        self.assertEqual(Placement("e3", (U3,)), session.place(U2, A2, U3))
 
     def test_that_begins_as_the_conversation_did(self) -> None:
         hi, ok = user("hi"), assistant("ok")
         session = Session(hi, A1, U2, A2, hi, ok)
-        self.assertEqual(Append("e5", (U3,)), session.place(hi, ok, U3))
+        self.assertEqual(Placement("e5", (U3,)), session.place(hi, ok, U3))
         # As an edit of the second turn.
-        self.assertEqual(Append("e0", (U3,)), session.place(hi, U3))
+        self.assertEqual(Placement("e0", (U3,)), session.place(hi, U3))
 
     def test_in_another_branch(self) -> None:
         session = Session(U1, A1, U2, A2)
         session.add(user("edited"), A3, after="e1")
-        self.assertEqual(Append("e3", (U3,)), session.place(U2, A2, U3))
-        self.assertEqual(Append("e5", (U3,)), session.place(A1, user("edited"), A3, U3))
+        self.assertEqual(Placement("e3", (U3,)), session.place(U2, A2, U3))
+        self.assertEqual(Placement("e5", (U3,)), session.place(A1, user("edited"), A3, U3))
 
     def test_many_places(self) -> None:
         """Where the first message is found too often to follow each place for itself."""
@@ -417,15 +422,15 @@ class WindowTests(SynchronousTestCase):
         odd = session.add(hi, A2, hi, A3)
         tip = session.add(hi, ok)
         for short in (ok, assistant("okay")):
-            self.assertEqual(Append(tip, (U3,)), session.place(hi, short, U3))
-        self.assertEqual(Append(odd, (U3,)), session.place(hi, A2, hi, A3, U3))
-        self.assertEqual(Append(odd, (U3,)), session.place(hi, ok, hi, A2, hi, A3, U3))
-        self.assertEqual(Append(tip, (U3,)), session.place(assistant("okay"), hi, A2, hi, A3, hi, ok, U3))
-        self.assertEqual(DetachedRoot((assistant("ok"), U3)), session.place(assistant("ok"), U3))
-        self.assertEqual(Append(tip, (U3,)), session.place(ok, U3))
+            self.assertEqual(Placement(tip, (U3,)), session.place(hi, short, U3))
+        self.assertEqual(Placement(odd, (U3,)), session.place(hi, A2, hi, A3, U3))
+        self.assertEqual(Placement(odd, (U3,)), session.place(hi, ok, hi, A2, hi, A3, U3))
+        self.assertEqual(Placement(tip, (U3,)), session.place(assistant("okay"), hi, A2, hi, A3, hi, ok, U3))
+        self.assertEqual(detached_root((assistant("ok"), U3)), session.place(assistant("ok"), U3))
+        self.assertEqual(Placement(tip, (U3,)), session.place(ok, U3))
         edited = session.add(U3, A3, after="e1")
-        self.assertEqual(Append(tip, (U2,)), session.place(hi, ok, U2))
-        self.assertEqual(Append(edited, (U2,)), session.place(U3, A3, U2))
+        self.assertEqual(Placement(tip, (U2,)), session.place(hi, ok, U2))
+        self.assertEqual(Placement(edited, (U2,)), session.place(U3, A3, U2))
 
     def test_many_places_and_a_tool_result(self) -> None:
         """A result that was cut short is known by its call, if more follows that is known; else it is another one."""
@@ -434,9 +439,9 @@ class WindowTests(SynchronousTestCase):
             session = Session(U1, A1, *[hi, A2] * times)
             called = session.add(hi, call)
             tip = session.add((result("c1", "long"), "later", None), A3)
-            self.assertEqual(Append(tip, (U3,)), session.place(hi, call, result("c1", "l"), A3, U3))
-            self.assertEqual(Append(called, (result("c1", "l"),)), session.place(hi, call, result("c1", "l")))
-            self.assertEqual(Append(called, (result("c2"), U3)), session.place(hi, call, result("c2"), U3))
+            self.assertEqual(Placement(tip, (U3,)), session.place(hi, call, result("c1", "l"), A3, U3))
+            self.assertEqual(Placement(called, (result("c1", "l"),)), session.place(hi, call, result("c1", "l")))
+            self.assertEqual(Placement(called, (result("c2"), U3)), session.place(hi, call, result("c2"), U3))
 
 
 class DetachedTests(SynchronousTestCase):
@@ -445,92 +450,92 @@ class DetachedTests(SynchronousTestCase):
         self.session.add(user("title?"), assistant("a title"), after=None, detached=True)
 
     def test_asked_again_stays_detached(self) -> None:
-        self.assertEqual(Append("e2", (), detached=True), self.session.place(user("title?")))
+        self.assertEqual(Placement("e2", (), detached=True), self.session.place(user("title?")))
 
     def test_what_extends_it_adopts_it(self) -> None:
         for sent in ([user("title?"), assistant("a title"), U2], [assistant("a title"), U2]):
-            self.assertEqual(Append("e3", (U2,)), self.session.place(*sent))
+            self.assertEqual(Placement("e3", (U2,)), self.session.place(*sent))
         self.session.add(U2, A2, after="e3")
-        self.assertEqual(Append("e4", ()), self.session.place(user("title?"), assistant("a title"), U2))
+        self.assertEqual(Placement("e4", ()), self.session.place(user("title?"), assistant("a title"), U2))
         self.assertEqual("e5", self.session.tree.tip_id)
 
     def test_what_extends_it_is_not_detached_even_if_it_was_not_answered(self) -> None:
         self.session.add((U2, "failed", None), after="e3", detached=True)
         sent = (user("title?"), assistant("a title"), U2)
         for retry_of in (None, "failed"):
-            self.assertEqual(Append("e4", ()), self.session.place(*sent, retry_of=retry_of))
+            self.assertEqual(Placement("e4", ()), self.session.place(*sent, retry_of=retry_of))
         self.session.add((assistant("another"), "again", "stop"), after="e2", detached=True)
         for title in ("a title", "another"):
             self.assertTrue(self.session.place(user("title?"), assistant(title)).detached)
 
     def test_the_history_comes_first(self) -> None:
         self.session.add(U2, A2, U1, A1, detached=True, after=None)
-        self.assertEqual(Append("e1", (U3,)), self.session.place(U1, A1, U3))
+        self.assertEqual(Placement("e1", (U3,)), self.session.place(U1, A1, U3))
 
 
 class RetryTests(SynchronousTestCase):
     def test_the_turn_is_not_stored_again(self) -> None:
         session = Session(U1, A1, (U2, "failed", None), (assistant("par"), "failed", "error"))
         for source in ALL:
-            self.assertEqual(Append("e2", ()), session.place(U2, source=source, retry_of="failed"))
+            self.assertEqual(Placement("e2", ()), session.place(U2, source=source, retry_of="failed"))
         session.add((assistant(""), "again", "error"), after="e2")
-        self.assertEqual(Append("e2", ()), session.place(U2, source="key", retry_of="again"))
+        self.assertEqual(Placement("e2", ()), session.place(U2, source="key", retry_of="again"))
 
     def test_the_conversation_has_gone_on(self) -> None:
         """The late answer is stored beside what was said meanwhile, which stays the history."""
         session = Session(U1, A1, (U2, "failed", None), (U3, "later", None), (A3, "later", "stop"))
-        self.assertEqual(Append("e2", (), detached=True), session.place(U2, source="key", retry_of="failed"))
+        self.assertEqual(Placement("e2", (), detached=True), session.place(U2, source="key", retry_of="failed"))
         session = Session(U1, A1, (U2, "failed", None))
         session.add((U3, "edited", None), after="e1")
-        self.assertEqual(Append("e2", (), detached=True), session.place(U2, source="key", retry_of="failed"))
+        self.assertEqual(Placement("e2", (), detached=True), session.place(U2, source="key", retry_of="failed"))
 
     def test_of_another_branch(self) -> None:
         """What was there before the run failed is no reason to leave it the history."""
         session = Session(U1, A1, U2, A2)
         session.add((assistant(""), "failed", "error"), after="e0", detached=True)
-        self.assertEqual(Append("e0", ()), session.place(U1, retry_of="failed"))
+        self.assertEqual(Placement("e0", ()), session.place(U1, retry_of="failed"))
         session.add((U3, "edited", None), after="e1", detached=True)
         for _ in range(2):
-            self.assertEqual(Append("e5", ()), session.place(U1, A1, U3, retry_of="edited"))
+            self.assertEqual(Placement("e5", ()), session.place(U1, A1, U3, retry_of="edited"))
             session.add((assistant("half"), "again", "error"), after="e5")
         session.add(user("more"))
-        self.assertEqual(Append("e5", (), detached=True), session.place(U1, A1, U3, retry_of="edited"))
-        self.assertEqual(Append("e0", (), detached=True), session.place(U1, retry_of="failed"))
+        self.assertEqual(Placement("e5", (), detached=True), session.place(U1, A1, U3, retry_of="edited"))
+        self.assertEqual(Placement("e0", (), detached=True), session.place(U1, retry_of="failed"))
 
     def test_of_results_that_began_a_branch(self) -> None:
         session = Session(U1, (calling("c1"), "run0", "tool_calls"), U2, A2)
         session.add((result("c1"), "killed", None), after="e1", detached=True)
         for run_id in ("killed", "unknown"):
-            self.assertEqual(Append("e4", ()), session.place(result("c1"), source="key", retry_of=run_id))
+            self.assertEqual(Placement("e4", ()), session.place(result("c1"), source="key", retry_of=run_id))
         self.assertEqual(
-            Append("e1", (result("c1", "5"),)), session.place(result("c1", "5"), source="key", retry_of="unknown")
+            Placement("e1", (result("c1", "5"),)), session.place(result("c1", "5"), source="key", retry_of="unknown")
         )
 
     def test_of_several_messages_and_own_tools(self) -> None:
         session = Session((U1, "failed", None), (A1, "failed", None), (U2, "failed", None))
-        self.assertEqual(Append("e2", ()), session.place(U1, A1, U2, source="key", retry_of="failed"))
+        self.assertEqual(Placement("e2", ()), session.place(U1, A1, U2, source="key", retry_of="failed"))
         session.add((calling("own"), "failed", "tool_calls"), (result("own"), "failed", None))
-        self.assertEqual(Append("e2", ()), session.place(U1, A1, U2, source="key", retry_of="failed"))
+        self.assertEqual(Placement("e2", ()), session.place(U1, A1, U2, source="key", retry_of="failed"))
 
     def test_of_a_detached_run(self) -> None:
         session = Session(U1, A1)
         session.add((user("title?"), "failed", None), after=None, detached=True)
-        self.assertEqual(Append("e2", (), detached=True), session.place(user("title?"), retry_of="failed"))
+        self.assertEqual(Placement("e2", (), detached=True), session.place(user("title?"), retry_of="failed"))
 
     def test_of_a_run_that_stored_nothing(self) -> None:
         session = Session(U1, A1)
         for sent in (U1, U2):
-            self.assertEqual(Append("e1", (sent,)), session.place(sent, source="key", retry_of="unknown"))
+            self.assertEqual(Placement("e1", (sent,)), session.place(sent, source="key", retry_of="unknown"))
 
     def test_of_a_retry_that_stored_nothing(self) -> None:
         """The turn is at the tip, of a run of another id, and has no answer."""
         session = Session(U1, A1, (U2, "first", None))
-        self.assertEqual(Append("e2", ()), session.place(U2, source="key", retry_of="second"))
-        self.assertEqual(Append("e2", ()), session.place(user("u2 "), source="key", retry_of="second"))
-        self.assertEqual(Append("e2", (U3,)), session.place(U3, source="key", retry_of="second"))
-        self.assertEqual(Append("e2", ()), session.place(U1, A1, U2, source="key", retry_of="second"))
+        self.assertEqual(Placement("e2", ()), session.place(U2, source="key", retry_of="second"))
+        self.assertEqual(Placement("e2", ()), session.place(user("u2 "), source="key", retry_of="second"))
+        self.assertEqual(Placement("e2", (U3,)), session.place(U3, source="key", retry_of="second"))
+        self.assertEqual(Placement("e2", ()), session.place(U1, A1, U2, source="key", retry_of="second"))
         session.add((assistant(""), "first", "error"))
-        self.assertEqual(Append("e2", ()), session.place(U2, source="key", retry_of="second"))
+        self.assertEqual(Placement("e2", ()), session.place(U2, source="key", retry_of="second"))
 
 
 class ScaleTests(SynchronousTestCase):
@@ -564,13 +569,13 @@ class ScaleTests(SynchronousTestCase):
         self.count_lookups()
         tip, new = self.tree.tip_id, user("new")
         cases: list[tuple[str, Sequence[Message], Placement]] = [
-            ("whole conversation", [*self.sent, new], Append(tip, (new,))),
-            ("regenerate", self.sent[:-1], Append("e9998", ())),
-            ("edit", [*self.sent[:5000], new], Append("e4999", (new,))),
-            ("title", [new], DetachedRoot((new,))),
-            ("window", [*self.sent[-20:], new], Append(tip, (new,))),
-            ("window from an answer", [*self.sent[-19:], new], Append(tip, (new,))),
-            ("long window", [*self.sent[2:], new], Append(tip, (new,))),
+            ("whole conversation", [*self.sent, new], Placement(tip, (new,))),
+            ("regenerate", self.sent[:-1], Placement("e9998", ())),
+            ("edit", [*self.sent[:5000], new], Placement("e4999", (new,))),
+            ("title", [new], detached_root((new,))),
+            ("window", [*self.sent[-20:], new], Placement(tip, (new,))),
+            ("window from an answer", [*self.sent[-19:], new], Placement(tip, (new,))),
+            ("long window", [*self.sent[2:], new], Placement(tip, (new,))),
         ]
         report = []
         for name, sent, expected in cases:
@@ -589,7 +594,7 @@ class ScaleTests(SynchronousTestCase):
             session.add(user("hi"), assistant("ok"))
         self.count_lookups()
         sent = [assistant("ok"), *[user("hi"), assistant("ok")] * 500, U3]
-        self.assertEqual(Append(session.tree.tip_id, (U3,)), session.place(*sent))
+        self.assertEqual(Placement(session.tree.tip_id, (U3,)), session.place(*sent))
         self.assertLessEqual(self.looked_up, 3000)
 
     def test_many_regenerated_answers(self) -> None:
@@ -597,7 +602,7 @@ class ScaleTests(SynchronousTestCase):
         for number in range(1000):
             session.add((assistant(f"a{number}"), f"again{number}", "stop"), after="e0")
         self.count_lookups()
-        self.assertEqual(Append("e500", (U2,)), session.place(U1, assistant("a499"), U2))
+        self.assertEqual(Placement("e500", (U2,)), session.place(U1, assistant("a499"), U2))
         self.assertLessEqual(self.looked_up, 2010)
 
 

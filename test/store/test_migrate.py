@@ -15,7 +15,7 @@ from openclaw.cli.backup.store_files import look_at_store
 from openclaw.errors import StartError
 from openclaw.messages import Message
 from openclaw.records import KeyClaim, Transcript
-from openclaw.sessions.placement import Append, place
+from openclaw.sessions.placement import Placement, place
 from openclaw.sessions.tree import SessionTree
 from openclaw.store.idempotency import find_key
 from openclaw.store.migrate import Migration, back_up, load_migrations, migrate
@@ -168,7 +168,7 @@ class UpgradeTests(SynchronousTestCase):
             self.assertEqual(ids, SessionTree.of(transcript).nodes[1].shown[2])
         result = Message("tool", "one", tool_call_id="call_7")
         placed = place(SessionTree.of(transcript), [result], "chat")
-        self.assertEqual(Append(transcript.tip_id, (result,)), placed)
+        self.assertEqual(Placement(transcript.tip_id, (result,)), placed)
 
     def test_goes_on(self) -> None:
         connection = self.open()
