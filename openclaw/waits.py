@@ -29,25 +29,21 @@ E = TypeVar("E", bound=BaseException)
 
 
 class Promise(Generic[T]):
-    """A value to come, or an error, for any number of waiters who may each give up waiting."""
+    """
+    A value to come, or an error, for any number of waiters who may each give up waiting.
+
+    @param abandoned: called when the last one who waited has given up.
+    """
 
     __slots__ = ("_abandoned", "_fired", "_waiters")
 
     def __init__(self, abandoned: Callable[[], object] | None = None) -> None:
-        """
-        @param abandoned: called when the last one who waited has given up.
-        """
         self._abandoned = abandoned
         self._fired: tuple[T | None, Exception | None] | None = None
         self._waiters: list[Deferred[T]] = []
 
     def wait(self) -> Deferred[T]:
-        """
-        Wait for it.
-
-        @return: fires with the value, at once if it is there, or fails with the error; cancelling it stops only this
-            wait.
-        """
+        """Fires with the value, at once if it is there, or fails with the error; cancelling it stops only this wait."""
         waiter: Deferred[T] = Deferred(self._give_up)
         if self._fired is None:
             self._waiters.append(waiter)

@@ -8,6 +8,7 @@ puts them together.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import attrs
@@ -187,8 +188,8 @@ class EventReader:
     Reads the events of a run, as a surface does.
 
     @ivar batches: what was read.
-    @ivar over: whether the iteration has ended.
-    @ivar each: called with each batch from inside the iteration.
+    @ivar over: whether the reading has ended.
+    @ivar each: called with each batch while it is taken.
     """
 
     def __init__(self, events: RunEvents, each: Callable[[Sequence[RunEvent]], object] | None = None) -> None:
@@ -198,11 +199,13 @@ class EventReader:
         self.reading = Deferred.fromCoroutine(self._read(events))
 
     async def _read(self, events: RunEvents) -> None:
-        async for batch in events:
-            self.batches.append(batch)
-            if self._each is not None:
-                self._each(batch)
+        await events.each(self._take)
         self.over = True
+
+    def _take(self, batch: Sequence[RunEvent]) -> None:
+        self.batches.append(batch)
+        if self._each is not None:
+            self._each(batch)
 
     @property
     def events(self) -> list[RunEvent]:
@@ -218,6 +221,29 @@ class EventReader:
     def terminal(self) -> list[RunFinished | RunFailed]:
         """The terminal events: one when a run is over."""
         return [event for event in self.events if isinstance(event, RunFinished | RunFailed)]
+
+
+class _Enough(Exception):
+    """One batch was taken."""
+
+
+async def next_batch(events: RunEvents) -> Sequence[RunEvent]:
+    """
+    The next batch of a run, as a reader takes it that is slow; nothing is read after it.
+
+    @raise StopAsyncIteration: if there is none any more.
+    """
+    taken: list[Sequence[RunEvent]] = []
+
+    def take(batch: Sequence[RunEvent]) -> None:
+        taken.append(batch)
+        raise _Enough
+
+    with suppress(_Enough):
+        await events.each(take)
+    if not taken:
+        raise StopAsyncIteration
+    return taken[0]
 
 
 class Started:
@@ -277,17 +303,17 @@ class Bench:
         self.catalog = FixedCatalog(self.provider)
         self.store: SessionStore = store or GatewayStore.in_memory()
         self.runs = Runs(lambda: self.config, self.catalog, self.store, self.clock, random=lambda: 0.0)
-        self._count = 0
+        self.count = 0
 
     def request(self, *messages: Message | str, key: str | None = None, **settings: Any) -> RunRequest:
         """A request with these messages, texts being a user's, in the session of this client-chosen key."""
-        self._count += 1
+        self.count += 1
         selection = settings.pop("selection", None) or Selection(session_key=key)
         asked = {name: settings.pop(name) for name in ("system", "sampling") if name in settings}
         options = {name: settings.pop(name) for name in ("keep", "whole", "alias", "timeout_s") if name in settings}
         said = tuple(user(message) if isinstance(message, str) else message for message in messages)
         return RunRequest(
-            run_id=f"chatcmpl_{self._count}",
+            run_id=f"chatcmpl_{self.count}",
             selection=selection,
             asked=Asked(said, **asked),
             received_s=self.clock.seconds(),

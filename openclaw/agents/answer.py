@@ -75,11 +75,7 @@ class Answer:
             kept.clear()
 
     def take(self, batch: Sequence[ProviderEvent]) -> Sequence[Delta]:
-        """
-        Note a batch; returns what of it is to be told.
-
-        @raise LastingProviderFailure: if the answer is over L{MAX_KEPT_CHARACTERS}.
-        """
+        """Note a batch, returns what of it is to be told; L{LastingProviderFailure} if it is too long."""
         self.is_heard = True
         deltas: list[Delta] = []
         for event in batch:

@@ -52,31 +52,19 @@ class Candidate:
 
 
 def candidate_refs(config: Config, target: Target, *, overridden: bool) -> tuple[str, ...]:
-    """
-    The references of the models that a run may use, the first choice first, none twice.
-
-    @param overridden: the client chose the model; then it is that one or none.
-    """
+    """The models that a run may use, first choice first, none twice; only the first if the client chose it."""
     choice = config.agents.model_for(target.agent_id)
     fallbacks = choice.fallbacks if choice is not None and not overridden else ()
     return tuple(dict.fromkeys((target.model_ref, *fallbacks)))
 
 
 def find_candidates(catalog: ModelCatalog, refs: Sequence[str]) -> tuple[Candidate, ...]:
-    """
-    Find the models that a run may use.
-
-    @param refs: at least one.
-    """
+    """Find the models that a run may use; at least one is given."""
     return tuple(_find(catalog, ref) for ref in refs)
 
 
 def check_usable(candidates: Sequence[Candidate]) -> None:
-    """
-    See that any of some models can be used.
-
-    @raise OpenClawError: if not: why the first one cannot.
-    """
+    """Raises why the first of some models cannot be used, if none of them can."""
     first = candidates[0].model
     if isinstance(first, OpenClawError) and all(isinstance(other.model, OpenClawError) for other in candidates):
         raise first

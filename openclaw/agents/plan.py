@@ -53,8 +53,6 @@ class RunPlan:
     """
     A run that can be started: all of it comes from one configuration, so that an edit meanwhile does not concern it.
 
-    @ivar caller: who asks.
-    @ivar target: who serves it.
     @ivar candidates: the models that may answer, the first choice first; why one cannot be used counts only when its
         turn comes.
     @ivar instructions: the agent's own part of the system message.
@@ -109,11 +107,7 @@ class RunPlan:
 
 
 def make_plan(config: Config, catalog: ModelCatalog, caller: Caller, request: RunRequest) -> RunPlan:
-    """
-    Decide who serves a request, and how.
-
-    @raise openclaw.errors.OpenClawError: as L{resolve}.
-    """
+    """Decide who serves a request, and how; raises what L{resolve} does."""
     target = resolve(config, request.selection, request.run_id)
     overridden = bool((request.selection.model_override or "").strip())
     candidates = find_candidates(catalog, candidate_refs(config, target, overridden=overridden))

@@ -20,14 +20,12 @@ MODEL_ALIAS = "openclaw"
 @attrs.frozen
 class Selection:
     """
-    The parts of a request that choose agent, model and session, as the client sent them.
+    The parts of a request that choose agent, model and session, as the client sent them: C{model}, C{user} and others.
 
-    @ivar model: the C{model} field.
     @ivar agent_id: the C{x-openclaw-agent-id} header.
     @ivar session_key: the C{x-openclaw-session-key} header.
     @ivar chat_id: the id of a chat in the client's user interface, with the header that it came from.
     @ivar metadata_session_id: C{metadata.session_id}.
-    @ivar user: the C{user} field.
     @ivar model_override: the C{x-openclaw-model} header.
     """
 
@@ -72,11 +70,7 @@ def agent_model_refs(config: Config, agent_id: str) -> tuple[str, ...]:
 
 
 def model_names(config: Config) -> tuple[str, ...]:
-    """
-    The C{model} values that would work, best known first.
-
-    An agent whose model nobody serves would not; it is left out.
-    """
+    """The C{model} values that would work, best known first: an agent whose model nobody serves is left out."""
     working = [
         agent_id
         for agent_id in config.agents.agent_ids
@@ -121,11 +115,7 @@ def _choose_agent(config: Config, selection: Selection) -> str:
 
 
 def _agent_in_model(model: str | None) -> str | None:
-    """
-    The agent that a C{model} value names; C{None} for the default one.
-
-    @raise ModelNotFound: if it has none of the known forms.
-    """
+    """The agent that a C{model} value names, if any; C{None} for the default one."""
     text = (model or "").strip()
     lowered = text.lower()
     if lowered in ("", MODEL_ALIAS, f"{MODEL_ALIAS}/default"):

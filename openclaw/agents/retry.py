@@ -32,23 +32,16 @@ class Retries:
     """
     The further attempts of one run, over all models that it may use.  Made when its first attempt starts.
 
-    @ivar _latest_s: until when any other may start, on the clock.
-    @ivar _retries: how many further attempts were granted at the present model.
-    @ivar _key_changes: how many further attempts with another key it had.
-    @ivar _models_after: how many models may be asked after the present one.
-    @ivar _began_s: when the last attempt started.
+    @param random: gives numbers from 0 to below 1, such as C{random.Random().random}.
     """
 
     def __init__(self, clock: Clock, random: Callable[[], float]) -> None:
-        """
-        @param random: gives numbers from 0 to below 1, such as C{random.Random().random}.
-        """
         self._clock = clock
         self._random = random
         self._began_s = clock.seconds()
         self._latest_s = self._began_s + LATEST_ATTEMPT_S
-        self._retries = 0
-        self._key_changes = 0
+        # Those granted at the present model.
+        self._retries = self._key_changes = 0
         self._models_after = 0
 
     def left_s(self) -> float:
@@ -60,11 +53,7 @@ class Retries:
         return self._clock.seconds() <= self._latest_s
 
     def next_model(self, models_after: int) -> None:
-        """
-        Go on with another model, which has all its attempts before it.
-
-        @param models_after: how many may be asked after that one.
-        """
+        """Go on with another model, which has all its attempts before it and so many models after it."""
         self._retries = self._key_changes = 0
         self._models_after = models_after
 

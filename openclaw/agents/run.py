@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Self
 
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
@@ -20,17 +19,15 @@ from openclaw.events import RunEvent, RunInfo, RunOutcome, Timings
 from openclaw.waits import Promise
 
 Take = Callable[[Sequence[RunEvent]], Deferred[None] | None]
-"""
-Takes a batch; gives C{None} if it can take the next one at once, else what fires when it can.
-"""
+"""Takes a batch; gives C{None} if it can take the next one at once, else what fires when it can."""
 
 
 class RunEvents:
     """
     The batches of one run, for one reader.
 
-    L{each}, or iterating it, gives the batches in order and ends after the one with the terminal event.  When the
-    reader is gone L{close} is called; the reading is then over and the run goes on without waiting for anybody.
+    L{each} gives them in order and ends after the one with the terminal event.  When the reader is gone L{close} is
+    called; the reading is then over and the run goes on without waiting for anybody.
     """
 
     def __init__(self) -> None:
@@ -42,22 +39,6 @@ class RunEvents:
         self._writer: Deferred[None] | None = None
         self._ended = False
         self._closed = False
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> Sequence[RunEvent]:
-        if not (self._batches or self._ended or self._closed):
-            self._reader = Deferred()
-            try:
-                await self._reader
-            finally:
-                self._reader = None
-        if not self._batches:
-            raise StopAsyncIteration
-        batch = self._batches.popleft()
-        self._wake_writer()
-        return batch
 
     async def each(self, take: Take) -> None:
         """
@@ -155,11 +136,9 @@ class Run:
     """
     One run, placed in its session and under way.
 
-    @ivar id: the run's id.
     @ivar shown_id: the id by which its client knows it.
     @ivar target: who serves it.
     @ivar events: its batches of events; to be read to their end or closed, else the run waits for its deadline.
-    @ivar timings: its milestones.
     """
 
     def __init__(

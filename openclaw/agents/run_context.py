@@ -33,7 +33,6 @@ class RunContext:
 
     @ivar info: what all is told about.
     @ivar slot: left when the run is over.
-    @ivar timings: its milestones.
     @ivar retries: its further attempts; made when the first one starts.
     @ivar bus: hears of the run from its beginning to its end.
     @ivar events: what the run's reader gets.
@@ -77,11 +76,7 @@ class RunContext:
             self._stoppable.close()
 
     async def pause(self, delay_s: float) -> bool:
-        """
-        Wait between two attempts; somebody else runs meanwhile.
-
-        @return: whether there is to be another attempt.
-        """
+        """Wait between two attempts, while somebody else runs; gives whether there is to be another one."""
         self.slot.pause()
         await pause(delay_s, self.clock)
         try:

@@ -101,11 +101,7 @@ class Runs:
         return not self._lanes.must_wait(plan.session_key if plan.is_stored else None)
 
     def plan(self, caller: Caller, request: RunRequest) -> RunPlan:
-        """
-        Decide who serves a request, and how; nothing has begun yet.
-
-        @raise OpenClawError: as L{openclaw.agents.resolve.resolve}.
-        """
+        """Decide who serves a request, and how; nothing has begun yet.  Raises as L{make_plan} does."""
         return make_plan(self._current_config(), self._catalog, caller, request)
 
     def start(self, plan: RunPlan) -> Deferred[Run]:
@@ -167,11 +163,7 @@ class Runs:
         )
 
     def cancel_session(self, session_key: str) -> list[str]:
-        """
-        End all runs of a session, those first that wait.
-
-        @return: the ids by which their clients know them.
-        """
+        """End all runs of a session, those first that wait; gives the ids by which their clients know them."""
         waiting = [plan.request for plan in self._starting.values() if plan.session_key == session_key]
         placed = [run for run in self.live if str(run.target.session_key) == session_key]
         known = {one.run_id: one.shown_id for one in waiting} | {run.id: run.shown_id for run in placed}
@@ -243,11 +235,7 @@ class Runs:
         self._draining = True
 
     async def stop(self, grace_s: float) -> None:
-        """
-        Let the admitted runs finish, then end the rest.
-
-        @param grace_s: seconds that the runs have; what is left then is ended with L{Draining}.
-        """
+        """Let the admitted runs finish within C{grace_s} seconds, then end the rest with L{Draining}."""
         self.drain()
         await self._all_over(grace_s)
         self._stopped = True

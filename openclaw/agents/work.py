@@ -57,11 +57,7 @@ class Work:
         self._patience: IDelayedCall | None = None
 
     def begin(self, over: Callable[[], None]) -> None:
-        """
-        Start working.
-
-        @param over: called once, when the run has left its lane and before anybody is told its outcome.
-        """
+        """Start working; C{over} is called once, when everybody was told the end, as the last thing of all."""
         self._over = over
         if self._timeout_s is not None:
             late = RunTimeout("the run took longer than agents.defaults.timeoutSeconds or its caller allows")

@@ -106,11 +106,7 @@ class Surfaces:
 
 
 def compose(core: Core, parts: Parts) -> Surfaces:
-    """
-    Make all that a gateway serves.
-
-    @param parts: gets what has to be stopped of it.
-    """
+    """Make all that a gateway serves; C{parts} gets what has to be stopped of it."""
     clock, runs, listening = core.reactor, core.runs, core.plan.listening
     joins = Joins(runs, core.store, clock)
     parts.add("the results of runs", joins.stop)
@@ -139,13 +135,7 @@ def compose(core: Core, parts: Parts) -> Surfaces:
 
 
 def make_methods(core: Core, parts: Parts, joins: Joins, presence: PresenceEntries) -> Methods:
-    """
-    Make all methods.
-
-    @param parts: as for L{compose}.
-    @param joins: the door for calls that may be made again.
-    @param presence: gives who is connected.
-    """
+    """Make all methods; C{presence} gives who is connected, the rest is as for L{compose}."""
     runs, store, live, clock, plan, health = core.runs, core.store, core.live, core.reactor, core.plan, core.health
     paths, path, environ = plan.paths, plan.loaded.path, plan.environ
     event_loop = EventLoopDelay(clock)

@@ -91,19 +91,13 @@ class GatewayHealth:
 
 class Gateway:
     """
-    One gateway in this process.
+    One gateway in this process; C{reactor}, C{plan}, C{live} and C{health} are those of its L{Core}.
 
-    @ivar reactor: what it runs on.
-    @ivar plan: what it was started with.
-    @ivar live: the configuration that applies.
-    @ivar health: what it says of itself.
+    @param steady_clock: the one that C{reactor} was given, if it was.
     @ivar url: where a client on this machine finds it, once it listens.
     """
 
     def __init__(self, reactor: Any, planned: Plan, steady_clock: SteadyClock | None = None) -> None:
-        """
-        @param steady_clock: the one that C{reactor} was given, if it was.
-        """
         self.reactor = reactor
         self.plan = planned
         self.live = LiveConfig(planned.config, planned.loaded.environ)
@@ -249,11 +243,7 @@ class Gateway:
 
 
 async def open_port(listening: Listening, reactor: Any, site: GatewaySite) -> IListeningPort:
-    """
-    Listen where the gateway is to be found.
-
-    @raise StartError: with one line that says what to do, if that cannot be.
-    """
+    """Listen where the gateway is to be found; a L{StartError} has one line that says what to do."""
     try:
         port: IListeningPort = await listening.endpoint(reactor).listen(site)
     except CannotListenError as error:

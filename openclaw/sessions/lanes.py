@@ -50,7 +50,8 @@ class Slot:
         """Let somebody else run while this run only waits; the session lane is kept."""
         if self._is_running:
             self._is_running = False
-            self._lanes._free_run()
+            self._lanes.running -= 1
+            self._lanes._hand_over()
 
     def resume(self) -> Deferred[None]:
         """
@@ -72,7 +73,9 @@ class Slot:
     def leave_session(self) -> None:
         """Give the session lane to the next run for good; this one runs on.  Harmless without a session lane."""
         session, self._session = self._session, None
-        self._lanes._free_session(session)
+        if session is not None:
+            self._lanes._freed_sessions.append(session)
+            self._lanes._hand_over()
 
     async def enter_session(self, session: str) -> None:
         """
@@ -172,11 +175,6 @@ class Lanes:
         queue.append(turn)
         return turn
 
-    def _free_session(self, session: str | None) -> None:
-        if session is not None:
-            self._freed_sessions.append(session)
-            self._hand_over()
-
     def _take_run(self, slot: Slot) -> Deferred[None]:
         if slot._is_running:
             return succeed(None)
@@ -190,10 +188,6 @@ class Lanes:
         slot._turn = None
         self._run_queue.remove(slot)
 
-    def _free_run(self) -> None:
-        self.running -= 1
-        self._hand_over()
-
     def _hand_over(self) -> None:
         """
         Pass on what is free until nobody can use it.
@@ -205,27 +199,21 @@ class Lanes:
             return
         self._is_handing_over = True
         try:
-            while self._freed_sessions or self._can_let_run():
+            while True:
                 if self._freed_sessions:
-                    self._pass_session(self._freed_sessions.popleft())
+                    session = self._freed_sessions.popleft()
+                    if queue := self._sessions[session]:
+                        queue.popleft().callback(None)
+                    else:
+                        del self._sessions[session]
+                elif self._run_queue and self.running < self._limits().max_running:
+                    slot = self._run_queue.popleft()
+                    turn, slot._turn = slot._turn, None
+                    assert turn is not None
+                    slot._is_running = True
+                    self.running += 1
+                    turn.callback(None)
                 else:
-                    self._let_run(self._run_queue.popleft())
+                    break
         finally:
             self._is_handing_over = False
-
-    def _can_let_run(self) -> bool:
-        return bool(self._run_queue) and self.running < self._limits().max_running
-
-    def _pass_session(self, session: str) -> None:
-        queue = self._sessions[session]
-        if queue:
-            queue.popleft().callback(None)
-        else:
-            del self._sessions[session]
-
-    def _let_run(self, slot: Slot) -> None:
-        turn, slot._turn = slot._turn, None
-        assert turn is not None
-        slot._is_running = True
-        self.running += 1
-        turn.callback(None)

@@ -71,11 +71,7 @@ class Retention(Service):
         self._ended = self._looping.start(SWEEP_INTERVAL_S, now=False)
 
     def stopService(self) -> Deferred[Any]:
-        """
-        End.
-
-        @return: fires when a sweep under way is over; it is ended after the piece that it is at.
-        """
+        """End; fires when a sweep under way is over, which is ended after the piece that it is at."""
         super().stopService()  # type: ignore[no-untyped-call]
         if self._looping.running:
             self._looping.stop()
@@ -91,11 +87,7 @@ class Retention(Service):
         self._sweeping = None
 
     async def sweep(self) -> None:
-        """
-        Do all that is to be done now.
-
-        @raise StoreError: if the store refuses; the next sweep tries again.
-        """
+        """Do all that is to be done now; if the store refuses (L{StoreError}) the next sweep tries again."""
         settings = self._settings()
         now_s = self._clock.seconds()
         if settings.mode == "enforce":

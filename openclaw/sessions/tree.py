@@ -37,11 +37,7 @@ _NOTHING: Shown = ("assistant", "", ())
 
 
 def show(message: Message, own_calls: Collection[str] = ()) -> Shown:
-    """
-    What a client can tell of a message.
-
-    @param own_calls: ids of calls that are none of the client's.
-    """
+    """What a client can tell of a message whose C{own_calls} (ids) are none of the client's."""
     if message.role == "assistant":
         ids = tuple([call.id for call in message.tool_calls if call.id not in own_calls])
         return "assistant", message.text.strip(), ids
@@ -99,11 +95,7 @@ class Node:
         return self.shown[0]
 
     def add_text(self, more: str) -> int:
-        """
-        Join more text to its own.
-
-        @return: by how many bytes that makes it larger, besides the texts of its entries.
-        """
+        """Join more text to its own; gives by how many bytes that makes it larger, besides the texts of its entries."""
         before, is_joined = self._extra, bool(self.text and more)
         self.text += more
         if is_joined:
@@ -155,11 +147,7 @@ class SessionTree:
     # ------------------------------------------------------------------------------ growing
 
     def grow(self, entries: Iterable[Entry]) -> bool:
-        """
-        Take entries in whose parents are there; those that are there themselves are passed over.
-
-        @return: whether there was a new one.
-        """
+        """Take new entries in, whose parents are there, and pass known ones over; gives whether any was new."""
         before = len(self._entries)
         for entry in entries:
             if entry.id not in self._entries:
@@ -222,11 +210,7 @@ class SessionTree:
                 self._go_back(parent, entry)
 
     def _goes_on(self, node: Node, entry: Entry) -> bool:
-        """
-        Whether an entry goes on with an answer of its run: with a result of the agent's own tool, or with more of it.
-
-        @param node: that of the entry's parent.
-        """
+        """Whether an entry below a node goes on with an answer of its run: by a result of an own tool, or by more."""
         if entry.stop_reason is None and entry.message.role != "tool":
             return False
         if node.is_answer and node.run_id == entry.run_id:

@@ -89,11 +89,7 @@ class Turns:
         self._lanes = lanes
 
     async def enter(self, sent: SentTurn) -> Slot:
-        """
-        Wait for a place in the lanes.
-
-        @raise openclaw.errors.Overloaded: if there is no room to wait.
-        """
+        """Wait for a place in the lanes; fails with L{openclaw.errors.Overloaded} if there is no room to wait."""
         key = sent.session_key
         if key is None or not self._lanes.is_busy(key):
             return await self._lanes.enter(key)

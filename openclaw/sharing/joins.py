@@ -58,6 +58,7 @@ class Attempts:
         """There is nothing to let go."""
 
 
+@attrs.define
 class _Keeping:
     """
     Keeps the answer of a run together with its end.
@@ -66,11 +67,10 @@ class _Keeping:
     @ivar has_ended: whether it was decided what becomes of the key.
     """
 
-    def __init__(self, shared: Shared, held: KeyClaim, claim: KeyClaim | None) -> None:
-        self.claim = claim
-        self.has_ended = False
-        self._shared = shared
-        self._held = held
+    _shared: Shared
+    _held: KeyClaim
+    claim: KeyClaim | None
+    has_ended: bool = False
 
     def end(self, outcome: RunOutcome, run: KeptRun) -> KeyEnd:
         shared = self._shared
@@ -148,12 +148,7 @@ class Joins:
         return _name(caller, claim) in self._keyed
 
     async def find(self, caller: Caller, claim: Claim) -> Reader | None:
-        """
-        A share in what is known of a key: a run that is under way, or how one has ended; nothing is begun.
-
-        @return: C{None} if nothing is known.
-        @raise StoreError: if the store cannot be asked.
-        """
+        """A share in what is known of a key, a live run or an ended one; C{None} if nothing; or L{StoreError}."""
         name = _name(caller, claim)
         shared = self._keyed.get(name) or self._recent.get(name)
         if shared is None:
@@ -177,11 +172,7 @@ class Joins:
         return reader
 
     async def stop(self) -> None:
-        """
-        Wait until what was ended is stored, then forget what is in memory; for when L{Runs.stop} has returned.
-
-        Cancelling it stops the wait.
-        """
+        """When L{Runs.stop} has returned: wait until what was ended is stored, then forget what is in memory."""
         for shared in list(self._live):
             await shared.over.wait()
         self.forget()
@@ -283,11 +274,7 @@ class Joins:
         return KeyClaim(caller.name, claim.key, claim.fingerprint, run_id, now_ms(self._clock), claim.surface)
 
     async def _claim(self, shared: Shared, wanted: KeyClaim) -> None:
-        """
-        Claim a key, or find the old answer to be told.
-
-        @raise OpenClawError: if the request is not to be answered.
-        """
+        """Claim a key, or find the old answer to be told; raises why the request is not to be answered."""
         try:
             known = await in_time(self._store.claim_key(wanted), self._clock)
         except StoreError as error:

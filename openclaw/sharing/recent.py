@@ -10,6 +10,7 @@ from collections import OrderedDict
 from collections.abc import Hashable
 from typing import Generic, Protocol, TypeVar
 
+import attrs
 from twisted.internet.interfaces import IDelayedCall
 
 from openclaw.interfaces import Clock
@@ -34,6 +35,7 @@ class Forgettable(Protocol):
 T = TypeVar("T", bound=Forgettable)
 
 
+@attrs.define(eq=False)
 class Kept(Generic[T]):
     """
     One run that is remembered, until it is replaced or dropped.
@@ -42,12 +44,11 @@ class Kept(Generic[T]):
     @ivar is_kept: whether it is still remembered.
     """
 
-    def __init__(self, recent: Recent[T], name: Hashable, value: T) -> None:
-        self._recent = recent
-        self.name = name
-        self.value = value
-        self.cost = 0
-        self.is_kept = True
+    _recent: Recent[T]
+    name: Hashable
+    value: T
+    cost: int = 0
+    is_kept: bool = True
 
     def set_cost(self, cost: int) -> None:
         """Say what it holds now, about in bytes; older ones may have to go."""

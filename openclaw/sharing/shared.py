@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal, Self, get_args
+from typing import Any, Literal, get_args
 
 import attrs
 from twisted.internet.defer import Deferred
@@ -248,11 +248,9 @@ class Reader:
     """
     One request's share in a run.
 
-    Iterating it gives the batches of the whole answer, as L{openclaw.agents.run.RunEvents} does; L{outcome} is for
-    those who do not stream.  L{leave} is to be called in the end, however it ended.
+    L{each} is for those who stream, L{outcome} for the others; L{leave} is to be called in the end, however it ended.
 
     @ivar joined: whether another request has begun it.
-    @ivar replayed: whether the answer was complete before this request came.
     """
 
     def __init__(self, shared: Shared, events: LogReader | None, *, joined: bool) -> None:
@@ -313,16 +311,10 @@ class Reader:
         """Wait until the run is over."""
         return await self._shared.done.wait()
 
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> Batch:
-        assert self._events is not None, "this answer is not streamed"
-        return await self._events.__anext__()
-
     async def each(self, take: Take) -> None:
         """Have every batch of the whole answer taken; see L{openclaw.agents.run.RunEvents.each}."""
-        async for batch in self:
+        assert self._events is not None, "this answer is not streamed"
+        async for batch in self._events:
             behind = take(batch)
             if behind is not None:
                 await behind
@@ -336,12 +328,8 @@ class Reader:
 
 class OwnRun:
     """
-    The run of one request, which ends with it: read like L{Reader}, but without a log.
+    The run of one request, which ends with it: read like L{Reader}, but without a log, and never C{replayed}.
 
-    @ivar run_id: the run that answers.
-    @ivar session_key: its session, in full.
-    @ivar created_s: the answer's C{created}, seconds since 1970.
-    @ivar replayed: never: nobody else has had a part in it.
     @param start: starts the run; called once.
     """
 

@@ -37,14 +37,14 @@ from openclaw.messages import ToolCall, Usage
 from openclaw.providers.scripted import ScriptedStream
 from openclaw.waits import SHORT_STORE_TIMEOUT_S, STORE_TIMEOUT_S
 from test.agents.test_runs import BenchTestCase
-from test.fakes import Started, config_with
+from test.fakes import EventReader, Started, config_with, next_batch
 
 
 class MemoryTests(BenchTestCase):
     """What is kept of an answer, and until when."""
 
     def answer(self) -> RunAnswer:
-        """What the one run that is alive keeps of the model's words."""
+        """What the one run that is alive keeps of the model's words, which only its memory shows."""
         [work] = self.bench.runs._live.values()
         self.provider.streams[0].push(TextDelta("a"), ReasoningDelta("b"), ToolCallDelta(0, "i", "f", "{}"))
         self.assertEqual("a", work._answer.text)
@@ -199,6 +199,7 @@ class EndTests(BenchTestCase):
     def test_provider_that_cancels_itself(self) -> None:
         """Nobody asked for it: the caller must not be told that he did."""
         run = self.bench.start("u")
+        # The provider's own wait, which it offers nobody.
         waiter = self.provider.streams[0]._waiter
         assert waiter is not None
         waiter.cancel()
@@ -372,7 +373,7 @@ class CancelTests(BenchTestCase):
         assert run.run is not None and run.outcome is not None
         self.assertEqual("0", run.outcome.text)
         self.assertTrue(stream.aborted)
-        batches = list(run.run.events._batches)
+        batches = EventReader(run.run.events).batches
         self.assertEqual(2, len(batches))
         self.assertIsInstance(batches[-1][0], RunFailed)
 
@@ -461,6 +462,7 @@ class CancelTests(BenchTestCase):
     def test_bug_while_stopping_is_logged(self) -> None:
         run = self.bench.start("u", key="k")
         stream = self.provider.streams[0]
+        # A wait that fails as it is cancelled: no script of the provider has one.
         assert stream._waiter is not None
         stream.close = lambda: None  # type: ignore[method-assign]
 
@@ -536,12 +538,12 @@ class PaceTests(BenchTestCase):
             stream.push(TextDelta(str(number)))
         self.assertEqual((1, 9), (stream.taken, stream.pending))
         assert run.run is not None
-        read: list[Any] = [self.successResultOf(Deferred.fromCoroutine(run.run.events.__anext__()))]
+        read: list[Any] = [self.successResultOf(Deferred.fromCoroutine(next_batch(run.run.events)))]
         self.assertEqual(2, stream.taken)
         stream.push(ProviderFinished("stop"))
         stream.end()
-        while run.outcome is None or run.run.events._batches:
-            read.append(self.successResultOf(Deferred.fromCoroutine(run.run.events.__anext__())))
+        while not isinstance(read[-1][0], RunFinished):
+            read.append(self.successResultOf(Deferred.fromCoroutine(next_batch(run.run.events))))
         self.assertEqual("0123456789", "".join(batch[0].text for batch in read[:-1]))
         self.assertEqual("0123456789", run.outcome.text)
 

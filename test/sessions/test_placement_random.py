@@ -267,9 +267,9 @@ class Conversation:
 
     def kill(self) -> None:
         """Another process goes on with what is on disk."""
-        count = self.bench._count
+        count = self.bench.count
         self.bench = Bench(self.store)
-        self.bench._count = count
+        self.bench.count = count
 
     def title(self, asked: Said | None) -> None:
         """Ask for a title, perhaps once more; the conversation goes on as if nothing had been."""
@@ -303,6 +303,7 @@ class Conversation:
         branch = [entry.message.text for entry in self.case.successResultOf(self.store.branch(KEY)) if _is_shown(entry)]
         path = self.tip.path() if self.tip is not None else []
         self.case.assertEqual([said.text for said in path], branch)
+        # What is remembered must be what is stored; nobody else sees the two apart.
         kept = self.bench.runs._turns.transcripts.peek(KEY)
         if kept is not None:
             fresh = SessionTree.of(transcript)

@@ -64,9 +64,11 @@ class SideCallTests(ChatTestCase):
         self.chat("u1", answer="a1")
         self.store.holds = {"begin_run"}
         title = self.chat(TITLE, answer="title")
-        self.assertFalse(self.bench.runs._lanes.is_busy(KEY))
-        self.store.release()
-        self.assertIsNotNone(title.outcome)
+        turn = self.chat("u1", assistant("a1"), "u2", answer="a2")
+        self.assertEqual((0, 2), (self.bench.runs.waiting, len(self.store.held)))
+        while self.store.held:
+            self.store.release()
+        self.assertEqual([True, True], [run.outcome is not None for run in (title, turn)])
 
     def test_uses_its_session_while_it_is_stored(self) -> None:
         self.chat("u1", answer="a1")

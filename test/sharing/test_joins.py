@@ -61,8 +61,7 @@ class Ask:
                 if self.paused:
                     await Deferred()
                 elif self.streamed:
-                    async for batch in self.reader:
-                        self.events += batch
+                    await self.reader.each(self.events.extend)
                 else:
                     self.outcome = await self.reader.outcome()
             finally:
@@ -399,6 +398,7 @@ class KeyTests(JoinsTestCase):
     def test_provider_that_floods_alone(self) -> None:
         self.patch(log_module.EventLog.__init__, "__defaults__", (1000,))
         self.ask(KEY).leave()
+        # What a log holds while its run is live is told to nobody.
         (shared,) = self.joins._live
         for _ in range(50):
             self.push("x" * 500)
@@ -414,6 +414,7 @@ class KeyTests(JoinsTestCase):
             self.push("x" * 500)
         # The log is full, and then the provider waits for the one who does not read.
         self.assertLess(self.provider.streams[-1].taken, 12)
+        # What a log holds while its run is live is told to nobody.
         (shared,) = self.joins._live
         assert shared.log is not None
         self.assertLess(shared.log.cost, 5000)
