@@ -1,4 +1,8 @@
-"""What the store keeps, as values: entries of transcripts, runs, sessions, keys of requests and their results."""
+"""
+What the store keeps, as values: entries of transcripts, runs, sessions, keys of requests and their results.
+
+Times, whose names end in C{at_ms}, are milliseconds since 1970.
+"""
 
 from __future__ import annotations
 
@@ -23,9 +27,7 @@ class Entry:
     @ivar id: 32 hexadecimal digits, chosen by whoever appends.
     @ivar parent_id: the entry before it on its branch; C{None} at a root.
     @ivar run_id: the run that wrote it.
-    @ivar message: what was said.
     @ivar stop_reason: on an answer, why it ends.
-    @ivar created_at_ms: milliseconds since 1970.
     @ivar own_calls: ids of those of its calls that are of the agent's own tools; all others are the client's.
     """
 
@@ -43,7 +45,6 @@ class RunRecord:
     """
     What the store keeps of a run.
 
-    @ivar agent_id: the agent that answered.
     @ivar session_key: its session, the key of an unstored one included.
     @ivar error_code: the C{code} of the error that ended it.
     """
@@ -64,7 +65,7 @@ class SessionRecord:
     """
     One stored session, as lists of sessions show it.
 
-    @ivar archived_at_ms: when it was put away, milliseconds since 1970; C{None} for one that is not.
+    @ivar archived_at_ms: when it was put away; C{None} for one that is not.
     """
 
     key: str
@@ -149,7 +150,6 @@ class KeyClaim:
     @ivar key: the C{Idempotency-Key}, or the C{idempotencyKey} of a call.
     @ivar fingerprint: digest of all that makes up the request.
     @ivar run_id: the run that is to answer it.
-    @ivar claimed_at_ms: milliseconds since 1970.
     """
 
     caller: str
@@ -173,7 +173,7 @@ class KeptError:
 @attrs.frozen
 class KeptRun:
     """
-    What is told of an ended run beside its answer; times are milliseconds since 1970.
+    What is told of an ended run beside its answer.
 
     @ivar model_ref: C{provider/model} that gave the answer, or whose error is told.
     @ivar received_at_ms: when its request was complete.

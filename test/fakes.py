@@ -40,6 +40,7 @@ from openclaw.records import (
     SessionQuery,
     Transcript,
 )
+from openclaw.sessions.tree import SessionTree
 from openclaw.store.store import GatewayStore
 from openclaw.stores import SessionStore
 
@@ -181,6 +182,14 @@ class HeldStore:
     def find_turn(self, session_key: str, run_ids: Sequence[str]) -> Deferred[str | None]:
         """See L{openclaw.stores.IdempotencyStore.find_turn}."""
         return self._call("find_turn", lambda: self.inner.find_turn(session_key, run_ids))
+
+
+def tree_of(transcript: Transcript) -> SessionTree:
+    """The tree of a whole transcript."""
+    tree = SessionTree()
+    tree.grow(transcript.entries)
+    tree.settle(transcript)
+    return tree
 
 
 class EventReader:

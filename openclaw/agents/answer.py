@@ -65,12 +65,7 @@ class Answer:
         return tuple(ToolCall(call.id, call.name, "".join(call.arguments)) for _, call in sorted(self._calls.items()))
 
     def forget(self) -> None:
-        """
-        Let the answer go; for when it was handed on.
-
-        Frames and tracebacks of an ended run may hold this object until the next collection, which counts objects
-        and not their size.
-        """
+        """Let the answer go, once it is handed on: what is left of an ended run may hold it for long."""
         for kept in (self._text, self._reasoning, self._calls):
             kept.clear()
 
@@ -170,11 +165,7 @@ class RunAnswer:
         return self._earlier_usage + Usage(estimate_tokens(asked), written, estimated=True)
 
     def outcome(self, usage: Usage, error: OpenClawError | None) -> RunOutcome:
-        """
-        How the run ended.
-
-        @param error: why it did not succeed; the calls of an answer that was cut off have no results and never will.
-        """
+        """How the run ended, or why it failed: the calls of an answer that was cut off never have results."""
         reason, calls = (self.last.reason, self.last.tool_calls) if error is None else (None, ())
         return RunOutcome(self.text, reason, usage, error, self.reasoning, calls, self.produced_output)
 

@@ -129,12 +129,7 @@ class Runs:
         return next((work.run for work in self._live.values() if work.run.shown_id == run_id), None)
 
     def cancel(self, run_id: str) -> bool:
-        """
-        End a run, or take it out of the queue; then whoever waits for L{start} has L{RunCancelled}.
-
-        @param run_id: its id, or the one that its client chose.
-        @return: whether there was such a run.
-        """
+        """End a run by either of its ids, or take it out of the queue: L{RunCancelled}.  Whether there was one."""
         run = self.find(run_id)
         if run is not None:
             run.cancel()

@@ -154,11 +154,7 @@ class Work:
         self._over()
 
     async def _store_end(self, outcome: RunOutcome) -> None:
-        """
-        Store the end of the run and its answer.
-
-        @raise StoreError: if that fails or takes too long; then it is not certain whether it is stored.
-        """
+        """Store the end of the run and its answer; fails as L{Turns.end} does."""
         error, placed, timings = outcome.error, self.placed, self._context.timings
         was_cancelled = isinstance(error, RunCancelled)
         ended_at_ms = now_ms(self._context.clock)

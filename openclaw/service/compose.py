@@ -73,7 +73,6 @@ class Methods:
     """
     What a WebSocket client may call and is greeted with; it knows no sockets.
 
-    @ivar table: all methods.
     @ivar report: the gateway's health, for a method, the greeting and the broadcast.
     @ivar snapshot: what the greeting tells beside that.
     @ivar event_loop: measures the reactor, once it is started.
@@ -99,10 +98,6 @@ class Surfaces:
     methods: Methods
     crowd: Crowd
     site: GatewaySite
-
-    def begin(self) -> None:
-        """Begin what runs by itself: measuring the reactor."""
-        self.methods.event_loop.start()
 
 
 def compose(core: Core, parts: Parts) -> Surfaces:

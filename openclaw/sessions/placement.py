@@ -70,7 +70,6 @@ def place(tree: SessionTree, sent: Sequence[Message], source: KeySource, retry_o
     Find where a request joins its session.
 
     @param sent: the messages of the request without system messages, at least one.
-    @param source: where the session key came from.
     @param retry_of: a run of the same request that was cancelled or failed, or L{UNKNOWN_RUN}; its turn is answered,
         if it is stored.
     """
@@ -248,11 +247,7 @@ def _choose(tree: SessionTree, matches: Sequence[_Match]) -> _Match | None:
 
 
 def _match_window(tree: SessionTree, told: Sequence[Message]) -> tuple[_Match | None, int]:
-    """
-    The longest match of a conversation whose front is missing; of equal ones that nearest to the tip.
-
-    @return: the match, if any, and how many of the messages it takes.
-    """
+    """The longest match of a conversation without its front, of equal ones the nearest to the tip; and its length."""
     first = show(told[0])
     role, text, ids = first
     if role == "assistant":

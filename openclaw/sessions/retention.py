@@ -18,6 +18,7 @@ from twisted.python.failure import Failure
 from openclaw.config.session import MaintenanceConfig
 from openclaw.errors import StoreError
 from openclaw.interfaces import Clock
+from openclaw.sessions.transcripts import DETACHED_KEPT_MS
 from openclaw.stores import RetentionStore
 from openclaw.waits import looping, pause
 
@@ -29,9 +30,6 @@ PAUSE_S = 0.05
 
 SLICE_ROWS = 200
 """Most rows that one piece of the work changes."""
-
-DETACHED_KEPT_S = 86_400.0
-"""How long a detached part of a transcript waits for a request that extends it, in seconds."""
 
 RUNS_KEPT_S = 90 * 86_400.0
 """How long a run is remembered that no session shows any more, in seconds."""
@@ -93,7 +91,7 @@ class Retention(Service):
         if settings.mode == "enforce":
             await self._archive(settings, now_s)
         await self._make_room(settings)
-        while await self._store.prune_detached(_ms(now_s - DETACHED_KEPT_S), SLICE_ROWS):
+        while await self._store.prune_detached(_ms(now_s) - DETACHED_KEPT_MS, SLICE_ROWS):
             await self._pause()
         while await self._store.prune_keys(_ms(now_s)):
             await self._pause()

@@ -29,7 +29,7 @@ SLICE_ENTRIES = 500
 """Entries that are taken into a tree in one turn of the reactor: some milliseconds."""
 
 DETACHED_KEPT_MS = 24 * 60 * 60 * 1000
-"""Age from which on the store may have deleted a detached root, in milliseconds; nothing follows it any more."""
+"""How long a detached root waits for a request that extends it, in milliseconds; after that it may be deleted."""
 
 
 class _Load:

@@ -131,14 +131,6 @@ class SessionTree:
         # Besides those, answers and results of tools by their parent alone: they may match by less than all they show.
         self._by_role: dict[tuple[int, Role], list[Node]] = {}
 
-    @classmethod
-    def of(cls, transcript: Transcript) -> SessionTree:
-        """The tree of a whole transcript."""
-        tree = cls()
-        tree.grow(transcript.entries)
-        tree.settle(transcript)
-        return tree
-
     @property
     def entries(self) -> tuple[Entry, ...]:
         """All entries, in the order in which they came."""

@@ -37,7 +37,6 @@ class SentTurn:
 
     @ivar session_key: the session; C{None} if nothing of it is stored.
     @ivar messages: as sent, without system messages.
-    @ivar source: where the session key came from.
     @ivar retry_of: a run whose turn is to be answered again; see L{openclaw.sessions.placement.place}.
     @ivar claim: a key that is taken together with the turn.
     """
@@ -185,9 +184,7 @@ class Turns:
 
     async def end(self, placed: PlacedTurn, run: RunRecord, answer: Sequence[Entry], key: KeyEnd | None = None) -> None:
         """
-        Store a run's end and its answer.
-
-        @param key: what becomes of the run's key.
+        Store a run's end, its answer, and what becomes of its key.
 
         @raise StoreError: if that fails or takes too long; then it is not certain whether it is stored.
         """

@@ -293,12 +293,7 @@ class Joins:
             shared.attempts = known.attempts
 
     async def _run_to_end(self, plan: RunPlan, shared: Shared, keeping: _Keeping | None) -> tuple[RunOutcome, Batch]:
-        """
-        Have the run done.
-
-        @return: its outcome and the last batch, which nobody has been told.
-        @raise StoreError: of the code L{KEY_KNOWN}; then there was no run.
-        """
+        """Have the run done; gives its outcome and the untold last batch.  L{KEY_KNOWN} if there was none."""
         error: OpenClawError
         try:
             return await self._run(plan, shared, keeping)

@@ -154,12 +154,7 @@ class Shared:
         return self._outcome.error is None or self.claim.is_final(self._outcome.error)
 
     def attach(self, claim: Claim, *, joined: bool = True) -> Reader:
-        """
-        A new reader.
-
-        @param joined: whether another request has begun it.
-        @raise ResultNotKept: if the beginning of the answer is known no more.
-        """
+        """A new reader, which has C{joined} or begun the run.  L{ResultNotKept} if the answer's beginning is gone."""
         if not self.is_whole:
             raise ResultNotKept("the answer to this Idempotency-Key is too large to be told again")
         self._lasts = max(self._lasts, claim.lasts, key=LASTING.index)
@@ -290,11 +285,7 @@ class Reader:
         return self._came_late or self._shared.is_replay
 
     async def claimed(self) -> None:
-        """
-        Wait until it is decided what is read: a run, or an old answer; then the other properties are settled.
-
-        @raise OpenClawError: if it is neither.
-        """
+        """Wait until it is settled what is read, a run or an old answer; raises why it is neither."""
         await self._shared.claimed.wait()
 
     async def placed(self) -> Timings | None:
@@ -345,11 +336,7 @@ class OwnRun:
         self._run: Run | None = None
 
     async def placed(self) -> Timings:
-        """
-        Start the run and wait for its place.
-
-        @raise openclaw.errors.OpenClawError: if it is refused.  Cancelling takes it out of the queue.
-        """
+        """Start the run and wait for its place; raises why it is refused.  Cancelling takes it out of the queue."""
         plan, self._plan = self._plan, None
         assert plan is not None
         starting = self._start(plan)

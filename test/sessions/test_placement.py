@@ -15,7 +15,7 @@ from openclaw.sessions import placement as placement_module
 from openclaw.sessions.keys import KeySource
 from openclaw.sessions.placement import MAX_SINGLE_STARTS, UNKNOWN_RUN, Placement, place
 from openclaw.sessions.tree import SessionTree
-from test.fakes import assistant, user
+from test.fakes import assistant, tree_of, user
 
 APPENDING: tuple[KeySource, ...] = ("key", "metadata", "user")
 ALL: tuple[KeySource, ...] = (*APPENDING, "chat", "fresh")
@@ -550,7 +550,7 @@ class ScaleTests(SynchronousTestCase):
             message = Message(role, f"{role} {number} " + "word " * 40)
             parent = entries[-1].id if entries else None
             entries.append(Entry(f"e{number}", parent, f"run{number // 2}", message, 0, reason))
-        self.tree = SessionTree.of(Transcript(tuple(entries), entries[-1].id))
+        self.tree = tree_of(Transcript(tuple(entries), entries[-1].id))
         self.sent = [Message(entry.message.role, "".join(list(entry.message.text))) for entry in entries]
         self.looked_up = 0
 

@@ -24,7 +24,7 @@ from openclaw.records import Entry, KeyEnd, RunRecord
 from openclaw.sessions.tree import SessionTree
 from openclaw.sessions.turns import PlacedTurn, Turns
 from openclaw.store.store import GatewayStore
-from test.fakes import Bench, Started, assistant, user
+from test.fakes import Bench, Started, assistant, tree_of, user
 
 KEY = "agent:main:openai-chat:c"
 CHAT = Selection(chat_id=("X-OpenWebUI-Chat-Id", "c"))
@@ -306,7 +306,7 @@ class Conversation:
         # What is remembered must be what is stored; nobody else sees the two apart.
         kept = self.bench.runs._turns.transcripts.peek(KEY)
         if kept is not None:
-            fresh = SessionTree.of(transcript)
+            fresh = tree_of(transcript)
             self.case.assertEqual(_summary(fresh), _summary(kept))
 
 

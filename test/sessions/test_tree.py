@@ -12,7 +12,7 @@ from openclaw.messages import Message, ToolCall
 from openclaw.records import Entry, RunRecord, Transcript
 from openclaw.sessions.tree import ENTRY_BYTES, TREE_BYTES, SessionTree, is_silent, show
 from openclaw.store.store import GatewayStore
-from test.fakes import assistant, user
+from test.fakes import assistant, tree_of, user
 
 KEY = "agent:main:k"
 
@@ -264,7 +264,7 @@ class SessionTreeTests(SynchronousTestCase):
         # As the store gives them, every other one of an own tool.
         own = tuple([f"call_{number:032}" for number in range(0, 2000, 2)])
         entry = Entry("calls", None, "r", Message("assistant", "a", calls), 0, "tool_calls", own)
-        tree = SessionTree.of(Transcript((entry,), "calls"))
+        tree = tree_of(Transcript((entry,), "calls"))
         real, _ = tracemalloc.get_traced_memory()
         self.assertTrue(0.8 * real <= tree.size_bytes <= 1.5 * real, (tree.size_bytes, real))
 
@@ -302,7 +302,7 @@ class SessionTreeTests(SynchronousTestCase):
             run = RunRecord(new.run_id, "main", KEY, "p/m", "done", 0, 0)
             self.successResultOf(store.end_run(run, [new], detached=detached))
         transcript = self.successResultOf(store.transcript(KEY))
-        fresh = SessionTree.of(transcript)
+        fresh = tree_of(transcript)
         self.assertEqual(transcript.detached, self.tree.detached)
         self.assertEqual((fresh.tip_id, fresh.size_bytes), (self.tree.tip_id, self.tree.size_bytes))
         for kept, read in zip(self.tree.nodes, fresh.nodes, strict=True):

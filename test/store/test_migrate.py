@@ -16,11 +16,11 @@ from openclaw.errors import StartError
 from openclaw.messages import Message
 from openclaw.records import KeyClaim, Transcript
 from openclaw.sessions.placement import Placement, place
-from openclaw.sessions.tree import SessionTree
 from openclaw.store.idempotency import find_key
 from openclaw.store.migrate import Migration, back_up, load_migrations, migrate
 from openclaw.store.sqlite import open_database
 from openclaw.store.transcripts import append_entries, read_transcript
+from test.fakes import tree_of
 
 FIRST = Migration(1, "CREATE TABLE a (x); INSERT INTO a VALUES (1);")
 SECOND = Migration(2, "ALTER TABLE a ADD COLUMN y DEFAULT 5;")
@@ -165,9 +165,9 @@ class UpgradeTests(SynchronousTestCase):
         for key, ids in (("openai-chat:c", ("call_7", "call_8")), ("open", ("call_7",))):
             transcript = self.transcript(connection, key)
             self.assertEqual({()}, {entry.own_calls for entry in transcript.entries})
-            self.assertEqual(ids, SessionTree.of(transcript).nodes[1].shown[2])
+            self.assertEqual(ids, tree_of(transcript).nodes[1].shown[2])
         result = Message("tool", "one", tool_call_id="call_7")
-        placed = place(SessionTree.of(transcript), [result], "chat")
+        placed = place(tree_of(transcript), [result], "chat")
         self.assertEqual(Placement(transcript.tip_id, (result,)), placed)
 
     def test_goes_on(self) -> None:
