@@ -129,7 +129,7 @@ class Runs:
         return next((work.run for work in self._live.values() if work.run.shown_id == run_id), None)
 
     def cancel(self, run_id: str) -> bool:
-        """End a run by either of its ids, or take it out of the queue: L{RunCancelled}.  Whether there was one."""
+        """End a run by either id, or let its L{start} fail with L{RunCancelled}; gives whether there was one."""
         run = self.find(run_id)
         if run is not None:
             run.cancel()

@@ -172,7 +172,7 @@ class Joins:
         return reader
 
     async def stop(self) -> None:
-        """When L{Runs.stop} has returned: wait until what was ended is stored, then forget what is in memory."""
+        """After L{Runs.stop}: wait until what was ended is stored, then forget all.  Cancelling it stops the wait."""
         for shared in list(self._live):
             await shared.over.wait()
         self.forget()
