@@ -67,7 +67,7 @@ class Promise(Generic[T]):
         self._fire((value, None))
 
     def fail(self, error: Exception) -> None:
-        """Give the error."""
+        """Give the error; each who waits has a copy of it, as whoever raises it adds frames."""
         self._fire((None, error))
 
     def _fire(self, fired: tuple[T | None, Exception | None]) -> None:
@@ -80,7 +80,7 @@ class Promise(Generic[T]):
 
 def _give(waiter: Deferred[T], value: T | None, error: Exception | None) -> None:
     if error is not None:
-        waiter.errback(error)
+        waiter.errback(another(error))
     else:
         waiter.callback(cast(T, value))
 
@@ -129,6 +129,13 @@ def without_frames(error: E) -> E:
     """
     error.__traceback__ = error.__context__ = error.__cause__ = None
     return error
+
+
+def another(error: E) -> E:
+    """A copy of an error, without frames."""
+    copied = type(error).__new__(type(error), *error.args)
+    copied.__dict__.update(error.__dict__)
+    return copied
 
 
 def in_time(answer: Deferred[T], clock: Clock) -> Deferred[T]:

@@ -6,7 +6,7 @@ from twisted.internet.defer import CancelledError, Deferred, TimeoutError, succe
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from openclaw.errors import OpenClawError, StoreError
+from openclaw.errors import OpenClawError, ProviderRejected, StoreError
 from openclaw.waits import STORE_TIMEOUT_S, Promise, in_time, looping, now_ms, pause, within, without_frames
 
 
@@ -54,6 +54,16 @@ class PromiseTests(SynchronousTestCase):
         one.addCallback(lambda _: other.cancel())
         promise.fire(1)
         self.failureResultOf(other, CancelledError)
+
+    def test_each_has_an_error_of_his_own(self) -> None:
+        """Whoever raises one adds frames to it, which hold what they know."""
+        promise: Promise[int] = Promise()
+        early = promise.wait()
+        promise.fail(ProviderRejected("no", status=404, param="x"))
+        errors = [self.failureResultOf(waiting, ProviderRejected).value for waiting in (early, promise.wait())]
+        self.assertIsNot(errors[0], errors[1])
+        for error in errors:
+            self.assertEqual(("no", 404, "x", ("no",)), (error.message, error.http_status, error.param, error.args))
 
     def test_nothing_is_a_value(self) -> None:
         promise: Promise[None] = Promise()

@@ -25,9 +25,11 @@ class Keeping(Protocol):
     The key under which a run's answer is kept.
 
     @ivar claim: taken together with the run's turn; C{None} if the run holds the key already.
+    @ivar is_stored: set when what L{end} gave is on disk.
     """
 
     claim: KeyClaim | None
+    is_stored: bool
 
     def end(self, outcome: RunOutcome, run: KeptRun) -> KeyEnd:
         """What becomes of the key, now that the run has ended so; stored together with that."""

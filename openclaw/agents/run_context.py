@@ -6,17 +6,23 @@ from collections.abc import Sequence
 from typing import Protocol
 
 import attrs
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.defer import TimeoutError as WaitedTooLong
+from twisted.internet.interfaces import IDelayedCall
 
 from openclaw.agents.answer import Delta
+from openclaw.agents.plan import Keeping
 from openclaw.agents.retry import Retries
 from openclaw.agents.run import RunEvents
-from openclaw.errors import OpenClawError
-from openclaw.events import EventBus, RunInfo, RunTold, Timings
+from openclaw.errors import Draining, OpenClawError, RunCancelled, StoreError
+from openclaw.events import EventBus, RunInfo, RunOutcome, RunTold, Timings
+from openclaw.ids import new_entry_id
 from openclaw.interfaces import Clock
+from openclaw.messages import Message
+from openclaw.records import Entry, KeptRun, RunRecord
 from openclaw.sessions.lanes import Slot
-from openclaw.waits import pause, within
+from openclaw.sessions.turns import PlacedTurn, Turns
+from openclaw.waits import SHORT_STORE_TIMEOUT_S, STORE_TIMEOUT, now_ms, pause, within
 
 
 class Stoppable(Protocol):
@@ -27,6 +33,72 @@ class Stoppable(Protocol):
 
 
 @attrs.define(eq=False)
+class Journal:
+    """
+    What one run writes into the store.
+
+    @ivar placed: what the answer is to follow.
+    @ivar record: the run as it was stored when it began.
+    @ivar keeping: the key that its answer is kept under, if it is.
+    """
+
+    turns: Turns
+    placed: PlacedTurn
+    record: RunRecord
+    keeping: Keeping | None
+    clock: Clock
+    _storing: Deferred[None] | None = attrs.field(default=None, init=False)
+    _patience: IDelayedCall | None = attrs.field(default=None, init=False)
+
+    async def end(self, outcome: RunOutcome, timings: Timings) -> None:
+        """
+        Store the end of the run and its answer.
+
+        @raise StoreError: if that fails or takes too long; then it is not certain whether it is stored.
+        """
+        error, placed = outcome.error, self.placed
+        was_cancelled = isinstance(error, RunCancelled)
+        ended_at_ms = now_ms(self.clock)
+        ended = attrs.evolve(
+            self.record,
+            model_ref=timings.model_ref or self.record.model_ref,
+            status="done" if error is None else "cancelled" if was_cancelled else "failed",
+            ended_at_ms=ended_at_ms,
+            usage=outcome.usage,
+            error_code=error.code if error is not None else None,
+        )
+        entries: Sequence[Entry] = ()
+        if placed.tip_id is not None:
+            reason = outcome.reason if error is None else "aborted" if was_cancelled else "error"
+            message = Message("assistant", outcome.text, tool_calls=outcome.tool_calls)
+            entries = (Entry(new_entry_id(), placed.tip_id, ended.run_id, message, ended_at_ms, reason),)
+        key = None
+        if self.keeping is not None:
+            received_at_ms = int(timings.received * 1000)
+            begun_at_ms, session_at_ms = ended.started_at_ms, placed.session_created_at_ms
+            kept = KeptRun(ended.model_ref, received_at_ms, begun_at_ms, ended_at_ms, session_at_ms)
+            key = self.keeping.end(outcome, kept)
+        self._storing = Deferred.fromCoroutine(self.turns.end(placed, ended, entries, key))
+        if isinstance(error, Draining) or placed.tip_id is None:
+            self.hurry()
+        try:
+            await self._storing
+        except CancelledError:
+            raise StoreError("the store did not answer in time", code=STORE_TIMEOUT) from None
+        finally:
+            self._storing = None
+            if self._patience is not None and self._patience.active():
+                self._patience.cancel()
+        if self.keeping is not None:
+            self.keeping.is_stored = True
+
+    def hurry(self) -> None:
+        """Wait for the store only a little longer; harmless if nothing is being stored."""
+        if self._storing is not None and self._patience is None:
+            self._patience = self.clock.callLater(SHORT_STORE_TIMEOUT_S, self._storing.cancel)
+
+
+@attrs.define(eq=False)
 class RunContext:
     """
     A run on its way from its place in the transcript to its end.
@@ -34,6 +106,7 @@ class RunContext:
     @ivar info: what all is told about.
     @ivar slot: left when the run is over.
     @ivar retries: its further attempts; made when the first one starts.
+    @ivar journal: takes the run's end and its answer.
     @ivar bus: hears of the run from its beginning to its end.
     @ivar events: what the run's reader gets.
     @ivar stopped_by: why the run is to end, once it is.
@@ -43,6 +116,7 @@ class RunContext:
     slot: Slot
     timings: Timings
     retries: Retries
+    journal: Journal
     bus: EventBus
     clock: Clock
     events: RunEvents = attrs.field(factory=RunEvents, init=False)

@@ -22,7 +22,7 @@ from openclaw.agents.plan import RunPlan, make_plan
 from openclaw.agents.request import RunRequest
 from openclaw.agents.retry import Retries
 from openclaw.agents.run import Run
-from openclaw.agents.run_context import RunContext
+from openclaw.agents.run_context import Journal, RunContext
 from openclaw.agents.work import Work
 from openclaw.config.schema import Config
 from openclaw.errors import Draining, RunCancelled
@@ -209,8 +209,8 @@ class Runs:
         if self.bus.has_listeners:
             self.bus.publish(RunBegan(info, placed.new, record.started_at_ms))
         retries = Retries(self._clock, self._random)
-        context = RunContext(info, slot, timings, retries, self.bus, self._clock)
-        return Work(plan, self._turns, placed, record, context)
+        journal = Journal(self._turns, placed, record, plan.repetition.keeping, self._clock)
+        return Work(plan, placed, RunContext(info, slot, timings, retries, journal, self.bus, self._clock))
 
     def _over(self, run_id: str) -> None:
         del self._live[run_id]

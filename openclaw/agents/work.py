@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
-import attrs
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
@@ -18,12 +17,9 @@ from openclaw.agents.plan import RunPlan
 from openclaw.agents.run import Run
 from openclaw.agents.run_context import RunContext
 from openclaw.errors import Draining, OpenClawError, RunCancelled, RunTimeout, StoreError
-from openclaw.events import RunFailed, RunFinished, RunOutcome, RunOver
-from openclaw.ids import new_entry_id
-from openclaw.messages import Message
-from openclaw.records import Entry, KeptRun, RunRecord
-from openclaw.sessions.turns import PlacedTurn, Turns
-from openclaw.waits import SHORT_STORE_TIMEOUT_S, STORE_TIMEOUT, now_ms, without_frames
+from openclaw.events import RunFailed, RunFinished, RunOver
+from openclaw.sessions.turns import PlacedTurn
+from openclaw.waits import now_ms, without_frames
 
 log = Logger()
 
@@ -33,18 +29,13 @@ class Work:
     One run from its place in the transcript to its terminal event.
 
     @ivar run: what the surface sees of it.
-    @ivar placed: where its turn stands, and what the answer is to follow.
-    @param turns: take its end.
-    @param record: the run as it was stored when it began.
+    @ivar placed: where its turn stands.
     """
 
-    def __init__(self, plan: RunPlan, turns: Turns, placed: PlacedTurn, record: RunRecord, context: RunContext) -> None:
+    def __init__(self, plan: RunPlan, placed: PlacedTurn, context: RunContext) -> None:
         self.run = Run(context.info, plan.target, context.timings, context.events, self.stop)
         self.placed = placed
-        self._turns = turns
-        self._record = record
         self._context = context
-        self._keeping = plan.repetition.keeping
         self._timeout_s = plan.timeout_s
         asked = plan.request.asked
         messages = build_context(plan.instructions, asked.system, placed.branch, placed.new)
@@ -53,8 +44,6 @@ class Work:
         self._deadline: IDelayedCall | None = None
         self._model_part: Deferred[None] | None = None
         self._model_is_done = False
-        self._storing: Deferred[None] | None = None
-        self._patience: IDelayedCall | None = None
 
     def begin(self, over: Callable[[], None]) -> None:
         """Start working; C{over} is called once, when everybody was told the end, as the last thing of all."""
@@ -74,7 +63,7 @@ class Work:
         does not wait long for that.
         """
         if self._model_is_done and isinstance(error, Draining):
-            self._hurry()
+            self._context.journal.hurry()
         if not self._context.goes_on or self._model_is_done:
             return
         self._context.stop(error)
@@ -120,7 +109,7 @@ class Work:
             error = OpenClawError("internal error")
         outcome = answer.outcome(usage, error)
         try:
-            await self._store_end(outcome)
+            await context.journal.end(outcome, context.timings)
         except StoreError as failed:
             # The store tells its troubles itself, once a minute; this would be a line for each run.
             log.debug("the end of run {run_id} is not stored: {error}", run_id=self.run.id, error=failed.message)
@@ -152,44 +141,3 @@ class Work:
         self.run.conclude(outcome)
         # The last thing of all: a gateway that stops goes on, and closes, within this call.
         self._over()
-
-    async def _store_end(self, outcome: RunOutcome) -> None:
-        """Store the end of the run and its answer; fails as L{Turns.end} does."""
-        error, placed, timings = outcome.error, self.placed, self._context.timings
-        was_cancelled = isinstance(error, RunCancelled)
-        ended_at_ms = now_ms(self._context.clock)
-        ended = attrs.evolve(
-            self._record,
-            model_ref=timings.model_ref or self._record.model_ref,
-            status="done" if error is None else "cancelled" if was_cancelled else "failed",
-            ended_at_ms=ended_at_ms,
-            usage=outcome.usage,
-            error_code=error.code if error is not None else None,
-        )
-        entries: Sequence[Entry] = ()
-        if placed.tip_id is not None:
-            reason = outcome.reason if error is None else "aborted" if was_cancelled else "error"
-            message = Message("assistant", outcome.text, tool_calls=outcome.tool_calls)
-            entries = (Entry(new_entry_id(), placed.tip_id, self.run.id, message, ended_at_ms, reason),)
-        key = None
-        if self._keeping is not None:
-            received_at_ms = int(timings.received * 1000)
-            begun_at_ms, session_at_ms = ended.started_at_ms, placed.session_created_at_ms
-            kept = KeptRun(ended.model_ref, received_at_ms, begun_at_ms, ended_at_ms, session_at_ms)
-            key = self._keeping.end(outcome, kept)
-        self._storing = Deferred.fromCoroutine(self._turns.end(placed, ended, entries, key))
-        if isinstance(error, Draining) or placed.tip_id is None:
-            self._hurry()
-        try:
-            await self._storing
-        except CancelledError:
-            raise StoreError("the store did not answer in time", code=STORE_TIMEOUT) from None
-        finally:
-            self._storing = None
-            if self._patience is not None and self._patience.active():
-                self._patience.cancel()
-
-    def _hurry(self) -> None:
-        """Wait for the store only a little longer; harmless if nothing is being stored."""
-        if self._storing is not None and self._patience is None:
-            self._patience = self._context.clock.callLater(SHORT_STORE_TIMEOUT_S, self._storing.cancel)

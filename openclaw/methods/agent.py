@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Annotated, Any
 
 import attrs
@@ -14,10 +15,10 @@ from twisted.internet.defer import TimeoutError as WaitedTooLong
 from openclaw.agents.runs import Runs
 from openclaw.auth.scopes import WRITE
 from openclaw.config.reload import LiveConfig
-from openclaw.errors import RunCancelled
+from openclaw.errors import RunCancelled, StoreError
 from openclaw.events import BusEvent, RunOutcome, RunOver
 from openclaw.ids import SessionKey
-from openclaw.interfaces import Caller, Clock
+from openclaw.interfaces import Clock
 from openclaw.methods.agent_params import AgentParams, check_params, choose_session, to_request
 from openclaw.methods.chat_rows import stop_word
 from openclaw.methods.checks import bad_param, named_agent
@@ -27,7 +28,7 @@ from openclaw.records import KeptRun, SessionQuery
 from openclaw.sharing.joins import Joins
 from openclaw.sharing.shared import Claim, Reader
 from openclaw.stores import SessionStore
-from openclaw.waits import in_time, now_ms, within
+from openclaw.waits import another, in_time, now_ms, within
 
 ABORTED_BY = "rpc"
 """The C{stopReason} of a run that its caller ended, as in the original."""
@@ -72,7 +73,8 @@ class Agent:
         key = await self._session_of_id(params) if params.session_id else choose_session(self.live.current, params)
         run_id = params.idempotency_key or str(uuid.uuid4())
         claim = _claim(run_id)
-        if not self.joins.is_live(call.caller, claim) and self.runs.session_of(run_id) is not None:
+        is_taken = (self.joins.session_of(run_id) or self.runs.session_of(run_id)) is not None
+        if is_taken and not self.joins.is_live(call.caller, claim):
             raise bad_param("agent", "idempotencyKey", "another run that is under way has this id")
         plan = self.runs.plan(call.caller, to_request(params, key, run_id, received_s))
         share = await self.joins.share(plan, claim)
@@ -99,8 +101,8 @@ class Agent:
         if isinstance(outcome.error, RunCancelled):
             return _aborted(run_id)
         if outcome.error is not None:
-            # It may be raised many times: each would add to its traceback.
-            raise outcome.error.with_traceback(None)
+            # It may be raised many times: each would add to its traceback, and to what that holds.
+            raise another(outcome.error)
         ran = share.ran
         assert ran is not None and outcome.reason is not None
         text = _text(outcome)
@@ -139,37 +141,35 @@ class Agent:
 
         @return: how it ended; C{status} C{timeout} if it has not, or nobody knows it.
         """
-        timeout_s = min(params.timeout_ms, MAX_WAIT_MS) / 1000
-        try:
-            end = await within(self._end_of(call.caller, params.run_id), timeout_s, self.clock)
-        except WaitedTooLong:
-            return {"runId": params.run_id, "status": "timeout"}
-        return {"runId": params.run_id, **end}
-
-    async def _end_of(self, caller: Caller, run_id: str) -> dict[str, Any]:
-        """How a run ended; others may have started it, and it may not have begun yet."""
         told: Deferred[RunOver] = Deferred()
 
         def listen(event: BusEvent) -> None:
-            if isinstance(event, RunOver) and run_id in (event.info.shown_id, event.info.run_id) and not told.called:
+            names = (event.info.shown_id, event.info.run_id)
+            if isinstance(event, RunOver) and params.run_id in names and not told.called:
                 told.callback(event)
 
+        # Others may have started it, and it may not have begun yet.
         unsubscribe = self.runs.bus.subscribe(listen)
+        share: Reader | None = None
         try:
-            share = await self.joins.find(caller, _claim(run_id))
-            if share is None:
-                over = await told
-                placed_s = over.timings.placed
-                started_at_ms = None if placed_s is None else int(placed_s * 1000)
-                return _waited(over.outcome, started_at_ms, over.ended_at_ms)
+            with suppress(StoreError):
+                share = await self.joins.find(call.caller, _claim(params.run_id))
+            # What is over is told however short the wait may be.
+            ending: Any = told if share is None else share.outcome()
+            over = await within(ending, min(params.timeout_ms, MAX_WAIT_MS) / 1000, self.clock)
+        except WaitedTooLong:
+            return {"runId": params.run_id, "status": "timeout"}
         finally:
             unsubscribe()
-        try:
-            outcome = await share.outcome()
-            assert share.ended_at_ms is not None
-            return _waited(outcome, None if share.ran is None else share.ran.started_at_ms, share.ended_at_ms)
-        finally:
-            share.leave()
+            if share is not None:
+                share.leave()
+        if isinstance(over, RunOver):
+            placed_s = over.timings.placed
+            end = _waited(over.outcome, None if placed_s is None else int(placed_s * 1000), over.ended_at_ms)
+        else:
+            assert share is not None and share.ended_at_ms is not None
+            end = _waited(over, None if share.ran is None else share.ran.started_at_ms, share.ended_at_ms)
+        return {"runId": params.run_id, **end}
 
     async def _session_of_id(self, params: AgentParams) -> SessionKey:
         """

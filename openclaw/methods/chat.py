@@ -17,6 +17,7 @@ from openclaw.methods.checks import bad_param, named_agent, named_session
 from openclaw.methods.session_rows import find_session, live_ids, model_defaults, session_id, session_row
 from openclaw.methods.table import Call, Method, Params
 from openclaw.records import Entry
+from openclaw.sharing.joins import Joins
 from openclaw.stores import SessionStore
 from openclaw.waits import in_time, now_ms
 
@@ -63,6 +64,7 @@ class Chat:
 
     store: SessionStore
     runs: Runs
+    joins: Joins
     live: LiveConfig
     clock: Clock
 
@@ -120,13 +122,13 @@ class Chat:
             ended = self._abort_run(params.run_id, key)
         else:
             assert key is not None
-            ended = self.runs.cancel_session(key)
+            ended = self.runs.cancel_session(key) + self.joins.cancel_session(key)
         return {"ok": True, "aborted": bool(ended), "runIds": ended}
 
     def _abort_run(self, run_id: str, key: str | None) -> list[str]:
-        if key is not None and self.runs.session_of(run_id) not in (None, key):
+        if key is not None and (self.runs.session_of(run_id) or self.joins.session_of(run_id)) not in (None, key):
             raise bad_param("chat.abort", "runId", "this run is of another session")
-        return [run_id] if self.runs.cancel(run_id) else []
+        return [run_id] if self.runs.cancel(run_id) or self.joins.cancel(run_id) else []
 
     def _key(self, method: str, text: str, agent: str | None) -> SessionKey:
         config = self.live.current
@@ -148,9 +150,9 @@ def _fitting(entries: tuple[Entry, ...], max_chars: int | None) -> tuple[Entry, 
     return entries[len(entries) - count :]
 
 
-def chat_methods(store: SessionStore, runs: Runs, live: LiveConfig, clock: Clock) -> tuple[Method, ...]:
+def chat_methods(store: SessionStore, runs: Runs, joins: Joins, live: LiveConfig, clock: Clock) -> tuple[Method, ...]:
     """The methods of this family."""
-    chat = Chat(store, runs, live, clock)
+    chat = Chat(store, runs, joins, live, clock)
     return (
         Method("chat.history", READ, ChatHistoryParams, chat.history),
         Method("chat.abort", WRITE, ChatAbortParams, chat.abort),

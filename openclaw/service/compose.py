@@ -144,7 +144,7 @@ def make_methods(core: Core, parts: Parts, joins: Joins, presence: PresenceEntri
             *status_methods(report, runs, live, clock, health, paths),
             *presence_methods(presence),
             *agent_methods(runs, joins, store, live, clock),
-            *chat_methods(store, runs, live, clock),
+            *chat_methods(store, runs, joins, live, clock),
             *session_methods(store, runs, live, clock, paths),
             *model_methods(live),
             *agents_methods(live),

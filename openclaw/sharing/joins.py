@@ -14,6 +14,7 @@ the transaction that stores the turn, and its result is in the one that stores t
 from __future__ import annotations
 
 from contextlib import suppress
+from typing import Any
 
 import attrs
 from twisted.internet.defer import CancelledError, Deferred, succeed
@@ -33,10 +34,13 @@ from openclaw.sharing.log import Batch, EventLog
 from openclaw.sharing.recent import Recent
 from openclaw.sharing.shared import Claim, Name, OwnRun, Reader, Shared
 from openclaw.stores import KEY_KNOWN, IdempotencyStore
-from openclaw.waits import STORE_TIMEOUT, in_time, now_ms
+from openclaw.waits import STORE_TIMEOUT, in_time, now_ms, without_frames
 
 MAX_KEPT_CHARACTERS = 1024 * 1024
 """Largest answer that is kept to be told again."""
+
+MAX_CALLS = 1000
+"""How many calls over the WebSocket are remembered that failed in a way that may pass."""
 
 MAX_ATTEMPTS = 16
 """How many failed runs of one request are remembered to look for its turn; the first ones go."""
@@ -65,12 +69,14 @@ class _Keeping:
 
     @ivar claim: what is to be claimed together with the turn; C{None} if that was done before.
     @ivar has_ended: whether it was decided what becomes of the key.
+    @ivar is_stored: whether that is on disk.
     """
 
     _shared: Shared
     _held: KeyClaim
     claim: KeyClaim | None
     has_ended: bool = False
+    is_stored: bool = False
 
     def end(self, outcome: RunOutcome, run: KeptRun) -> KeyEnd:
         shared = self._shared
@@ -101,12 +107,14 @@ class Joins:
         self._clock = clock
         self._keyed: dict[Name, Shared] = {}
         self._recent: Recent[Shared | Attempts] = Recent(clock)
+        # How calls over the WebSocket have ended, where the store does not say so; they must not push HTTP's out.
+        self._calls: Recent[Shared] = Recent(clock, MAX_CALLS)
         self._live: set[Shared] = set()
 
     @property
     def is_empty(self) -> bool:
         """Whether nothing is under way, and nothing remembered."""
-        return not (self._live or self._keyed or len(self._recent))
+        return not (self._live or self._keyed or len(self._recent) or len(self._calls))
 
     @property
     def remembered(self) -> tuple[int, int]:
@@ -121,6 +129,7 @@ class Joins:
     def forget(self) -> None:
         """Forget what is in memory: a repetition then finds what the store has."""
         self._recent.clear()
+        self._calls.clear()
 
     def start(self, plan: RunPlan, claim: Claim) -> Deferred[Part]:
         """
@@ -147,12 +156,35 @@ class Joins:
         """Whether a run of this key is under way."""
         return _name(caller, claim) in self._keyed
 
+    def session_of(self, run_id: str) -> str | None:
+        """The session key of the run that L{cancel} would end; C{None} if there is none."""
+        return next((shared.session_key for shared in self._before_run() if shared.shown_id == run_id), None)
+
+    def cancel(self, run_id: str) -> bool:
+        """End a run that L{Runs} does not know yet, as its key is being looked at; gives whether there is one."""
+        found = [shared for shared in self._before_run() if shared.shown_id == run_id]
+        for shared in found:
+            shared.cancel()
+        return bool(found)
+
+    def cancel_session(self, session_key: str) -> list[str]:
+        """End those of a session that L{Runs} does not know yet; gives the ids by which their clients know them."""
+        found = [shared for shared in self._before_run() if shared.session_key == session_key]
+        for shared in found:
+            shared.cancel()
+        return [shared.shown_id for shared in found]
+
+    def _before_run(self) -> list[Shared]:
+        return [shared for shared in self._live if shared.is_before_run]
+
     async def find(self, caller: Caller, claim: Claim) -> Reader | None:
-        """A share in what is known of a key, a live run or an ended one; C{None} if nothing; or L{StoreError}."""
+        """A share in what is known of a key, C{None} if nothing; fails as L{share} does."""
         name = _name(caller, claim)
-        shared = self._keyed.get(name) or self._recent.get(name)
+        shared = self._keyed.get(name) or self._ended(name).get(name)
         if shared is None:
             known = await in_time(self._store.find_key(self._key_claim(caller, claim, "")), self._clock)
+            if known is not None and known.state == "too_large":
+                raise _too_large()
             if known is None or known.result is None:
                 return None
             shared = Shared(self._clock, claim, known.result.run_id, known.result.session_key, streamed=False)
@@ -190,7 +222,7 @@ class Joins:
         return None
 
     async def _find_keyed(self, name: Name, claim: Claim) -> Reader | None:
-        while (shared := self._keyed.get(name) or self._recent.get(name)) is not None:
+        while (shared := self._keyed.get(name) or self._ended(name).get(name)) is not None:
             assert isinstance(shared, Shared)
             if shared.claim.fingerprint != claim.fingerprint:
                 if shared.claimed.has_fired:
@@ -214,11 +246,12 @@ class Joins:
         request = plan.request
         streamed = not request.options.whole
         shared = Shared(self._clock, claim, request.run_id, plan.session_key, streamed=streamed)
+        shared.shown_id = request.shown_id
         reader = shared.attach(claim, joined=False)
         if claim.key is not None:
             shared.name = name = _name(plan.caller, claim)
             self._keyed[name] = shared
-            self._recent.forget(name)
+            self._ended(name).forget(name)
         elif claim.fingerprint is not None:
             earlier = self._recent.get(claim.fingerprint)
             if claim.is_retry and earlier is not None:
@@ -238,12 +271,10 @@ class Joins:
             is_claimed = not (shared.claim.comes_with_turn and plan.is_stored and self._runs.can_begin(plan))
             if held is not None and is_claimed:
                 await self._claim(shared, held)
-            try:
-                await self._carry_out(plan, shared, held, is_claimed=is_claimed)
-            except StoreError as error:
-                if error.code != KEY_KNOWN or held is None:
-                    raise
+            is_new = await self._carry_out(plan, shared, held, is_claimed=is_claimed)
+            if held is not None and not is_new:
                 # Nothing of the turn is stored: it is an old key, as those are that are sent again after a restart.
+                shared.stopped_by(None)
                 await self._claim(shared, held)
                 await self._carry_out(plan, shared, held, is_claimed=True)
         except OpenClawError as error:
@@ -258,16 +289,19 @@ class Joins:
             self._live.discard(shared)
             shared.over.fire(None)
 
-    async def _carry_out(self, plan: RunPlan, shared: Shared, held: KeyClaim | None, *, is_claimed: bool) -> None:
-        # Where it was an old answer there is nothing left to do.
+    async def _carry_out(self, plan: RunPlan, shared: Shared, held: KeyClaim | None, *, is_claimed: bool) -> bool:
+        """Have the run done, unless an old answer was found; false if its key turns out to be an old one."""
         if shared.has_ended:
-            return
+            return True
         shared.claimed.fire(None)
         keeping = None
         if held is not None and shared.claim.comes_with_turn and plan.is_stored:
             keeping = _Keeping(shared, held, None if is_claimed else held)
-        outcome, terminal = await self._run_to_end(plan, shared, keeping)
-        await self._conclude(shared, held, keeping, outcome, terminal)
+        ended = await self._run_to_end(plan, shared, keeping)
+        if ended is None:
+            return False
+        await self._conclude(shared, held, keeping, *ended)
+        return True
 
     def _key_claim(self, caller: Caller, claim: Claim, run_id: str) -> KeyClaim:
         assert claim.key is not None and claim.fingerprint is not None
@@ -286,30 +320,42 @@ class Joins:
             if known.fingerprint != wanted.fingerprint:
                 raise _conflict()
             if known.state == "too_large":
-                raise ResultNotKept("the answer to this Idempotency-Key was too large to be kept")
+                raise _too_large()
             if known.result is not None:
                 self._let_go(shared)
                 shared.replay(known.result)
             shared.attempts = known.attempts
 
-    async def _run_to_end(self, plan: RunPlan, shared: Shared, keeping: _Keeping | None) -> tuple[RunOutcome, Batch]:
-        """Have the run done; gives its outcome and the untold last batch.  L{KEY_KNOWN} if there was none."""
+    async def _run_to_end(
+        self, plan: RunPlan, shared: Shared, keeping: _Keeping | None
+    ) -> tuple[RunOutcome, Batch] | None:
+        """Have the run done; gives its outcome and the untold last batch, C{None} if its key is an old one."""
         error: OpenClawError
         try:
             return await self._run(plan, shared, keeping)
         except OpenClawError as refused:
-            if refused.code == KEY_KNOWN:
-                raise
-            error = refused
+            error = without_frames(refused)
         except CancelledError:
             error = RunCancelled("the run was cancelled")
         except Exception:  # noqa: BLE001 -- a bug must end the requests and not leave them hanging
             log.failure("the shared run {run_id} failed by a bug", run_id=shared.run_id)
             shared.cancel()
             error = OpenClawError("internal error")
+        if keeping is not None and keeping.claim is not None and not keeping.has_ended:
+            # Whatever ended it before its turn was stored, an answer that is there is what is to be told.
+            is_old = error.code == KEY_KNOWN
+            if is_old or (not isinstance(error, StoreError) and await self._is_answered(keeping.claim)):
+                return None
         shared.placed.fail(error)
         outcome = RunOutcome("", None, Usage(), error)
         return outcome, events_of(outcome)
+
+    async def _is_answered(self, claim: KeyClaim) -> bool:
+        try:
+            known = await in_time(self._store.find_key(claim), self._clock)
+        except StoreError:
+            return False
+        return known is not None and known.result is not None
 
     async def _run(self, plan: RunPlan, shared: Shared, keeping: _Keeping | None) -> tuple[RunOutcome, Batch]:
         retry_of = None
@@ -341,24 +387,22 @@ class Joins:
         is_final = error is None or shared.claim.is_final(error)
         is_kept = held is None
         if held is not None:
-            if keeping is not None:
-                is_kept = is_final and keeping.has_ended and not isinstance(error, StoreError)
-                if not is_kept and (isinstance(error, StoreError) or not keeping.has_ended):
-                    # It may have been claimed.
-                    self._free(held)
+            if keeping is not None and keeping.is_stored:
+                is_kept = is_final
             elif is_final:
-                is_kept = await self._save(shared, held, outcome)
+                # What came with the turn may not have been claimed.
+                is_kept = await self._save(shared, held, outcome) and keeping is None
             else:
                 self._free(held)
-                # Over HTTP nobody asks later how such a run has ended.
-                is_kept = True
+                # Over HTTP nobody asks later how a run has ended, and what was refused says nothing of the next time.
+                is_kept = keeping is None or not keeping.has_ended
             self._let_go(shared)
         if error is not None or shared.log is not None:
             # Nobody asks the outcome for it: it was told already, or is not to be.
             outcome = attrs.evolve(outcome, text="", reasoning="", tool_calls=())
         shared.end(outcome, terminal)
         if shared.name is not None and not is_kept:
-            shared.entry = self._recent.add(shared.name, shared)
+            shared.entry = self._ended(shared.name).add(shared.name, shared)
         self._remember(shared)
 
     async def _save(self, shared: Shared, held: KeyClaim, outcome: RunOutcome) -> bool:
@@ -368,7 +412,7 @@ class Joins:
             if shared.log is not None and outcome.error is None:
                 outcome = with_answer(outcome, shared.log)
             if answer_size(outcome) <= MAX_KEPT_CHARACTERS:
-                kept = kept_result(outcome, shared.run_id, shared.session_key, shared.created_s)
+                kept = kept_result(outcome, shared.run_id, shared.session_key, shared.created_s, shared.ran)
         try:
             await in_time(self._store.finish_key(held, kept), self._clock)
         except StoreError as failed:
@@ -384,6 +428,9 @@ class Joins:
                 "the key of run {run_id} is not freed: {error}", run_id=held.run_id, error=failure.getErrorMessage()
             )
         )
+
+    def _ended(self, name: Name) -> Recent[Any]:
+        return self._calls if name[0] == "ws" else self._recent
 
     def _let_go(self, shared: Shared) -> None:
         """Who comes from now on finds what the store has."""
@@ -431,6 +478,10 @@ async def _pump(run: Run, events: EventLog | None) -> Batch:
 def _name(caller: Caller, claim: Claim) -> Name:
     assert claim.key is not None
     return claim.surface, caller.name, claim.key
+
+
+def _too_large() -> ResultNotKept:
+    return ResultNotKept("the answer to this Idempotency-Key was too large to be kept")
 
 
 def _conflict() -> IdempotencyConflict:

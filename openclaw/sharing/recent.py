@@ -69,8 +69,9 @@ class Kept(Generic[T]):
 class Recent(Generic[T]):
     """The runs that are remembered, by name."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, max_entries: int | None = None) -> None:
         self._clock = clock
+        self._max_entries = max_entries
         self._entries: OrderedDict[Hashable, Kept[T]] = OrderedDict()
         # The ended ones in the order of their ends, and when they are to go.
         self._ended: dict[Kept[T], float] = {}
@@ -89,7 +90,7 @@ class Recent(Generic[T]):
         """Remember a run, in the place of an earlier one of this name."""
         self.forget(name)
         entry = self._entries[name] = Kept(self, name, value)
-        if len(self._entries) > MAX_ENTRIES:
+        if len(self._entries) > (self._max_entries or MAX_ENTRIES):
             self._drop(next(iter(self._entries.values())))
         return entry
 

@@ -79,6 +79,7 @@ class Shared:
 
     @ivar run_id: the run that answers; another than that of the request where an ended one is told again.
     @ivar session_key: the run's session, in full.
+    @ivar shown_id: the id by which its client knows the run.
     @ivar created_s: the answer's C{created}, seconds since 1970.
     @ivar attempts: ids of the runs of this very request that came to nothing, oldest first.
     @ivar claimed: fires when it is decided whether there is a run or an old answer; fails if neither.
@@ -99,6 +100,7 @@ class Shared:
         self.claim = claim
         self.run_id = run_id
         self.session_key = session_key
+        self.shown_id = run_id
         self.created_s = int(clock.seconds())
         self.attempts: tuple[str, ...] = ()
         self.claimed: Promise[None] = Promise()
@@ -121,6 +123,11 @@ class Shared:
         self._outcome: RunOutcome | None = None
 
     # ------------------------------------------------------------------------------ for those who read
+
+    @property
+    def is_before_run(self) -> bool:
+        """Whether nothing has been started that a cancelling would end."""
+        return self._stop is None and not self.is_stopping
 
     @property
     def can_be_told(self) -> bool:
@@ -190,16 +197,17 @@ class Shared:
 
     # ------------------------------------------------------------------------------ for those who run it
 
-    def stopped_by(self, stop: Callable[[], object]) -> None:
-        """Say how to end what is under way; it is ended at once if it is cancelled already."""
+    def stopped_by(self, stop: Callable[[], object] | None) -> None:
+        """Say how to end what is under way, if anything is; it is ended at once if it is cancelled already."""
         self._stop = stop
-        if self.is_stopping:
+        if self.is_stopping and stop is not None:
             stop()
 
     def replay(self, kept: KeptResult) -> None:
         """There is no run, but this old answer to be told."""
         self.run_id, self.session_key, self.created_s = kept.run_id, kept.session_key, kept.created_s
         self.ran = kept.run
+        self.ended_at_ms = kept.created_s * 1000 if kept.run is None else kept.run.ended_at_ms
         self.is_replay = True
         outcome = outcome_of(kept)
         self.claimed.fire(None)
@@ -218,7 +226,8 @@ class Shared:
         self._stop = None
         self._stop_alone()
         self._outcome = outcome
-        self.ended_at_ms = now_ms(self._clock) if self.ran is None else self.ran.ended_at_ms
+        if self.ended_at_ms is None:
+            self.ended_at_ms = now_ms(self._clock) if self.ran is None else self.ran.ended_at_ms
         if self.log is not None:
             self.log.end(terminal)
         self.tell_cost()

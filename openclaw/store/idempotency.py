@@ -88,7 +88,7 @@ def finish_key(connection: sqlite3.Connection, claim: KeyClaim, result: KeptResu
 
 
 def free_key(connection: sqlite3.Connection, claim: KeyClaim) -> None:
-    """Let a key be used again; nothing happens if it has gone meanwhile or is another run's."""
+    """Let a key be used again; nothing happens if it has gone meanwhile, has its result or is another run's."""
     _set_state(connection, claim, "free", 0)
 
 
@@ -158,10 +158,10 @@ def _delete(connection: sqlite3.Connection, claim: KeyClaim) -> None:
 def _set_state(connection: sqlite3.Connection, claim: KeyClaim, state: str, result_bytes: int) -> int | None:
     """Set the state of the key that a run holds; returns its row's id, C{None} if there is none."""
     row = connection.execute(
-        "SELECT seq, attempts FROM idempotency_keys WHERE surface = ? AND caller = ? AND key = ?",
+        "SELECT seq, attempts, state FROM idempotency_keys WHERE surface = ? AND caller = ? AND key = ?",
         (claim.surface, claim.caller, claim.key),
     ).fetchone()
-    if row is None or row[1].split()[-1] != claim.run_id:
+    if row is None or row[1].split()[-1] != claim.run_id or (state == "free" and row[2] != "running"):
         return None
     connection.execute(
         "UPDATE idempotency_keys SET state = ?, result_bytes = ? WHERE seq = ?", (state, result_bytes, row[0])

@@ -14,12 +14,15 @@ from openclaw.agents.answer import Answer, RunAnswer
 from openclaw.agents.asking import Asking
 from openclaw.agents.models import Candidate, Prompt, find_candidates
 from openclaw.agents.retry import Retries
-from openclaw.agents.run_context import RunContext, Stoppable
+from openclaw.agents.run_context import Journal, RunContext, Stoppable
 from openclaw.errors import ProviderAuthFailed, ProviderFailed, RunCancelled
 from openclaw.events import EventBus, ProviderFinished, ProviderUsage, RunEvent, RunInfo, RunTold, TextDelta, Timings
 from openclaw.messages import Message, Usage
 from openclaw.providers.scripted import ScriptedProvider
+from openclaw.records import RunRecord
 from openclaw.sessions.lanes import LaneLimits, Lanes
+from openclaw.sessions.turns import PlacedTurn, Turns
+from openclaw.store.store import GatewayStore
 from test.fakes import FixedCatalog
 
 PROMPT = Prompt((Message("system", "12345678"), Message("user", "1")))
@@ -62,6 +65,13 @@ class AskingTests(SynchronousTestCase):
             self.successResultOf(lanes.enter(None)),
             Timings(0.0),
             Retries(self.clock, lambda: 0.0),
+            Journal(
+                Turns(GatewayStore.in_memory(), self.clock, lanes),
+                PlacedTurn((), ()),
+                RunRecord("r1", "main", "agent:main:k", "p/m", "running", 0),
+                None,
+                self.clock,
+            ),
             bus,
             self.clock,
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import traceback
 import uuid
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from twisted.internet.defer import Deferred
 
@@ -18,6 +18,7 @@ from openclaw.errors import (
     Overloaded,
     ProviderQuota,
     ProviderRejected,
+    ResultNotKept,
     RunCancelled,
     RunTimeout,
     StoreError,
@@ -26,7 +27,8 @@ from openclaw.events import ProviderFinished, ProviderUsage, TextDelta
 from openclaw.interfaces import Caller
 from openclaw.methods.session_rows import session_id
 from openclaw.records import KeyClaim, SessionQuery
-from openclaw.sharing.shared import Claim
+from openclaw.sharing import joins as joins_module
+from openclaw.sharing.shared import Claim, Reader
 from openclaw.store.idempotency import KEPT_MS
 from openclaw.stores import IdempotencyStore, SessionStore
 from openclaw.waits import STORE_TIMEOUT_S
@@ -415,6 +417,102 @@ class DetachedTests(MethodTestCase):
         self.successResultOf(stopped)
         self.successResultOf(Deferred.fromCoroutine(self.gateway.joins.stop()))
         self.assertEqual((0, True), (self.gateway.runs.waiting, self.gateway.joins.is_empty))
+
+
+class KeptTests(MethodTestCase):
+    """What is told of a turn whose end could not be stored, or that never began."""
+
+    def make_store(self) -> SessionStore:
+        """One whose calls fail when a test says so."""
+        self.held = HeldStore()
+        return self.held
+
+    def wait(self, run_id: str) -> Any:
+        return self.ok(self.gateway.call("agent.wait", {"runId": run_id, "timeoutMs": 0}))
+
+    def test_end_that_is_final_and_not_stored(self) -> None:
+        """It is not tried again: neither what was aborted nor what would be refused again."""
+        self.held.failures["end_run"] = [StoreError("disk full"), StoreError("disk full")]
+        called = self.ask("hi", idempotencyKey="aborted")
+        self.gateway.runs.cancel("aborted")
+        self.settle()
+        self.assertEqual("aborted", self.ok(called)["summary"])
+        self.gateway.provider.enqueue(ProviderRejected("no such model", status=404))
+        self.refused(self.ask("hi", idempotencyKey="refused"), ProviderRejected)
+        self.assertEqual("aborted", self.ok(self.ask("hi", idempotencyKey="aborted"))["summary"])
+        self.refused(self.ask("hi", idempotencyKey="refused"), ProviderRejected)
+        self.assertEqual(["error", "error"], [self.wait(name)["status"] for name in ("aborted", "refused")])
+        self.assertEqual(2, len(self.gateway.provider.requests))
+
+    def test_aborted_in_the_queue_stays_so(self) -> None:
+        """After a restart, too."""
+        self.ask("first", idempotencyKey="one")
+        self.ask("second", idempotencyKey="two")
+        self.gateway.runs.cancel("two")
+        self.settle()
+        told = self.wait("two")
+        self.gateway.joins.forget()
+        self.assertEqual("aborted", self.ok(self.ask("second", idempotencyKey="two"))["summary"])
+        self.assertEqual((["first"], "rpc"), (self.texts(), self.wait("two")["stopReason"]))
+        self.assertEqual("rpc", told["stopReason"])
+
+    def test_refusals_are_not_remembered(self) -> None:
+        """They say nothing of the next time, and hold nothing of what was asked."""
+        self.gateway.use(config_with(max_concurrent=1, max_queued=0))
+        self.ask("long", sessionKey="a", idempotencyKey="a")
+        for _ in range(3):
+            self.refused(self.ask("x" * 1000, sessionKey="b", idempotencyKey="b"), Overloaded)
+        self.assertEqual("timeout", self.wait_a_moment("b")["status"])
+        self.gateway.runs.cancel("a")
+        self.settle()
+        self.assertTrue(self.gateway.joins.is_empty)
+
+    def wait_a_moment(self, run_id: str) -> Any:
+        waiting = self.gateway.call("agent.wait", {"runId": run_id, "timeoutMs": 0})
+        self.settle()
+        return self.ok(waiting)
+
+    def test_failure_holds_no_frames(self) -> None:
+        """What is remembered of a failed turn does not hold what was asked."""
+        self.gateway.provider.enqueue(ProviderQuota("no money"))
+        self.refused(self.ask("hi", idempotencyKey="k"), ProviderQuota)
+        share = self.successResultOf(Deferred.fromCoroutine(self.find("k")))
+        assert share is not None
+        outcome = self.successResultOf(Deferred.fromCoroutine(share.outcome()))
+        assert outcome.error is not None
+        self.assertIsNone(outcome.error.__traceback__)
+
+    async def find(self, key: str) -> Reader | None:
+        return await self.gateway.joins.find(WRITER, Claim(b"", key, lasts="forever", surface="ws"))
+
+    def test_abort_while_the_key_is_looked_at(self) -> None:
+        """A turn that is to be tried again ends before it begins, by its id and by its session."""
+        for params in ({"runId": "k"}, {"sessionKey": "main"}):
+            self.gateway.provider.enqueue(ProviderQuota("no money"))
+            self.refused(self.ask("hi", idempotencyKey="k"), ProviderQuota)
+            requests = len(self.gateway.provider.requests)
+            self.held.holds.add("claim_key")
+            called = self.ask("hi", idempotencyKey="k")
+            other = Caller("someone", frozenset({"operator.write"}))
+            taken = self.gateway.call("agent", {"message": "hi", "idempotencyKey": "k"}, other)
+            self.assertIn("idempotencyKey", self.refused(taken, InvalidRequest).message)
+            told = self.ok(self.gateway.call("chat.abort", params))
+            self.assertEqual((True, ["k"]), (told["aborted"], told["runIds"]))
+            self.held.holds.clear()
+            while self.held.held:
+                self.held.release()
+            self.settle()
+            self.assertEqual("aborted", self.ok(called)["summary"])
+            self.assertEqual(requests, len(self.gateway.provider.requests))
+            self.setUp()
+
+    def test_answer_that_is_too_large(self) -> None:
+        """Its end is known, and that it is not kept."""
+        self.patch(joins_module, "MAX_KEPT_CHARACTERS", 3)
+        self.gateway.answer("four")
+        self.ok(self.ask("hi", idempotencyKey="k"))
+        self.refused(self.ask("hi", idempotencyKey="k"), ResultNotKept)
+        self.refused(self.gateway.call("agent.wait", {"runId": "k"}), ResultNotKept)
 
 
 class FallbackTests(MethodTestCase):

@@ -340,6 +340,13 @@ class TogetherTests(SynchronousTestCase):
         self.failureResultOf(storing, StoreError)
         self.assertIsNone(self.known())
 
+    def test_result_is_not_freed(self) -> None:
+        """By a run that gave up waiting for it to be stored."""
+        self.begin()
+        self.end(KeyEnd(claim(surface="ws"), RESULT))
+        self.successResultOf(self.store.free_key(claim(surface="ws")))
+        self.assertEqual(KeyRecord(A, "done", ("r1",), RESULT), self.known())
+
     def test_looking_changes_nothing(self) -> None:
         self.assertIsNone(self.known())
         self.begin()
