@@ -105,7 +105,8 @@ class Agent:
             raise another(outcome.error)
         ran = share.ran
         assert ran is not None and outcome.reason is not None
-        text = _text(outcome)
+        # As the original tells it; the transcript has it as the model said it.
+        text = outcome.text.strip()
         return {
             "runId": run_id,
             "status": "ok",
@@ -122,12 +123,11 @@ class Agent:
         }
 
     def _meta(self, session_key: str, ran: KeptRun, outcome: RunOutcome) -> dict[str, Any]:
-        meta: dict[str, Any] = {"sessionKey": session_key}
-        if ran.session_created_at_ms is not None:
-            meta["sessionId"] = session_id(session_key, ran.session_created_at_ms)
+        created_at_ms = ran.session_created_at_ms
         provider_id, model_id = split_ref(ran.model_ref)
         return {
-            **meta,
+            "sessionKey": session_key,
+            **({} if created_at_ms is None else {"sessionId": session_id(session_key, created_at_ms)}),
             "provider": provider_id,
             "model": model_id,
             "contextTokens": context_tokens(self.live.current, ran.model_ref),
@@ -204,11 +204,6 @@ def _aborted(run_id: str) -> dict[str, Any]:
     return {"runId": run_id, "status": "timeout", "summary": "aborted", "stopReason": ABORTED_BY}
 
 
-def _text(outcome: RunOutcome) -> str:
-    """The answer as the original tells it; the transcript has it as the model said it."""
-    return outcome.text.strip()
-
-
 def _waited(outcome: RunOutcome, started_at_ms: int | None, ended_at_ms: int) -> dict[str, Any]:
     """What C{agent.wait} tells of an end."""
     told: dict[str, Any] = {"endedAt": ended_at_ms}
@@ -220,7 +215,7 @@ def _waited(outcome: RunOutcome, started_at_ms: int | None, ended_at_ms: int) ->
         return {"status": "error", **told, "error": outcome.error.message}
     assert outcome.reason is not None
     told |= {"stopReason": stop_word(outcome.reason), "livenessState": "working"}
-    text = _text(outcome)
+    text = outcome.text.strip()
     if text:
         told["terminalReply"] = {"disposition": "visible", "text": text}
     return {"status": "ok", **told}

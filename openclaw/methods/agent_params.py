@@ -32,14 +32,8 @@ _NO_DELIVERY = "answers are not sent to channels yet; leave it out"
 _NOT_SERVED = {
     "attachments": "attachments are not available yet; leave them out",
     "provider": "name the provider in model, as provider/model",
-    "reply_to": _NO_DELIVERY,
-    "reply_channel": _NO_DELIVERY,
-    "reply_account_id": _NO_DELIVERY,
-    "account_id": _NO_DELIVERY,
-    "thread_id": _NO_DELIVERY,
-    "group_id": _NO_DELIVERY,
-    "group_channel": _NO_DELIVERY,
-    "group_space": _NO_DELIVERY,
+    **dict.fromkeys(("reply_to", "reply_channel", "reply_account_id", "account_id", "thread_id"), _NO_DELIVERY),
+    **dict.fromkeys(("group_id", "group_channel", "group_space"), _NO_DELIVERY),
     "spawned_by": "agents do not start others yet; leave it out",
     "label": "sessions have no labels yet; leave it out",
 }
@@ -117,7 +111,7 @@ def check_params(caller: Caller, params: AgentParams) -> None:
     if params.model is not None:
         require(caller, ADMIN)
     if params.deliver:
-        raise bad_param("agent", "deliver", "answers are not sent to channels yet; leave it out or send false")
+        raise bad_param("agent", "deliver", f"{_NO_DELIVERY} or send false")
     for name, reason in _NOT_SERVED.items():
         if getattr(params, name) not in (None, "", Attachments()):
             raise bad_param("agent", _camel(name), reason)

@@ -14,7 +14,7 @@ from openclaw.ids import SessionKey
 from openclaw.interfaces import Clock
 from openclaw.methods.chat_rows import history_rows
 from openclaw.methods.checks import bad_param, named_agent, named_session
-from openclaw.methods.session_rows import find_session, live_ids, model_defaults, session_id, session_row
+from openclaw.methods.session_rows import find_session, live_ids, model_defaults, session_row
 from openclaw.methods.table import Call, Method, Params
 from openclaw.records import Entry
 from openclaw.sharing.joins import Joins
@@ -99,8 +99,8 @@ class Chat:
         row = await find_session(self.store, self.clock, str(key))
         live = live_ids(self.runs.live)
         if row is not None:
-            answer["sessionId"] = session_id(row.session.key, row.session.created_at_ms)
-            answer["sessionInfo"] = session_row(row, config, live, now_ms(self.clock))
+            info = session_row(row, config, live, now_ms(self.clock))
+            answer |= {"sessionId": info["sessionId"], "sessionInfo": info}
         under_way = live.get(str(key))
         if under_way:
             # The text so far is told by the events only.
@@ -115,20 +115,17 @@ class Chat:
         """
         if params.session_key is None and params.run_id is None:
             raise bad_param("chat.abort", "sessionKey", "name a session or a run (runId)")
-        key = None
+        key, run_id = None, params.run_id
         if params.session_key is not None:
             key = str(self._key("chat.abort", params.session_key, params.agent_id))
-        if params.run_id is not None:
-            ended = self._abort_run(params.run_id, key)
-        else:
+        if run_id is None:
             assert key is not None
             ended = self.runs.cancel_session(key) + self.joins.cancel_session(key)
-        return {"ok": True, "aborted": bool(ended), "runIds": ended}
-
-    def _abort_run(self, run_id: str, key: str | None) -> list[str]:
-        if key is not None and (self.runs.session_of(run_id) or self.joins.session_of(run_id)) not in (None, key):
+        elif key is not None and (self.runs.session_of(run_id) or self.joins.session_of(run_id)) not in (None, key):
             raise bad_param("chat.abort", "runId", "this run is of another session")
-        return [run_id] if self.runs.cancel(run_id) or self.joins.cancel(run_id) else []
+        else:
+            ended = [run_id] if self.runs.cancel(run_id) or self.joins.cancel(run_id) else []
+        return {"ok": True, "aborted": bool(ended), "runIds": ended}
 
     def _key(self, method: str, text: str, agent: str | None) -> SessionKey:
         config = self.live.current

@@ -1,20 +1,30 @@
-"""What several methods check in their parameters: the agent, the session key."""
+"""What several methods check in their parameters: the agent, the session key; and how long they wait for a file."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TypeVar
+
+from twisted.internet.defer import Deferred
+from twisted.internet.defer import TimeoutError as WaitedTooLong
 
 from openclaw.auth.scopes import ADMIN, implies
 from openclaw.config.schema import Config
-from openclaw.errors import InvalidRequest
+from openclaw.errors import CapacityError, InvalidRequest
 from openclaw.ids import SessionKey, client_session_key, normalise_agent_id
-from openclaw.interfaces import Caller
+from openclaw.interfaces import Caller, Clock
+from openclaw.waits import within
 
 REDACTED_PATH = "[redacted]"
 """What stands in the place of a path for a caller without C{operator.admin}, as in the original."""
 
 MAIN_SESSION = "main"
 """The rest of the key of an agent's main session: where a call goes that names no session."""
+
+FILE_TIMEOUT_S = 10.0
+"""Longest wait for one reading of files, in seconds: a disk that stalls must not keep calls for good."""
+
+T = TypeVar("T")
 
 
 def bad_param(method: str, field: str, reason: str) -> InvalidRequest:
@@ -76,3 +86,15 @@ def _agent_of(key: str) -> str | None:
 def shown_path(caller: Caller | None, path: Path) -> str:
     """A path on this machine as a caller may see it; C{None} is everybody."""
     return str(path) if caller is not None and implies(caller.scopes, ADMIN) else REDACTED_PATH
+
+
+async def read_in_time(reading: Deferred[T], clock: Clock) -> T:
+    """
+    Wait for what a thread reads, at most L{FILE_TIMEOUT_S}.  The thread itself cannot be stopped.
+
+    @raise CapacityError: C{file_timeout} if it takes longer.
+    """
+    try:
+        return await within(reading, FILE_TIMEOUT_S, clock)
+    except WaitedTooLong:
+        raise CapacityError("the disk did not answer in time", code="file_timeout") from None

@@ -21,7 +21,7 @@ from openclaw.config.schema import Config
 from openclaw.config.secrets import secret_values
 from openclaw.errors import ConfigError
 from openclaw.interfaces import Clock
-from openclaw.methods.files import read_in_time
+from openclaw.methods.checks import read_in_time
 from openclaw.methods.table import Call, Method, NoParams
 
 _PROBLEM = re.compile(r'((?:[^\s:"\[]|\["[^"]*"\]|:(?! ))+): (.*)', re.DOTALL)

@@ -33,6 +33,7 @@ class _Look:
     thread_s: float
 
 
+@attrs.define(eq=False)
 class EventLoopDelay:
     """
     Looks how late a timer comes.
@@ -43,20 +44,12 @@ class EventLoopDelay:
     @param thread_s: processor time of the thread that calls it so far, which is the reactor's, seconds.
     """
 
-    def __init__(
-        self,
-        clock: Clock,
-        now: Callable[[], float] = time.monotonic,
-        cpu_s: Callable[[], float] = time.process_time,
-        thread_s: Callable[[], float] = time.thread_time,
-    ) -> None:
-        self._clock = clock
-        self._now = now
-        self._cpu_s = cpu_s
-        self._thread_s = thread_s
-        self._looks: deque[_Look] = deque(maxlen=WINDOW + 1)
-        self._due_s = 0.0
-        self._call: IDelayedCall | None = None
+    _clock: Clock
+    _now: Callable[[], float] = time.monotonic
+    _cpu_s: Callable[[], float] = time.process_time
+    _thread_s: Callable[[], float] = time.thread_time
+    _looks: deque[_Look] = attrs.field(factory=lambda: deque(maxlen=WINDOW + 1), init=False)
+    _call: IDelayedCall | None = attrs.field(default=None, init=False)
 
     def start(self) -> None:
         """Begin to look."""
@@ -71,11 +64,10 @@ class EventLoopDelay:
     def _look(self, delay_s: float) -> None:
         now_s = self._now()
         self._looks.append(_Look(now_s, delay_s, self._cpu_s(), self._thread_s()))
-        self._due_s = now_s + INTERVAL_S
-        self._call = self._clock.callLater(INTERVAL_S, self._wake)
+        self._call = self._clock.callLater(INTERVAL_S, self._wake, now_s + INTERVAL_S)
 
-    def _wake(self) -> None:
-        self._look(max(self._now() - self._due_s, 0.0))
+    def _wake(self, due_s: float) -> None:
+        self._look(max(self._now() - due_s, 0.0))
 
     def figures(self) -> dict[str, Any] | None:
         """

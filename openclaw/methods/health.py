@@ -7,7 +7,7 @@ asks.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import attrs
@@ -19,7 +19,7 @@ from openclaw.config.reload import LiveConfig
 from openclaw.config.schema import Config
 from openclaw.errors import StoreError
 from openclaw.interfaces import Caller, Clock, HealthSource
-from openclaw.methods.checks import REDACTED_PATH, shown_path
+from openclaw.methods.checks import shown_path
 from openclaw.methods.event_loop import EventLoopDelay
 from openclaw.methods.table import Call, Method, Params
 from openclaw.records import SessionQuery, SessionRow
@@ -53,11 +53,7 @@ class HealthParams(Params, frozen=True):
 
 @attrs.frozen
 class SessionCount:
-    """
-    How many sessions there are, and which were written last.
-
-    @ivar recent: at most L{RECENT}, newest first.
-    """
+    """How many sessions there are, and those that were written last: at most L{RECENT}, newest first."""
 
     total: int = 0
     recent: tuple[SessionRow, ...] = ()
@@ -65,70 +61,10 @@ class SessionCount:
 
 @attrs.frozen
 class SessionCounts:
-    """
-    The sessions of all agents together, and of each.
-
-    @ivar by_agent: of the first L{MAX_COUNTED_AGENTS} agents.
-    """
+    """The sessions of all agents together, and of each of the first L{MAX_COUNTED_AGENTS}."""
 
     all: SessionCount = attrs.field(factory=SessionCount)
     by_agent: Mapping[str, SessionCount] = attrs.field(factory=dict)
-
-
-@attrs.frozen
-class HealthFacts:
-    """
-    What a payload is made of.
-
-    @ivar failing: names of the parts that keep the gateway from being ready.
-    @ivar store_path: the place of the sessions as the reader may see it.
-    @ivar event_loop: figures of L{EventLoopDelay}; C{None} where there are none.
-    """
-
-    config: Config
-    counts: SessionCounts
-    now_ms: int
-    failing: Sequence[str] = ()
-    store_path: str = REDACTED_PATH
-    event_loop: Mapping[str, Any] | None = None
-    duration_ms: int = 0
-
-
-def health_payload(facts: HealthFacts) -> dict[str, Any]:
-    """
-    The payload of C{health}.
-
-    There are no plugins, channels and heartbeats: their parts have the value that means so.
-    """
-    config = facts.config
-    default = config.agents.default_agent_id
-    payload: dict[str, Any] = {
-        "ok": not facts.failing,
-        "ts": facts.now_ms,
-        "durationMs": facts.duration_ms,
-        "plugins": {"loaded": [], "errors": [], "unavailable": []},
-        "configReload": {"hotReloadStatus": reload_status(config)},
-        "channels": {},
-        "channelOrder": [],
-        "channelLabels": {},
-        "heartbeatSeconds": 0,
-        "defaultAgentId": default or config.agents.agent_ids[0],
-        "agents": [
-            {
-                "agentId": agent_id,
-                "isDefault": agent_id == default,
-                "heartbeat": {**no_heartbeat(), "prompt": "", "target": "none", "ackMaxChars": 0},
-                "sessions": _counted(facts.counts.by_agent.get(agent_id, SessionCount()), facts),
-            }
-            for agent_id in config.agents.agent_ids[:MAX_COUNTED_AGENTS]
-        ],
-        "sessions": _counted(facts.counts.all, facts),
-    }
-    if facts.failing:
-        payload["failing"] = list(facts.failing)
-    if facts.event_loop is not None:
-        payload["eventLoop"] = facts.event_loop
-    return payload
 
 
 def reload_status(config: Config) -> str:
@@ -143,18 +79,7 @@ def no_heartbeat() -> dict[str, Any]:
     return {"enabled": False, "every": "disabled", "everyMs": None, **nothing}
 
 
-def _counted(count: SessionCount, facts: HealthFacts) -> dict[str, Any]:
-    recent = [
-        {
-            "key": row.session.key,
-            "updatedAt": row.session.updated_at_ms,
-            "age": max(facts.now_ms - row.session.updated_at_ms, 0),
-        }
-        for row in count.recent
-    ]
-    return {"path": facts.store_path, "count": count.total, "recent": recent}
-
-
+@attrs.define(eq=False)
 class HealthReport:
     """
     The gateway's health, ready at any time.
@@ -163,56 +88,64 @@ class HealthReport:
     L{COUNTS_FRESH_S} for whoever waits for it.
 
     @param source: what the gateway says of itself.
-    @param event_loop: measures the reactor; C{None} leaves that part out.
+    @ivar event_loop: measures the reactor.
+    @ivar counts: the sessions as they were counted last.
     """
 
-    def __init__(
-        self,
-        store: SessionStore,
-        live: LiveConfig,
-        clock: Clock,
-        source: HealthSource,
-        paths: Paths,
-        event_loop: EventLoopDelay | None = None,
-    ) -> None:
-        self._store = store
-        self._live = live
-        self._clock = clock
-        self._source = source
-        self._paths = paths
-        self._event_loop = event_loop
-        self._counts = SessionCounts()
-        self._counted_s: float | None = None
-        self._counting: Promise[None] | None = None
-        self._task: Deferred[None] | None = None
-
-    @property
-    def counts(self) -> SessionCounts:
-        """The sessions as they were counted last."""
-        return self._counts
-
-    def event_loop_figures(self) -> Mapping[str, Any] | None:
-        """What L{EventLoopDelay} tells, where there is one."""
-        return self._event_loop.figures() if self._event_loop is not None else None
+    _store: SessionStore
+    _live: LiveConfig
+    _clock: Clock
+    _source: HealthSource
+    _paths: Paths
+    event_loop: EventLoopDelay
+    counts: SessionCounts = attrs.field(factory=SessionCounts, init=False)
+    _counted_s: float | None = attrs.field(default=None, init=False)
+    _counting: Promise[None] | None = attrs.field(default=None, init=False)
+    _task: Deferred[None] | None = attrs.field(default=None, init=False)
 
     def payload(self, caller: Caller | None = None, duration_ms: int = 0) -> dict[str, Any]:
         """
         The payload at once, with sessions as they were counted last; a count that is old is renewed for the next time.
 
+        There are no plugins, channels and heartbeats: their parts have the value that means so.
+
         @param caller: who reads it; C{None} for everybody.
         """
         self._count_if_old(COUNTS_KEPT_S)
-        return health_payload(
-            HealthFacts(
-                config=self._live.current,
-                counts=self._counts,
-                now_ms=now_ms(self._clock),
-                failing=self._source.failing(),
-                store_path=shown_path(caller, self._paths.store_path),
-                event_loop=self.event_loop_figures(),
-                duration_ms=duration_ms,
-            )
-        )
+        config, failing = self._live.current, self._source.failing()
+        default, figures = config.agents.default_agent_id, self.event_loop.figures()
+        path = shown_path(caller, self._paths.store_path)
+        payload: dict[str, Any] = {
+            "ok": not failing,
+            "ts": now_ms(self._clock),
+            "durationMs": duration_ms,
+            "plugins": {"loaded": [], "errors": [], "unavailable": []},
+            "configReload": {"hotReloadStatus": reload_status(config)},
+            "channels": {},
+            "channelOrder": [],
+            "channelLabels": {},
+            "heartbeatSeconds": 0,
+            "defaultAgentId": default or config.agents.agent_ids[0],
+            "agents": [
+                {
+                    "agentId": agent_id,
+                    "isDefault": agent_id == default,
+                    "heartbeat": no_heartbeat(),
+                    "sessions": self._counted(self.counts.by_agent.get(agent_id, SessionCount()), path),
+                }
+                for agent_id in config.agents.agent_ids[:MAX_COUNTED_AGENTS]
+            ],
+            "sessions": self._counted(self.counts.all, path),
+        }
+        if failing:
+            payload["failing"] = list(failing)
+        return payload if figures is None else {**payload, "eventLoop": figures}
+
+    def _counted(self, count: SessionCount, path: str) -> dict[str, Any]:
+        at_ms = now_ms(self._clock)
+        times = [(row.session.key, row.session.updated_at_ms) for row in count.recent]
+        recent = [{"key": key, "updatedAt": time_ms, "age": max(at_ms - time_ms, 0)} for key, time_ms in times]
+        return {"path": path, "count": count.total, "recent": recent}
 
     async def refresh(self) -> None:
         """Count the sessions, unless that was done just now; cancelling it only stops waiting."""
@@ -255,7 +188,7 @@ class HealthReport:
     async def _count(self) -> None:
         agent_ids = self._live.current.agents.agent_ids[:MAX_COUNTED_AGENTS]
         of_all = await self._count_of(None)
-        self._counts = SessionCounts(of_all, {agent_id: await self._count_of(agent_id) for agent_id in agent_ids})
+        self.counts = SessionCounts(of_all, {agent_id: await self._count_of(agent_id) for agent_id in agent_ids})
 
     async def _count_of(self, agent_id: str | None) -> SessionCount:
         page = await in_time(self._store.sessions(SessionQuery(agent_id=agent_id, limit=RECENT)), self._clock)

@@ -16,7 +16,7 @@ from msgspec import Meta
 from openclaw.auth.scopes import READ
 from openclaw.config.reload import ReadInThread
 from openclaw.interfaces import Clock
-from openclaw.methods.files import read_in_time
+from openclaw.methods.checks import read_in_time
 from openclaw.methods.table import Call, Method, Params
 
 MAX_TAIL_BYTES = 250_000

@@ -9,7 +9,7 @@ from msgspec import Meta
 
 from openclaw.agents.resolve import agent_model_ref
 from openclaw.auth.scopes import READ
-from openclaw.config.models import LOCAL_PROVIDER, ModelConfig, ProviderConfig
+from openclaw.config.models import LOCAL_PROVIDER
 from openclaw.config.reload import LiveConfig
 from openclaw.config.schema import Config
 from openclaw.methods.checks import bad_param, named_agent
@@ -40,10 +40,11 @@ def model_rows(config: Config, agent_id: str | None) -> list[dict[str, Any]]:
 
     @param agent_id: whose default it is; C{None} for the default agent.
     """
-    default = agent_model_ref(config, agent_id) if agent_id is not None else None
-    rows = {ref: _row(config, ref) for ref in _refs(config)}
-    choice = config.agents.model_for(agent_id) if agent_id is not None else None
+    default, choice = None, None
+    if agent_id is not None:
+        default, choice = agent_model_ref(config, agent_id), config.agents.model_for(agent_id)
     fallbacks = choice.fallbacks if choice is not None else ()
+    rows = {ref: _row(config, ref) for ref in _refs(config)}
     for ref, row in rows.items():
         row["tags"] = ["default"] if ref == default else ["fallback"] if ref in fallbacks else []
     return sorted(rows.values(), key=lambda row: "default" not in row["tags"])
@@ -62,7 +63,7 @@ def _refs(config: Config) -> Iterator[str]:
 def _row(config: Config, ref: str) -> dict[str, Any]:
     provider_id, model_id = split_ref(ref)
     provider = config.models.providers.get(provider_id)
-    model = _model(provider, model_id)
+    model = next((model for model in provider.models if model.id == model_id), None) if provider is not None else None
     reasons = model is not None and model.reasoning
     levels = THINKING_LEVELS if reasons else THINKING_LEVELS[:1]
     row: dict[str, Any] = {
@@ -73,25 +74,19 @@ def _row(config: Config, ref: str) -> dict[str, Any]:
         "input": list(model.input) if model is not None else ["text"],
         "thinkingLevels": [{"id": level, "label": level} for level in levels],
         "thinkingDefault": "off",
-        "available": _is_available(config, ref, provider),
+        "available": _is_available(config, ref),
         "local": provider_id == LOCAL_PROVIDER,
     }
     window = context_tokens(config, ref)
     return row if window is None else {**row, "contextWindow": window}
 
 
-def _model(provider: ProviderConfig | None, model_id: str) -> ModelConfig | None:
-    models = provider.models if provider is not None else ()
-    return next((model for model in models if model.id == model_id), None)
-
-
-def _is_available(config: Config, ref: str, provider: ProviderConfig | None) -> bool:
+def _is_available(config: Config, ref: str) -> bool:
     """Whether a request to it would be tried: somebody serves it, and no environment variable is missing."""
-    if config.models.why_not_served(ref) is not None:
-        return False
-    if provider is None:
-        return True
-    return not any(secret.missing for secret in (provider.api_key, *provider.headers.values()) if secret is not None)
+    provider = config.models.providers.get(split_ref(ref)[0])
+    secrets = (provider.api_key, *provider.headers.values()) if provider is not None else ()
+    missing = any(secret.missing for secret in secrets if secret is not None)
+    return config.models.why_not_served(ref) is None and not missing
 
 
 def model_methods(live: LiveConfig) -> tuple[Method, ...]:

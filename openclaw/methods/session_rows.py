@@ -95,17 +95,16 @@ def model_defaults(config: Config, agent_id: str | None) -> dict[str, Any]:
         agent_id = config.agents.default_agent_id
     if agent_id is None:
         return {"modelProvider": None, "model": None, "contextTokens": None}
-    ref = agent_model_ref(config, agent_id)
+    return _of_model(config, agent_model_ref(config, agent_id))
+
+
+def _of_model(config: Config, ref: str) -> dict[str, Any]:
     provider_id, model_id = split_ref(ref)
     return {"modelProvider": provider_id, "model": model_id, "contextTokens": context_tokens(config, ref)}
 
 
 def usage_figures(usage: Usage) -> dict[str, int]:
-    """
-    Tokens as the original counts them.
-
-    What the provider had cached is no part of C{input}.
-    """
+    """Tokens as the original counts them: what the provider had cached is no part of C{input}."""
     cached = usage.cached_tokens or 0
     return {
         "input": max(usage.prompt_tokens - cached, 0),
@@ -153,15 +152,12 @@ def session_row(row: SessionRow, config: Config, live: Mapping[str, Sequence[str
 
 def _of_run(run: RunRecord, config: Config) -> dict[str, Any]:
     """What a session's row tells of its last run."""
-    provider_id, model_id = split_ref(run.model_ref)
     shown: dict[str, Any] = {
         "status": _STATUS[run.status],
         "abortedLastRun": run.status in ("cancelled", "interrupted"),
         "lastRunId": run.run_id,
         "startedAt": run.started_at_ms,
-        "modelProvider": provider_id,
-        "model": model_id,
-        "contextTokens": context_tokens(config, run.model_ref),
+        **_of_model(config, run.model_ref),
     }
     if run.ended_at_ms is not None:
         shown["endedAt"] = run.ended_at_ms

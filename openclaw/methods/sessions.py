@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Annotated, Any
 
-import attrs
 from msgspec import Meta
 
 from openclaw.agents.runs import Runs
 from openclaw.auth.scopes import READ
 from openclaw.config.paths import Paths
 from openclaw.config.reload import LiveConfig
-from openclaw.config.schema import Config
 from openclaw.ids import normalise_agent_id
 from openclaw.interfaces import Clock
 from openclaw.methods.checks import bad_param, shown_path
 from openclaw.methods.session_rows import live_ids, model_defaults, session_row
 from openclaw.methods.table import Call, Method, Params
-from openclaw.records import SessionQuery, SessionRow
+from openclaw.records import SessionQuery
 from openclaw.stores import SessionStore
 from openclaw.waits import in_time, now_ms, pause
 
@@ -56,17 +53,12 @@ class SessionsListParams(Params, frozen=True):
     archived: bool = False
 
 
-@attrs.frozen
-class SessionLists:
-    """The method, with what it needs."""
+def session_methods(
+    store: SessionStore, runs: Runs, live: LiveConfig, clock: Clock, paths: Paths
+) -> tuple[Method, ...]:
+    """The methods of this family."""
 
-    store: SessionStore
-    runs: Runs
-    live: LiveConfig
-    clock: Clock
-    paths: Paths
-
-    async def list(self, call: Call, params: SessionsListParams) -> dict[str, Any]:
+    async def list_sessions(call: Call, params: SessionsListParams) -> dict[str, Any]:
         """
         A page of the sessions, last written first.
 
@@ -74,8 +66,8 @@ class SessionLists:
         """
         if params.active_only:
             raise bad_param("sessions.list", "activeOnly", "not available yet; leave it out")
-        config = self.live.current
-        at_ms = now_ms(self.clock)
+        config = live.current
+        at_ms = now_ms(clock)
         since_ms = None if params.active_minutes is None else at_ms - params.active_minutes * 60_000
         # Not only configured agents: the sessions of one that is gone can still be listed.
         agent_id = None if params.agent_id is None else normalise_agent_id(params.agent_id)
@@ -89,41 +81,30 @@ class SessionLists:
             limit=params.limit,
             offset=params.offset,
         )
-        page = await in_time(self.store.sessions(query), self.clock)
+        page = await in_time(store.sessions(query), clock)
         rows = page.rows
         if params.configured_agents_only:
             rows = tuple(row for row in rows if row.session.agent_id in config.agents.agent_ids)
-        shown = await self._shown(rows, config, at_ms)
+        # Others have their turn while there are many rows.
+        under_way = live_ids(runs.live)
+        shown: list[dict[str, Any]] = []
+        for start in range(0, len(rows), ROWS_AT_ONCE):
+            if start:
+                await pause(0, clock)
+            shown += [session_row(row, config, under_way, at_ms) for row in rows[start : start + ROWS_AT_ONCE]]
         after = params.offset + len(page.rows)
-        has_more = after < page.total
         return {
             "ts": at_ms,
-            "path": shown_path(call.caller, self.paths.store_path),
+            "path": shown_path(call.caller, paths.store_path),
             "count": len(rows),
             "totalCount": page.total,
             "limitApplied": params.limit,
-            "nextOffset": after if has_more else None,
-            "hasMore": has_more,
+            "nextOffset": after if after < page.total else None,
+            "hasMore": after < page.total,
             "activeMinutes": params.active_minutes,
             "owners": [],
             "defaults": model_defaults(config, agent_id),
             "sessions": shown,
         }
 
-    async def _shown(self, rows: Sequence[SessionRow], config: Config, at_ms: int) -> Sequence[Any]:
-        """The rows as clients see them; others have their turn while there are many."""
-        live = live_ids(self.runs.live)
-        shown: list[dict[str, Any]] = []
-        for start in range(0, len(rows), ROWS_AT_ONCE):
-            if start:
-                await pause(0, self.clock)
-            shown += [session_row(row, config, live, at_ms) for row in rows[start : start + ROWS_AT_ONCE]]
-        return shown
-
-
-def session_methods(
-    store: SessionStore, runs: Runs, live: LiveConfig, clock: Clock, paths: Paths
-) -> tuple[Method, ...]:
-    """The methods of this family."""
-    lists = SessionLists(store, runs, live, clock, paths)
-    return (Method("sessions.list", READ, SessionsListParams, lists.list),)
+    return (Method("sessions.list", READ, SessionsListParams, list_sessions),)

@@ -10,26 +10,9 @@ import attrs
 
 from openclaw.config.auth_mode import effective_auth
 from openclaw.config.reload import LiveConfig
-from openclaw.config.schema import Config
 from openclaw.interfaces import HealthSource
 from openclaw.methods.agents import agents_payload
 from openclaw.methods.health import HealthReport
-
-
-def session_defaults(config: Config) -> dict[str, Any]:
-    """The agent and the session that a client begins with."""
-    agents = agents_payload(config)
-    agent_id, main_key = agents["defaultId"], agents["mainKey"]
-    return {
-        "defaultAgentId": agent_id,
-        # The embedded model is there without any configuration.
-        "modelConfigured": True,
-        "ownership": agents["ownership"],
-        "selectionRequired": agents["selectionRequired"],
-        "mainKey": main_key,
-        "mainSessionKey": f"agent:{agent_id}:{main_key}",
-        "scope": agents["scope"],
-    }
 
 
 @attrs.frozen
@@ -52,8 +35,19 @@ class GatewaySnapshot:
         return self.report.payload()
 
     def session_defaults(self) -> dict[str, Any]:
-        """See L{session_defaults}."""
-        return session_defaults(self.live.current)
+        """The agent and the session that a client begins with."""
+        agents = agents_payload(self.live.current)
+        agent_id, main_key = agents["defaultId"], agents["mainKey"]
+        # A model is always configured: the embedded one is there without any configuration.
+        return {
+            "defaultAgentId": agent_id,
+            "modelConfigured": True,
+            "ownership": agents["ownership"],
+            "selectionRequired": agents["selectionRequired"],
+            "mainKey": main_key,
+            "mainSessionKey": f"agent:{agent_id}:{main_key}",
+            "scope": agents["scope"],
+        }
 
     def uptime_ms(self) -> int:
         """Milliseconds since the gateway's start."""

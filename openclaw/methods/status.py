@@ -21,14 +21,7 @@ from openclaw.methods.session_rows import live_ids, model_defaults, session_row
 from openclaw.methods.table import Call, Method, Params
 from openclaw.waits import now_ms
 
-_AUDIT_CODES = (
-    "stale_queued",
-    "stale_running",
-    "lost",
-    "delivery_failed",
-    "missing_cleanup",
-    "inconsistent_timestamps",
-)
+_AUDIT_CODES = "stale_queued stale_running lost delivery_failed missing_cleanup inconsistent_timestamps"
 
 _STATM = Path("/proc/self/statm")
 
@@ -74,7 +67,7 @@ class Status:
             "channelSummary": [],
             "queuedSystemEvents": [],
             "tasks": _no_tasks(),
-            "taskAudit": {"total": 0, "warnings": 0, "errors": 0, "byCode": dict.fromkeys(_AUDIT_CODES, 0)},
+            "taskAudit": {"total": 0, "warnings": 0, "errors": 0, "byCode": _none_of(_AUDIT_CODES)},
             "runs": {"active": len(self.runs.live), "waiting": self.runs.waiting},
             "sessions": {
                 "paths": [path],
@@ -88,19 +81,14 @@ class Status:
             },
             "processMemory": {"rssBytes": resident_bytes()},
         }
-        figures = self.report.event_loop_figures()
-        if figures is not None:
-            payload["eventLoop"] = figures
-        return payload
+        figures = self.report.event_loop.figures()
+        return payload if figures is None else {**payload, "eventLoop": figures}
 
     def _rows(self, count: SessionCount) -> list[dict[str, Any]]:
         at_ms = now_ms(self.clock)
         live = live_ids(self.runs.live)
         return [
-            {
-                **session_row(row, self.live.current, live, at_ms),
-                "age": max(at_ms - row.session.updated_at_ms, 0),
-            }
+            session_row(row, self.live.current, live, at_ms) | {"age": max(at_ms - row.session.updated_at_ms, 0)}
             for row in count.recent
         ]
 
@@ -134,15 +122,13 @@ def resident_bytes(statm: Path = _STATM) -> int:
 
 def _no_tasks() -> dict[str, Any]:
     """The ledger of tasks, which is empty: clients print its figures."""
-    states = ("queued", "running", "succeeded", "failed", "timed_out", "cancelled", "lost")
-    return {
-        "total": 0,
-        "active": 0,
-        "terminal": 0,
-        "failures": 0,
-        "byStatus": dict.fromkeys(states, 0),
-        "byRuntime": dict.fromkeys(("subagent", "acp", "cli", "cron"), 0),
-    }
+    by_status = _none_of("queued running succeeded failed timed_out cancelled lost")
+    by_runtime = _none_of("subagent acp cli cron")
+    return _none_of("total active terminal failures") | {"byStatus": by_status, "byRuntime": by_runtime}
+
+
+def _none_of(names: str) -> dict[str, Any]:
+    return dict.fromkeys(names.split(), 0)
 
 
 def status_methods(

@@ -8,18 +8,12 @@ live in one module for each family; L{MethodTable} knows nothing of sockets and 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import Any, Protocol
+from typing import Any
 
 import attrs
 import msgspec
 
 from openclaw.interfaces import Caller
-
-
-class Respond(Protocol):
-    """Sends a first response of a call whose last one is yet to come, under the same request id."""
-
-    def __call__(self, payload: Mapping[str, Any]) -> None: ...
 
 
 @attrs.frozen
@@ -30,13 +24,13 @@ class Call:
     @ivar caller: who calls, with the scopes of its connection.
     @ivar connection_id: its connection, for subscriptions.
     @ivar client_id: what kind of client it said it is, such as C{cli}.
-    @ivar respond: tells a first result, as that a run was accepted.
+    @ivar respond: sends a first response, as that a run was accepted, under the request id of the last one.
     """
 
     caller: Caller
     connection_id: str
     client_id: str
-    respond: Respond
+    respond: Callable[[Mapping[str, Any]], None]
 
 
 class Params(msgspec.Struct, forbid_unknown_fields=True, rename="camel", frozen=True):

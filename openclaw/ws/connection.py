@@ -26,7 +26,7 @@ from openclaw.wire import MAX_PAYLOAD_BYTES
 from openclaw.ws.crowd import Crowd
 from openclaw.ws.dispatch import Calls
 from openclaw.ws.frames import EventFrame, close_reason, event_frame, result_frame
-from openclaw.ws.handshake import CLOSE_NORMAL, CLOSE_POLICY, Admitted, Handshake
+from openclaw.ws.handshake import CLOSE_NORMAL, CLOSE_POLICY, Admitted, Handshake, begin
 from openclaw.ws.hello import MAX_BUFFERED_BYTES, hello_ok
 
 HANDSHAKE_DEADLINE_S = 15.0
@@ -127,7 +127,7 @@ class GatewayWebSocket(ServerSocket):
         self.id = self.crowd.new_id()
         clock = self.clock
         self._deadline = clock.callLater(HANDSHAKE_DEADLINE_S, self._handshake_is_late)
-        self._handshake = Handshake(self, clock, self.crowd.surface.phase, self._judge)
+        self._handshake = begin(self, clock, self.crowd.surface.phase, self._judge)
         challenge = {"nonce": self.crowd.new_id(), "ts": now_ms(clock), "capabilities": []}
         self.send(event_frame("connect.challenge", challenge).bare())
 

@@ -143,10 +143,9 @@ class MalformedFrame(Exception):
         self.reason = reason
 
 
-@attrs.frozen
-class WireError:
+class WireError(Struct, frozen=True, rename="camel", omit_defaults=True):
     """
-    The C{error} of a response.
+    The C{error} of a response; what is C{None} is left out.
 
     @ivar code: what a client branches on, such as C{INVALID_REQUEST}.
     @ivar details: more for programs; its C{code} says what happened.
@@ -159,17 +158,6 @@ class WireError:
     details: Mapping[str, Any] | None = None
     retryable: bool | None = None
     retry_after_ms: int | None = None
-
-    def as_json(self) -> dict[str, Any]:
-        """The object on the wire; what is C{None} is left out."""
-        members = {
-            "code": self.code,
-            "message": self.message,
-            "details": self.details,
-            "retryable": self.retryable,
-            "retryAfterMs": self.retry_after_ms,
-        }
-        return {name: value for name, value in members.items() if value is not None}
 
 
 # ------------------------------------------------------------------------------------------ in
@@ -298,7 +286,7 @@ def result_frame(request_id: str, payload: object) -> bytes:
 
 def error_frame(request_id: str, error: WireError) -> bytes:
     """A response to a request that failed."""
-    return msgspec.json.encode({"type": "res", "id": request_id, "ok": False, "error": error.as_json()})
+    return msgspec.json.encode({"type": "res", "id": request_id, "ok": False, "error": error})
 
 
 @attrs.frozen

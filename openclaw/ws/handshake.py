@@ -19,7 +19,7 @@ from typing import Literal, Protocol
 
 import attrs
 import msgspec
-from automat import TypeMachine, TypeMachineBuilder, pep614
+from automat import TypeMachineBuilder, pep614
 from twisted.internet.interfaces import IDelayedCall
 
 from openclaw.auth.connect import ConnectAdmission, ConnectClaim, ConnectRefusal
@@ -61,15 +61,16 @@ class Refusal:
     """
     Why a connection ends before it began.
 
-    @ivar request_id: the request that is answered; C{None} if nothing can be.
     @ivar close_code: the code of the close frame.
     @ivar close_text: its reason.
+    @ivar answer: the response that goes before it; C{None} if nothing can be answered.
+    @ivar delay_s: for how long the client is held before it is told, in seconds.
     """
 
-    request_id: str | None
-    error: WireError | None
     close_code: int
     close_text: str
+    answer: bytes | None = None
+    delay_s: float = 0.0
 
 
 @attrs.frozen
@@ -101,8 +102,8 @@ class Link(Protocol):
         """A frame of a client that was let in."""
 
 
-class _Inputs(Protocol):
-    """What happens to the machine."""
+class Handshake(Protocol):
+    """The handshake of one connection: what happens to it.  Made by L{begin}."""
 
     def receive(self, data: bytes) -> None:
         """A frame has come."""
@@ -110,82 +111,54 @@ class _Inputs(Protocol):
     def admit(self, admitted: Admitted) -> None:
         """The client may come in."""
 
-    def hold(self, refusal: Refusal, delay_s: float) -> None:
+    def hold(self, refusal: Refusal) -> None:
         """It may not, and is to be told late."""
 
     def refuse(self, refusal: Refusal) -> None:
         """It may not, and is told now."""
 
     def leave(self) -> None:
-        """The connection is gone, or going."""
+        """The connection is gone, or going: nothing is answered any more."""
 
 
 @attrs.define(eq=False)
-class _Handshake:
-    """The machine's memory and its deeds."""
+class _Client:
+    """What the machine remembers; see L{begin}."""
 
     link: Link
     clock: Clock
     phase: Callable[[], Phase]
     judge: Callable[[ConnectClaim], ConnectAdmission | ConnectRefusal]
-    inputs: _Inputs = attrs.field(init=False)
     held_frames: int = 0
     timer: IDelayedCall | None = None
 
-    def decide(self, data: bytes) -> None:
-        """Judge the first frame; one of the other inputs follows at once."""
-        verdict, delay_s = self._verdict(data)
-        if isinstance(verdict, Admitted):
-            self.inputs.admit(verdict)
-        elif delay_s > 0:
-            self.inputs.hold(verdict, delay_s)
-        else:
-            self.inputs.refuse(verdict)
-
-    def _verdict(self, data: bytes) -> tuple[Admitted | Refusal, float]:
+    def verdict(self, data: bytes) -> Admitted | Refusal:
+        """Judge the first frame."""
         try:
             frame = read_request(data)
         except MalformedFrame:
             # A client that speaks no JSON speaks another protocol, and would not know what to do with a reason.
-            code, text = (CLOSE_POLICY, "invalid request frame") if is_json(data) else (CLOSE_NORMAL, "")
-            return Refusal(None, None, code, text), 0.0
+            return Refusal(CLOSE_POLICY, "invalid request frame") if is_json(data) else Refusal(CLOSE_NORMAL, "")
         if frame.method != "connect":
-            return _invalid(frame, "invalid handshake: first request must be connect"), 0.0
+            return _invalid(frame, "invalid handshake: first request must be connect")
         try:
             params = decode(_params_decoder, params_of(frame))
         except MalformedFrame as error:
-            return _invalid(frame, f"invalid connect params: {error.reason}"), 0.0
+            return _invalid(frame, f"invalid connect params: {error.reason}")
         refusal = _not_now(frame, self.phase()) or _wrong_protocol(frame, params) or _wrong_role(frame, params)
         if refusal is not None:
-            return refusal, 0.0
+            return refusal
         try:
             verdict = self.judge(_claim(params))
         except OpenClawError as error:
             # The configuration in force lets nobody in, or the request is such that nobody can say whose it is.
-            return Refusal(frame.id, wire_error(error), CLOSE_POLICY, error.message), 0.0
+            return _refused(frame, wire_error(error))
         if isinstance(verdict, ConnectAdmission):
-            return Admitted(frame.id, params, verdict), 0.0
+            return Admitted(frame.id, params, verdict)
         retry_after_ms = None if verdict.retry_after_s is None else int(verdict.retry_after_s * 1000)
         retryable = None if retry_after_ms is None else True
         wire = WireError(verdict.code, verdict.message, verdict.details, retryable, retry_after_ms)
-        return Refusal(frame.id, wire, CLOSE_POLICY, verdict.message), verdict.delay_s
-
-    def hold(self, refusal: Refusal, delay_s: float) -> None:
-        """Let a client wait for its refusal."""
-        self.timer = self.clock.callLater(delay_s, self.inputs.refuse, refusal)
-
-    def count(self) -> None:
-        """A client says more while it is being held."""
-        self.held_frames += 1
-        if self.held_frames > MAX_HELD_FRAMES:
-            self.inputs.refuse(Refusal(None, None, CLOSE_POLICY, "too many pending handshake frames"))
-
-    def refuse(self, refusal: Refusal) -> None:
-        """Say why, and close."""
-        self.forget()
-        if refusal.request_id is not None and refusal.error is not None:
-            self.link.send(error_frame(refusal.request_id, refusal.error))
-        self.link.close(refusal.close_code, refusal.close_text)
+        return _refused(frame, wire, delay_s=verdict.delay_s)
 
     def forget(self) -> None:
         """Nobody is to be told anything any more."""
@@ -194,81 +167,82 @@ class _Handshake:
         self.timer = None
 
 
-def _build() -> TypeMachine[_Inputs, _Handshake]:
-    """The machine; the docstring of this module draws it."""
-    builder = TypeMachineBuilder(_Inputs, _Handshake)
-    challenged = builder.state("challenged")
-    judging = builder.state("judging")
-    held = builder.state("held")
-    connected = builder.state("connected")
-    closed = builder.state("closed")
-
-    @pep614(challenged.upon(_Inputs.receive).to(judging))
-    def decide(inputs: _Inputs, handshake: _Handshake, data: bytes) -> None:
-        handshake.decide(data)
-
-    @pep614(judging.upon(_Inputs.admit).to(connected))
-    def welcome(inputs: _Inputs, handshake: _Handshake, admitted: Admitted) -> None:
-        handshake.link.welcome(admitted)
-
-    @pep614(judging.upon(_Inputs.hold).to(held))
-    def hold(inputs: _Inputs, handshake: _Handshake, refusal: Refusal, delay_s: float) -> None:
-        handshake.hold(refusal, delay_s)
-
-    @pep614(held.upon(_Inputs.receive).loop())
-    def count(inputs: _Inputs, handshake: _Handshake, data: bytes) -> None:
-        handshake.count()
-
-    @pep614(judging.upon(_Inputs.refuse).to(closed))
-    @pep614(held.upon(_Inputs.refuse).to(closed))
-    def refuse(inputs: _Inputs, handshake: _Handshake, refusal: Refusal) -> None:
-        handshake.refuse(refusal)
-
-    @pep614(connected.upon(_Inputs.receive).loop())
-    def serve(inputs: _Inputs, handshake: _Handshake, data: bytes) -> None:
-        handshake.link.serve(data)
-
-    @pep614(challenged.upon(_Inputs.leave).to(closed))
-    @pep614(judging.upon(_Inputs.leave).to(closed))
-    @pep614(held.upon(_Inputs.leave).to(closed))
-    @pep614(connected.upon(_Inputs.leave).to(closed))
-    def leave(inputs: _Inputs, handshake: _Handshake) -> None:
-        handshake.forget()
-
-    closed.upon(_Inputs.receive).loop().returns(None)
-    closed.upon(_Inputs.leave).loop().returns(None)
-    return builder.build()
+_builder = TypeMachineBuilder(Handshake, _Client)
+_challenged = _builder.state("challenged")
+_judging = _builder.state("judging")
+_held = _builder.state("held")
+_connected = _builder.state("connected")
+_closed = _builder.state("closed")
 
 
-_machine = _build()
+@pep614(_challenged.upon(Handshake.receive).to(_judging))
+def _decide(handshake: Handshake, client: _Client, data: bytes) -> None:
+    verdict = client.verdict(data)
+    if isinstance(verdict, Admitted):
+        handshake.admit(verdict)
+    elif verdict.delay_s > 0:
+        handshake.hold(verdict)
+    else:
+        handshake.refuse(verdict)
 
 
-class Handshake:
+@pep614(_judging.upon(Handshake.admit).to(_connected))
+def _welcome(handshake: Handshake, client: _Client, admitted: Admitted) -> None:
+    client.link.welcome(admitted)
+
+
+@pep614(_judging.upon(Handshake.hold).to(_held))
+def _hold(handshake: Handshake, client: _Client, refusal: Refusal) -> None:
+    client.timer = client.clock.callLater(refusal.delay_s, handshake.refuse, refusal)
+
+
+@pep614(_held.upon(Handshake.receive).loop())
+def _count(handshake: Handshake, client: _Client, data: bytes) -> None:
+    client.held_frames += 1
+    if client.held_frames > MAX_HELD_FRAMES:
+        handshake.refuse(Refusal(CLOSE_POLICY, "too many pending handshake frames"))
+
+
+@pep614(_judging.upon(Handshake.refuse).to(_closed))
+@pep614(_held.upon(Handshake.refuse).to(_closed))
+def _refuse(handshake: Handshake, client: _Client, refusal: Refusal) -> None:
+    client.forget()
+    if refusal.answer is not None:
+        client.link.send(refusal.answer)
+    client.link.close(refusal.close_code, refusal.close_text)
+
+
+@pep614(_connected.upon(Handshake.receive).loop())
+def _serve(handshake: Handshake, client: _Client, data: bytes) -> None:
+    client.link.serve(data)
+
+
+@pep614(_challenged.upon(Handshake.leave).to(_closed))
+@pep614(_judging.upon(Handshake.leave).to(_closed))
+@pep614(_held.upon(Handshake.leave).to(_closed))
+@pep614(_connected.upon(Handshake.leave).to(_closed))
+def _leave(handshake: Handshake, client: _Client) -> None:
+    client.forget()
+
+
+_closed.upon(Handshake.receive).loop().returns(None)
+_closed.upon(Handshake.leave).loop().returns(None)
+_machine = _builder.build()
+
+
+def begin(
+    link: Link,
+    clock: Clock,
+    phase: Callable[[], Phase],
+    judge: Callable[[ConnectClaim], ConnectAdmission | ConnectRefusal],
+) -> Handshake:
     """
-    The handshake of one connection.
+    Begin the handshake of one connection.
 
-    @param link: the connection.
     @param phase: tells whether the gateway can take anybody.
     @param judge: decides who the client is: L{openclaw.auth.policy.AccessPolicy.judge_connect}.
     """
-
-    def __init__(
-        self,
-        link: Link,
-        clock: Clock,
-        phase: Callable[[], Phase],
-        judge: Callable[[ConnectClaim], ConnectAdmission | ConnectRefusal],
-    ) -> None:
-        handshake = _Handshake(link, clock, phase, judge)
-        self._inputs = handshake.inputs = _machine(handshake)
-
-    def receive(self, data: bytes) -> None:
-        """A frame has come."""
-        self._inputs.receive(data)
-
-    def leave(self) -> None:
-        """The connection is gone, or going: nothing is answered any more."""
-        self._inputs.leave()
+    return _machine(_Client(link, clock, phase, judge))
 
 
 def _claim(params: ConnectParams) -> ConnectClaim:
@@ -284,8 +258,12 @@ def _claim(params: ConnectParams) -> ConnectClaim:
     )
 
 
+def _refused(frame: RequestFrame, error: WireError, code: int = CLOSE_POLICY, delay_s: float = 0.0) -> Refusal:
+    return Refusal(code, error.message, error_frame(frame.id, error), delay_s)
+
+
 def _invalid(frame: RequestFrame, message: str) -> Refusal:
-    return Refusal(frame.id, WireError("INVALID_REQUEST", message), CLOSE_POLICY, message)
+    return _refused(frame, WireError("INVALID_REQUEST", message))
 
 
 def _not_now(frame: RequestFrame, phase: Phase) -> Refusal | None:
@@ -296,15 +274,13 @@ def _not_now(frame: RequestFrame, phase: Phase) -> Refusal | None:
     else:
         message, reason = "gateway starting; retry shortly", "startup-sidecars"
     error = WireError("UNAVAILABLE", message, {"reason": reason}, True, RETRY_AFTER_MS)
-    return Refusal(frame.id, error, CLOSE_TRY_AGAIN, message)
+    return _refused(frame, error, CLOSE_TRY_AGAIN)
 
 
 def _wrong_protocol(frame: RequestFrame, params: ConnectParams) -> Refusal | None:
-    probing = params.client.mode == "probe"
-    oldest = MIN_PROBE_PROTOCOL if probing else PROTOCOL_VERSION
+    oldest = MIN_PROBE_PROTOCOL if params.client.mode == "probe" else PROTOCOL_VERSION
     if params.min_protocol <= PROTOCOL_VERSION and params.max_protocol >= oldest:
         return None
-    message = "protocol mismatch"
     details = {
         "code": "PROTOCOL_MISMATCH",
         "clientMinProtocol": params.min_protocol,
@@ -312,12 +288,11 @@ def _wrong_protocol(frame: RequestFrame, params: ConnectParams) -> Refusal | Non
         "expectedProtocol": PROTOCOL_VERSION,
         "minimumProbeProtocol": MIN_PROBE_PROTOCOL,
     }
-    return Refusal(frame.id, WireError("INVALID_REQUEST", message, details), CLOSE_PROTOCOL, message)
+    return _refused(frame, WireError("INVALID_REQUEST", "protocol mismatch", details), CLOSE_PROTOCOL)
 
 
 def _wrong_role(frame: RequestFrame, params: ConnectParams) -> Refusal | None:
     if params.role == "operator":
         return None
-    if params.role == "node":
-        return _invalid(frame, "invalid role: this gateway does not serve nodes yet")
-    return _invalid(frame, "invalid role")
+    nodes = ": this gateway does not serve nodes yet" if params.role == "node" else ""
+    return _invalid(frame, f"invalid role{nodes}")

@@ -15,7 +15,7 @@ from openclaw.config.gateway import GatewayConfig, ReloadConfig
 from openclaw.config.reload import LastReload
 from openclaw.config.schema import Config
 from openclaw.errors import StoreError
-from openclaw.methods.health import COUNTS_FRESH_S, COUNTS_KEPT_S, HealthFacts, SessionCounts, health_payload
+from openclaw.methods.health import COUNTS_FRESH_S, COUNTS_KEPT_S, SessionCounts
 from openclaw.methods.status import resident_bytes
 from openclaw.stores import SessionStore
 from openclaw.waits import STORE_TIMEOUT_S
@@ -107,10 +107,8 @@ class HealthTests(CountingTestCase):
 
     def test_reload_off(self) -> None:
         """A gateway that does not watch its file says so."""
-        config = Config(gateway=GatewayConfig(reload=ReloadConfig(mode="off")))
-        payload = health_payload(HealthFacts(config, SessionCounts(), 0, event_loop={"degraded": False}))
-        self.assertEqual("disabled", payload["configReload"]["hotReloadStatus"])
-        self.assertEqual({"degraded": False}, payload["eventLoop"])
+        self.gateway.use(Config(gateway=GatewayConfig(reload=ReloadConfig(mode="off"))))
+        self.assertEqual("disabled", self.health()["configReload"]["hotReloadStatus"])
 
     def test_clock_set_back(self) -> None:
         """No age is negative."""

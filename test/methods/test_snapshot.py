@@ -1,4 +1,4 @@
-"""Tests of L{openclaw.methods.snapshot} and L{openclaw.methods.files}."""
+"""Tests of L{openclaw.methods.snapshot}, and of the wait for files in L{openclaw.methods.checks}."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from openclaw.config.gateway import AuthConfig, GatewayConfig
 from openclaw.config.schema import Config
 from openclaw.config.secret import Secret
 from openclaw.errors import CapacityError
-from openclaw.methods.files import FILE_TIMEOUT_S
+from openclaw.methods.checks import FILE_TIMEOUT_S
 from openclaw.methods.logs import log_methods
 from openclaw.methods.table import Call
 from test.fakes import config_with

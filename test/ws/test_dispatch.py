@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import msgspec
 from twisted.internet.defer import CancelledError
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -70,9 +71,9 @@ class WireErrorTests(SynchronousTestCase):
             self.assertEqual(wire_error(error), expected)
 
     def test_json(self) -> None:
-        self.assertEqual(WireError("A", "b").as_json(), {"code": "A", "message": "b"})
+        self.assertEqual(msgspec.to_builtins(WireError("A", "b")), {"code": "A", "message": "b"})
         self.assertEqual(
-            WireError("A", "b", {"c": 1}, False, 0).as_json(),
+            msgspec.to_builtins(WireError("A", "b", {"c": 1}, False, 0)),
             {"code": "A", "message": "b", "details": {"c": 1}, "retryable": False, "retryAfterMs": 0},
         )
 
