@@ -214,11 +214,7 @@ class ServerSocket(WebSocketServerProtocol):
         self.dropped(is_lingering=not abort and not was_closed)
 
     def dropped(self, *, is_lingering: bool) -> None:
-        """
-        The connection is given up.
-
-        @param is_lingering: whether it is open until its client has read what was sent.
-        """
+        """The connection is given up; if it is lingering it is open until its client has read what was sent."""
 
 
 class ServerSocketFactory(WebSocketServerFactory):

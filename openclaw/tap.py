@@ -44,11 +44,7 @@ class TwistdOptions(usage.Options):
         raise SystemExit(0)
 
     def postOptions(self) -> None:
-        """
-        Refuse what cannot work before anything is started.
-
-        @raise usage.UsageError: if the options contradict each other.
-        """
+        """Refuse options that contradict each other (C{UsageError}) before anything is started."""
         if self["endpoint"] is not None and (self["port"] is not None or self["bind"] is not None):
             raise usage.UsageError("--endpoint takes the place of --port and --bind: give one or the other")
         parent = getattr(self, "parent", None)
@@ -80,11 +76,7 @@ Options = TwistdOptions
 
 
 def makeService(options: TwistdOptions) -> IService:
-    """
-    The gateway as a service of twistd.
-
-    @raise SystemExit: as L{TwistdOptions.plan}.
-    """
+    """The gateway as a service of twistd; C{SystemExit} as from L{TwistdOptions.plan}."""
     planned = options.plan()
     settle_memory()
     return GatewayService(Gateway(reactor, planned, SteadyClock(reactor)))

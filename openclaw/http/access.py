@@ -45,17 +45,12 @@ def trace_id(headers: Headers) -> str:
     return found[1].decode("ascii") if found is not None else ""
 
 
+@attrs.frozen
 class AccessLog:
-    """
-    Writes a line at debug, or at info where the gateway failed, and counts.
+    """Writes a line at debug, or at info where the gateway failed, and counts by the route's label and the status."""
 
-    @param routes: what there is.
-    @param count: is given the label of the route and the status.
-    """
-
-    def __init__(self, routes: RouteTable, count: Callable[[str, int], None] | None = None) -> None:
-        self._routes = routes
-        self._count = count
+    _routes: RouteTable
+    _count: Callable[[str, int], None] | None = None
 
     def __call__(self, served: Served) -> None:
         """Tell of a request that is over."""

@@ -18,7 +18,7 @@ from openclaw.auth.head import RequestHead
 from openclaw.auth.policy import AccessPolicy
 from openclaw.auth.scopes import require
 from openclaw.config.schema import Config
-from openclaw.errors import BodyTooLarge, InvalidRequest, MethodNotAllowed, NotFound, RequestError
+from openclaw.errors import BodyTooLarge, MethodNotAllowed, NotFound, RequestError
 from openclaw.http.table import MAX_SMALL_BODY_BYTES, Route, RouteTable
 from openclaw.interfaces import Caller
 
@@ -65,18 +65,13 @@ def asks_for_websocket(method: bytes, headers: Headers) -> bool:
     return upgrade is not None and method == b"GET" and upgrade[0].strip().lower() == b"websocket"
 
 
+@attrs.frozen
 class Gate:
-    """
-    Decides about requests.
+    """Decides about requests by the configuration in force."""
 
-    @param current_config: gives the configuration in force.
-    @ivar routes: what there is.
-    """
-
-    def __init__(self, current_config: Callable[[], Config], policy: AccessPolicy, routes: RouteTable) -> None:
-        self._current_config = current_config
-        self._policy = policy
-        self.routes = routes
+    _current_config: Callable[[], Config]
+    _policy: AccessPolicy
+    routes: RouteTable
 
     def admit(self, head: RequestHead, declared_bytes: int | None) -> Admission:
         """
@@ -149,22 +144,3 @@ class HeadTooLarge(RequestError):
     def http_status(self) -> int:
         """As the raiser gave it."""
         return self._status
-
-
-def long_target(max_bytes: int) -> HeadTooLarge:
-    """The error for a request line over its limit."""
-    return HeadTooLarge(f"the request line may have at most {max_bytes} bytes", status=414, code="uri_too_long")
-
-
-def large_headers(max_bytes: int, max_count: int) -> HeadTooLarge:
-    """The error for headers over their limit."""
-    return HeadTooLarge(
-        f"a request may have at most {max_count} headers, and {max_bytes} bytes of them",
-        status=431,
-        code="headers_too_large",
-    )
-
-
-def missing_host() -> InvalidRequest:
-    """The error for an HTTP/1.1 request without a C{Host}."""
-    return InvalidRequest("the Host header is required")

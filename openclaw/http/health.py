@@ -8,21 +8,19 @@ from __future__ import annotations
 
 from typing import Any
 
+import attrs
+
 from openclaw._version import __version__
 from openclaw.http.answers.respond import json_body, send
 from openclaw.http.connection.request import GatewayRequest
 from openclaw.interfaces import HealthSource
 
 
+@attrs.frozen
 class Health:
-    """
-    The routes.
+    """The routes, which tell what the gateway says of itself."""
 
-    @param source: what the gateway says of itself.
-    """
-
-    def __init__(self, source: HealthSource) -> None:
-        self._source = source
+    _source: HealthSource
 
     def live(self, request: GatewayRequest) -> bytes:
         """The process answers; nothing more."""
@@ -38,13 +36,9 @@ class Health:
     def startup(self, request: GatewayRequest) -> bytes:
         """Where the gateway is in its life."""
         phase = self._source.phase()
-        body = {
-            "ok": phase == "started",
-            "status": phase,
-            "version": __version__,
-            "uptimeMs": self._source.uptime_ms(),
-        }
-        return _send(request, 200 if phase == "started" else 503, body)
+        is_up, uptime_ms = phase == "started", self._source.uptime_ms()
+        body = {"ok": is_up, "status": phase, "version": __version__, "uptimeMs": uptime_ms}
+        return _send(request, 200 if is_up else 503, body)
 
 
 def _send(request: GatewayRequest, status: int, body: dict[str, Any]) -> bytes:

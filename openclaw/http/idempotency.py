@@ -8,7 +8,7 @@ C{x-openclaw-on-disconnect} says whether a run ends with its client.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from hashlib import sha256
 
 import attrs
@@ -98,21 +98,13 @@ def _only(values: Sequence[bytes] | None, name: str) -> bytes | None:
 
 
 def fingerprint(route: bytes, plan: RunPlan, body: bytes) -> bytes:
-    """
-    The digest of all that makes up a request: equal for a repetition, and for nothing else.
-
-    @param body: digest of the raw body.
-    """
+    """The digest of all that makes up a request: equal for a repetition only.  C{body} is the raw body's."""
     caller, target = plan.caller, plan.target
     session = plan.session_key if target.is_stable else ""
     override = (plan.request.selection.model_override or "").strip()
     texts = (caller.name, target.agent_id, session, override, *sorted(caller.scopes))
-    return _digest((route, body, *(text.encode() for text in texts)))
-
-
-def _digest(parts: Iterable[bytes]) -> bytes:
     digest = sha256()
-    for part in parts:
+    for part in (route, body, *(text.encode() for text in texts)):
         # With its length, so that no two lists of parts give the same bytes.
         digest.update(b"%d:" % len(part))
         digest.update(part)

@@ -1,32 +1,15 @@
-"""The route C{/metrics}, and which names of the configuration may be labels there."""
+"""Which names of the configuration may be labels of the metrics."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
 
 from openclaw.config.schema import Config
-from openclaw.http.answers.respond import send
-from openclaw.http.connection.request import GatewayRequest
-from openclaw.metrics import CONTENT_TYPE, Metrics
-
-
-class MetricsPage:
-    """The route."""
-
-    def __init__(self, metrics: Metrics) -> None:
-        self._metrics = metrics
-
-    def show(self, request: GatewayRequest) -> bytes:
-        """The metrics as they are now."""
-        return send(request, 200, self._metrics.text(), CONTENT_TYPE)
+from openclaw.metrics import Metrics
 
 
 def make_metrics(current_config: Callable[[], Config], methods: Collection[str] = ()) -> Metrics:
-    """
-    Counters whose labels are the agents and models of the configuration in force.
-
-    @param methods: names of the methods that clients can call.
-    """
+    """Counters whose labels are the agents and models of the configuration in force, and C{methods}."""
     last: list[tuple[Config, frozenset[str]]] = []
 
     def models() -> frozenset[str]:

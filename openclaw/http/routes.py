@@ -6,13 +6,14 @@ from collections.abc import Callable
 
 from openclaw.agents.runs import Runs
 from openclaw.config.schema import Config
+from openclaw.http.answers.respond import send
+from openclaw.http.connection.request import GatewayRequest
 from openclaw.http.health import Health
-from openclaw.http.metrics import MetricsPage
 from openclaw.http.openai.chat import ChatCompletions
 from openclaw.http.openai.models import ModelList
 from openclaw.http.table import GET, GET_OR_HEAD, MAX_BODY_BYTES, POST, Route, RouteTable
 from openclaw.interfaces import Clock, HealthSource
-from openclaw.metrics import Metrics
+from openclaw.metrics import CONTENT_TYPE, Metrics
 from openclaw.sharing.joins import Joins
 
 
@@ -36,16 +37,15 @@ def make_routes(
     health: HealthSource,
     metrics: Metrics,
 ) -> RouteTable:
-    """
-    The table of all routes of a gateway that starts now.
-
-    @param current_config: gives the configuration in force.
-    @param health: what the gateway says of itself.
-    """
+    """The table of all routes of a gateway that starts now; C{health} is what it says of itself."""
     about = Health(health)
     chat = ChatCompletions(runs, clock, current_config, joins)
     models = ModelList(current_config, int(clock.seconds()))
-    page = MetricsPage(metrics)
+
+    def show_metrics(request: GatewayRequest) -> bytes:
+        """The metrics as they are now."""
+        return send(request, 200, metrics.text(), CONTENT_TYPE)
+
     return RouteTable(
         (
             Route("/health", GET_OR_HEAD, None, about.live),
@@ -54,7 +54,7 @@ def make_routes(
             Route("/readyz", GET_OR_HEAD, None, about.ready),
             Route("/startup", GET_OR_HEAD, None, about.startup),
             Route("/startupz", GET_OR_HEAD, None, about.startup),
-            Route("/metrics", GET, "operator.read", page.show, public=_metrics_public),
+            Route("/metrics", GET, "operator.read", show_metrics, public=_metrics_public),
             Route("/v1/chat/completions", POST, "operator.write", chat.answer, MAX_BODY_BYTES, enabled=_chat_on),
             Route("/v1/models", GET, "operator.read", models.list, enabled=_any_on),
             Route("/v1/models/{id}", GET, "operator.read", models.get, enabled=_any_on),

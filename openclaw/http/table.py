@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Coroutine, Iterable, Iterator
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import unquote_to_bytes
 
 import attrs
@@ -27,12 +27,6 @@ GET_OR_HEAD = (b"GET", b"HEAD")
 POST = (b"POST",)
 
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
-
-
-class Enabled(Protocol):
-    """Whether the configuration has a route."""
-
-    def __call__(self, config: Config) -> bool: ...
 
 
 def _always(config: Config) -> bool:
@@ -65,8 +59,8 @@ class Route:
     scope: str | None
     answer: Callable[..., bytes | Coroutine[Any, Any, bytes | None] | None]
     max_body_bytes: int = MAX_SMALL_BODY_BYTES
-    enabled: Enabled = _always
-    public: Enabled = _never
+    enabled: Callable[[Config], bool] = _always
+    public: Callable[[Config], bool] = _never
 
     @property
     def rule(self) -> str:
@@ -75,11 +69,7 @@ class Route:
 
 
 class RouteTable:
-    """
-    All routes.
-
-    @param routes: the rows, no path twice.
-    """
+    """All routes, no path twice."""
 
     def __init__(self, routes: Iterable[Route]) -> None:
         self._routes = tuple(routes)

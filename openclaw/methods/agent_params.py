@@ -43,11 +43,7 @@ _Name = Annotated[str, Meta(max_length=512)]
 
 
 class Attachments(Struct, array_like=True, frozen=True):
-    """
-    A list of which only the first item is kept, as it is: to decode all of a large one would take seconds.
-
-    @ivar first: nothing if the list is empty.
-    """
+    """A list of which only the first item is kept, if there is one: to decode all of a large one would take seconds."""
 
     first: Raw = field(default_factory=Raw)
 

@@ -33,11 +33,7 @@ def bad_param(method: str, field: str, reason: str) -> InvalidRequest:
 
 
 def named_agent(config: Config, method: str, text: str) -> str:
-    """
-    The agent that C{agentId} names.
-
-    @raise InvalidRequest: if the configuration has no such agent.
-    """
+    """The agent that C{agentId} names; L{InvalidRequest} if the configuration has no such agent."""
     agent_id = normalise_agent_id(text)
     if agent_id is None or agent_id not in config.agents.agent_ids:
         known = ", ".join(config.agents.agent_ids[:20])
@@ -65,11 +61,7 @@ def named_session(config: Config, method: str, text: str, agent_id: str | None =
 
 
 def default_agent(config: Config, method: str) -> str:
-    """
-    The agent of a call that names none.
-
-    @raise InvalidRequest: if there are several and none of them is the default.
-    """
+    """The agent of a call that names none; L{InvalidRequest} if there are several and none is the default."""
     agent_id = config.agents.default_agent_id
     if agent_id is None:
         known = ", ".join(config.agents.agent_ids[:20])

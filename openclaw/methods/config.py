@@ -44,11 +44,7 @@ class ConfigFile:
 
 
 def document_hash(document: Any, key: bytes) -> str:
-    """
-    A hash of a document, by which a client tells later whether somebody has changed it.
-
-    It is keyed, because a plain one would let a reader try passwords.
-    """
+    """Tells a client whether a document has changed; it is keyed, as a plain hash would let a reader try passwords."""
     text = json.dumps(document, sort_keys=True, separators=(",", ":"), default=str)
     digest = hmac.digest(key, text.encode(), hashlib.sha256)
     return "hmac-sha256:v1:" + base64.urlsafe_b64encode(digest).rstrip(b"=").decode()

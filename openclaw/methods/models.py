@@ -35,11 +35,7 @@ class ModelsListParams(Params, frozen=True):
 
 
 def model_rows(config: Config, agent_id: str | None) -> list[dict[str, Any]]:
-    """
-    All models that the configuration names, the default one first.
-
-    @param agent_id: whose default it is; C{None} for the default agent.
-    """
+    """All models that the configuration names, the default one of an agent, if it is given, first."""
     default, choice = None, None
     if agent_id is not None:
         default, choice = agent_model_ref(config, agent_id), config.agents.model_for(agent_id)

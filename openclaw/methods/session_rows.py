@@ -42,11 +42,7 @@ def session_id(key: str, created_at_ms: int) -> str:
 
 
 async def find_session(store: SessionStore, clock: Clock, key: str) -> SessionRow | None:
-    """
-    The session of exactly this key.
-
-    @raise openclaw.errors.StoreError: if the store does not answer.
-    """
+    """The session of exactly this key; fails with C{StoreError} if the store does not answer."""
     for archived in (False, True):
         page = await in_time(store.sessions(SessionQuery(key=key, archived=archived, limit=1)), clock)
         if page.rows:
@@ -69,11 +65,7 @@ def split_ref(model_ref: str) -> tuple[str, str]:
 
 
 def context_tokens(config: Config, model_ref: str) -> int | None:
-    """
-    How much a model can read, in tokens.
-
-    @return: C{None} for a model that the configuration does not serve (any more).
-    """
+    """How much a model can read, in tokens; C{None} for one that the configuration does not serve (any more)."""
     if config.models.why_not_served(model_ref) is not None:
         return None
     provider_id, model_id = split_ref(model_ref)
@@ -116,12 +108,7 @@ def usage_figures(usage: Usage) -> dict[str, int]:
 
 
 def session_row(row: SessionRow, config: Config, live: Mapping[str, Sequence[str]], now_ms: int) -> dict[str, Any]:
-    """
-    One session as a list shows it.
-
-    @param live: as L{live_ids} gives it.
-    @param now_ms: milliseconds since 1970.
-    """
+    """One session as a list shows it; C{live} is as L{live_ids} gives it."""
     session = row.session
     active = list(live.get(session.key, ()))
     is_main = session.key == f"agent:{session.agent_id}:{MAIN_SESSION}"

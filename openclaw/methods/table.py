@@ -60,11 +60,7 @@ class Method:
 
 
 class MethodTable:
-    """
-    The methods of one gateway.
-
-    @raise ValueError: if a name is there twice.
-    """
+    """The methods of one gateway; C{ValueError} if a name is there twice."""
 
     def __init__(self, methods: Iterable[Method]) -> None:
         self._methods: dict[str, Method] = {}

@@ -14,11 +14,10 @@ from openclaw.config.plan import Plan
 from openclaw.config.reload import LiveConfig, ReadInThread
 from openclaw.config.schema import Config
 from openclaw.http.access import AccessLog
-from openclaw.http.app import make_app
 from openclaw.http.connection.channel import GatewaySite
 from openclaw.http.gate import Gate
 from openclaw.http.metrics import make_metrics
-from openclaw.http.root import Root
+from openclaw.http.root import Root, make_app
 from openclaw.http.routes import make_routes
 from openclaw.interfaces import HealthSource
 from openclaw.methods.agent import agent_methods

@@ -62,11 +62,7 @@ class Listener(Protocol):
 
 @attrs.frozen(eq=False)
 class _Delivery:
-    """
-    An event on its way.
-
-    @ivar waiting: those who are yet to be told.
-    """
+    """An event on its way, and those who are yet to be told."""
 
     frame: EventFrame
     waiting: deque[Listener]
@@ -138,12 +134,7 @@ class Broadcaster:
         droppable: bool = False,
         state_version: Mapping[str, int] | None = None,
     ) -> None:
-        """
-        Tell an event to all who may see it.
-
-        @param name: one of L{EVENT_SCOPES}.
-        @param droppable: whether a client that does not read may miss it.
-        """
+        """Tell an event of L{EVENT_SCOPES} to all who may see it; who does not read may miss a droppable one."""
         scope = EVENT_SCOPES[name]
         listeners = self._readers if scope == READ else self._listeners
         if not listeners:
@@ -167,12 +158,7 @@ class Broadcaster:
             self._next_slice = self._clock.callLater(0, self._tell_slice)
 
     def _tell_oldest(self, budget: _Budget | None) -> bool:
-        """
-        Tell the oldest event to all who wait for it.
-
-        @param budget: what may be told at once; C{None} for no bound.
-        @return: whether it was told to all.
-        """
+        """Tell the oldest event, as far as the budget, if there is one, allows; gives whether it was told to all."""
         if self._is_telling:
             return False
         delivery = self._backlog[0]
@@ -202,12 +188,7 @@ class Broadcaster:
 
 @attrs.define
 class _Budget:
-    """
-    What one slice may still do.
-
-    @ivar listeners: how many it may tell.
-    @ivar bytes: how many bytes it may give them; the last one may exceed that.
-    """
+    """How many listeners one slice may still tell, and how many bytes; the last one may exceed that."""
 
     listeners: int
     bytes: int

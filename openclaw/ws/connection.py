@@ -216,11 +216,7 @@ class GatewayWebSocket(ServerSocket):
     # ------------------------------------------------------------------------------------ what goes out
 
     def send(self, data: bytes) -> None:
-        """
-        Send a frame; one that a client does not read is kept for it, up to a bound.
-
-        @param data: JSON.  Nothing is sent on a connection that is closing.
-        """
+        """Send JSON, unless the connection is closing; what a client does not read is kept for it, up to a bound."""
         if not self.is_live:
             return
         if self.unread_bytes + len(data) > MAX_BUFFERED_BYTES:

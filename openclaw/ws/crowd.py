@@ -98,10 +98,6 @@ class Peer(Listener, Protocol):
         """Close it because too much waits for its client."""
 
 
-def _new_id() -> str:
-    return str(uuid.uuid4())
-
-
 class Crowd:
     """
     All connections.
@@ -113,7 +109,9 @@ class Crowd:
     @ivar new_id: makes the ids of connections, and nonces: nobody may be able to guess the next one.
     """
 
-    def __init__(self, clock: Clock, surface: Surface, *, new_id: Callable[[], str] = _new_id) -> None:
+    def __init__(
+        self, clock: Clock, surface: Surface, *, new_id: Callable[[], str] = lambda: str(uuid.uuid4())
+    ) -> None:
         self.clock = clock
         self.surface = surface
         self.open_connections: set[Peer] = set()

@@ -8,8 +8,10 @@ with it.  This is the one place of this surface where a failure becomes an answe
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any, Protocol
 
+import attrs
 import msgspec
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
@@ -44,15 +46,11 @@ BUSY_RETRY_AFTER_MS = 1000
 
 log = Logger()
 
-_decoders: dict[type[Params], msgspec.json.Decoder[Params]] = {}
 
-
+@cache
 def _decoder(params: type[Params]) -> msgspec.json.Decoder[Params]:
     """The decoder of a method's parameters; there are as many as there are methods."""
-    decoder = _decoders.get(params)
-    if decoder is None:
-        decoder = _decoders[params] = msgspec.json.Decoder(params)
-    return decoder
+    return msgspec.json.Decoder(params)
 
 
 def wire_error(error: OpenClawError) -> WireError:
@@ -84,6 +82,7 @@ def count_nothing(method: str, *, ok: bool) -> None:
     """A L{CountCall} for where nobody counts."""
 
 
+@attrs.define(eq=False)
 class Calls:
     """
     The calls of one connection.
@@ -93,31 +92,21 @@ class Calls:
     @param count: hears of every call.
     """
 
-    def __init__(
-        self,
-        methods: MethodTable,
-        caller: Caller,
-        connection_id: str,
-        client_id: str,
-        send: Callable[[bytes], None],
-        count: CountCall = count_nothing,
-    ) -> None:
-        self._count = count
-        self._methods = methods
-        self._caller = caller
-        self._connection_id = connection_id
-        self._client_id = client_id
-        self._send = send
-        self._under_way: set[Deferred[None]] = set()
-        self._closed = False
+    _methods: MethodTable
+    _caller: Caller
+    _connection_id: str
+    _client_id: str
+    _send: Callable[[bytes], None]
+    _count: CountCall
+    _under_way: set[Deferred[None]] = attrs.field(factory=set, init=False)
+    _closed: bool = attrs.field(default=False, init=False)
 
     def take(self, data: bytes) -> None:
         """A frame has come: begin what it asks for, or say what is wrong with it.  The connection stays."""
         try:
             frame = read_request(data)
         except MalformedFrame as error:
-            message = f"invalid request frame: {error.reason}"
-            self._fail(id_of_malformed(data), WireError("INVALID_REQUEST", message))
+            self._fail(id_of_malformed(data), WireError("INVALID_REQUEST", f"invalid request frame: {error}"))
             return
         try:
             method, params = self._admit(frame)
@@ -144,7 +133,7 @@ class Calls:
         try:
             return method, decode(_decoder(method.params), params_of(frame))
         except MalformedFrame as error:
-            raise InvalidRequest(f"invalid {method.name} params: {error.reason}") from None
+            raise InvalidRequest(f"invalid {method.name} params: {error}") from None
 
     def _begin(self, request_id: str, method: Method, params: Params) -> None:
         if len(self._under_way) >= MAX_CALLS:

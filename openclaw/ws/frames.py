@@ -132,15 +132,7 @@ class ConnectParams(_Strict, frozen=True):
 
 
 class MalformedFrame(Exception):
-    """
-    What a client sent does not have the shape that it must have.
-
-    @ivar reason: what is wrong with it and where, in the words of the original.
-    """
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
+    """What is wrong with what a client sent, and where, in the words of the original."""
 
 
 class WireError(Struct, frozen=True, rename="camel", omit_defaults=True):
@@ -188,11 +180,7 @@ def is_json(data: bytes) -> bool:
 
 
 def read_request(data: bytes) -> RequestFrame:
-    """
-    Read a request.
-
-    @raise MalformedFrame: if it is none.
-    """
+    """Read a request; L{MalformedFrame} if it is none."""
     return decode(_request_decoder, data)
 
 
@@ -205,11 +193,7 @@ def id_of_malformed(data: bytes) -> str:
 
 
 def decode(decoder: msgspec.json.Decoder[_T], data: bytes) -> _T:
-    """
-    Read JSON of a certain shape.
-
-    @raise MalformedFrame: if it does not have that shape.
-    """
+    """Read JSON of a certain shape; L{MalformedFrame} if it does not have that shape."""
     try:
         return decoder.decode(data)
     except msgspec.ValidationError as error:
@@ -235,15 +219,7 @@ _RULES: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"Expected `(?:int|float)` (>=|<=|>|<) (.+)"), "must be {0} {1}"),
 )
 _TYPE = re.compile(r"Expected `([a-z| ]+)`, got `.*`")
-_TYPE_NAMES = {
-    "str": "string",
-    "int": "integer",
-    "float": "number",
-    "bool": "boolean",
-    "array": "array",
-    "object": "object",
-    "null": "null",
-}
+_TYPE_NAMES = {"str": "string", "int": "integer", "float": "number", "bool": "boolean"}
 
 
 def what_is_wrong(error: msgspec.ValidationError) -> str:
@@ -276,11 +252,7 @@ def _in_their_words(reason: str) -> str:
 
 
 def result_frame(request_id: str, payload: object) -> bytes:
-    """
-    A response to a request that succeeded.
-
-    @raise TypeError: if the payload cannot be JSON.
-    """
+    """A response to a request that succeeded; C{TypeError} if the payload cannot be JSON."""
     return msgspec.json.encode({"type": "res", "id": request_id, "ok": True, "payload": payload})
 
 
@@ -304,11 +276,7 @@ class EventFrame:
     droppable: bool = False
 
     def numbered(self, seq: int) -> bytes:
-        """
-        The frame for one connection.
-
-        @param seq: its number on that connection.
-        """
+        """The frame for one connection, with its number there."""
         return b'%b,"seq":%d}' % (self.head, seq)
 
     def bare(self) -> bytes:
@@ -319,11 +287,7 @@ class EventFrame:
 def event_frame(
     name: str, payload: object, *, droppable: bool = False, state_version: Mapping[str, int] | None = None
 ) -> EventFrame:
-    """
-    Encode an event.
-
-    @param state_version: the versions of presence and health that it tells.
-    """
+    """Encode an event, with the versions of presence and health that it tells."""
     members: dict[str, object] = {"type": "event", "event": name, "payload": payload}
     if state_version is not None:
         members["stateVersion"] = state_version

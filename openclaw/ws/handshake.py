@@ -75,11 +75,7 @@ class Refusal:
 
 @attrs.frozen
 class Admitted:
-    """
-    A client that is let in.
-
-    @ivar request_id: its C{connect}, to be answered with C{hello-ok}.
-    """
+    """A client that is let in; its C{connect} is to be answered with C{hello-ok}."""
 
     request_id: str
     params: ConnectParams
@@ -144,7 +140,7 @@ class _Client:
         try:
             params = decode(_params_decoder, params_of(frame))
         except MalformedFrame as error:
-            return _invalid(frame, f"invalid connect params: {error.reason}")
+            return _invalid(frame, f"invalid connect params: {error}")
         refusal = _not_now(frame, self.phase()) or _wrong_protocol(frame, params) or _wrong_role(frame, params)
         if refusal is not None:
             return refusal

@@ -45,11 +45,7 @@ def hello_ok(
     presence: Presence,
     health_version: int,
 ) -> dict[str, Any]:
-    """
-    Make the payload for one client.
-
-    @param health_version: the version of what is told as health.
-    """
+    """Make the payload for one client; C{health_version} is that of what is told as health."""
     scopes = admission.scopes
     entries: Sequence[Any] = presence.entries() if implies(scopes, READ) else []
     state: dict[str, Any] = {

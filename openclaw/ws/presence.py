@@ -12,8 +12,6 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
-import attrs
-
 from openclaw._version import __version__
 from openclaw.interfaces import Clock
 from openclaw.waits import now_ms
@@ -21,13 +19,6 @@ from openclaw.ws.frames import ClientInfo
 
 _LISTED_MODES = ("ui", "webchat", "node")
 """Modes of clients that somebody sits at, or that are devices."""
-
-
-@attrs.frozen
-class _Visitor:
-    info: ClientInfo
-    scopes: tuple[str, ...]
-    since_ms: int
 
 
 class Presence:
@@ -50,27 +41,19 @@ class Presence:
         self._host = host if host is not None else socket.gethostname()
         self._instance_id = new_id()
         self._since_ms = now_ms(self._clock)
-        self._visitors: dict[str, _Visitor] = {}
+        self._visitors: dict[str, dict[str, Any]] = {}
         self.version = 1
 
     def arrive(self, connection_id: str, info: ClientInfo, scopes: tuple[str, ...], *, has_device: bool) -> bool:
-        """
-        A client has connected.
-
-        @return: whether the list has changed.
-        """
+        """A client has connected; gives whether the list has changed."""
         if not has_device and info.mode not in _LISTED_MODES:
             return False
-        self._visitors[connection_id] = _Visitor(info, scopes, now_ms(self._clock))
+        self._visitors[connection_id] = _entry(info, scopes, now_ms(self._clock))
         self.version += 1
         return True
 
     def leave(self, connection_id: str) -> bool:
-        """
-        A client has gone.
-
-        @return: whether the list has changed.
-        """
+        """A client has gone; gives whether the list has changed."""
         if self._visitors.pop(connection_id, None) is None:
             return False
         self.version += 1
@@ -78,7 +61,7 @@ class Presence:
 
     def entries(self) -> list[dict[str, Any]]:
         """The list as clients see it, the gateway first."""
-        return [self._own_entry(), *map(self._entry, self._visitors.values())]
+        return [self._own_entry(), *self._visitors.values()]
 
     def _own_entry(self) -> dict[str, Any]:
         system = platform.system()
@@ -94,25 +77,25 @@ class Presence:
             "ts": self._since_ms,
         }
 
-    def _entry(self, visitor: _Visitor) -> dict[str, Any]:
-        info = visitor.info
-        optional = {
-            "deviceFamily": info.device_family,
-            "modelIdentifier": info.model_identifier,
-            "timeZone": info.time_zone,
-            "instanceId": info.instance_id,
-        }
-        name = info.display_name or info.id
-        return {
-            "clientId": info.id,
-            "host": name,
-            "version": info.version,
-            "platform": info.platform,
-            "mode": info.mode,
-            "roles": ["operator"],
-            "scopes": list(visitor.scopes),
-            "reason": "connect",
-            "onlineSince": visitor.since_ms,
-            "text": f"Node: {name} · app {info.version} · mode {info.mode}",
-            "ts": visitor.since_ms,
-        } | {key: value for key, value in optional.items() if value}
+
+def _entry(info: ClientInfo, scopes: tuple[str, ...], since_ms: int) -> dict[str, Any]:
+    optional = {
+        "deviceFamily": info.device_family,
+        "modelIdentifier": info.model_identifier,
+        "timeZone": info.time_zone,
+        "instanceId": info.instance_id,
+    }
+    name = info.display_name or info.id
+    return {
+        "clientId": info.id,
+        "host": name,
+        "version": info.version,
+        "platform": info.platform,
+        "mode": info.mode,
+        "roles": ["operator"],
+        "scopes": list(scopes),
+        "reason": "connect",
+        "onlineSince": since_ms,
+        "text": f"Node: {name} · app {info.version} · mode {info.mode}",
+        "ts": since_ms,
+    } | {key: value for key, value in optional.items() if value}

@@ -73,11 +73,7 @@ class _Shown:
 
 
 class RunBroadcast:
-    """
-    Turns what the bus tells into events, while anybody listens.
-
-    @param publish: tells an event.
-    """
+    """Turns what the bus tells into events, while anybody listens."""
 
     def __init__(self, bus: EventBus, clock: Clock, publish: Publish) -> None:
         self._bus = bus
@@ -87,11 +83,7 @@ class RunBroadcast:
         self._shown: dict[str, _Shown] = {}
 
     def listen(self, wanted: bool) -> None:
-        """
-        Begin or stop to listen; a run costs nothing while nobody does.
-
-        A run that is under way when it begins is told from there on.
-        """
+        """Begin or stop to listen; a run under way is told from there on, and costs nothing while nobody listens."""
         if wanted and self._unsubscribe is None:
             self._unsubscribe = self._bus.subscribe(self._hear)
         elif not wanted and self._unsubscribe is not None:

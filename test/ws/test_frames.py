@@ -70,7 +70,7 @@ class DecodeTests(SynchronousTestCase):
         ):
             with self.assertRaises(MalformedFrame) as caught:
                 decode(decoder, json.dumps(params).encode())
-            self.assertEqual(caught.exception.reason, words)
+            self.assertEqual(str(caught.exception), words)
         self.assertEqual(decode(decoder, b'{"limit":null}'), Many())
 
     def test_what_is_no_json(self) -> None:

@@ -50,11 +50,7 @@ def error_body(error: OpenClawError) -> bytes:
 
 
 def error_headers(error: OpenClawError, headers: Headers, produced_output: bool = False) -> None:
-    """
-    Put what belongs to an error into response headers.
-
-    @param produced_output: whether the run had told anything; then no retry is safe.
-    """
+    """Put what belongs to an error into response headers; no retry is safe once the run has C{produced_output}."""
     headers.setRawHeaders(b"Content-Type", [JSON_TYPE])
     if isinstance(error, Unauthorized):
         headers.setRawHeaders(b"WWW-Authenticate", [b'Bearer realm="openclaw"'])

@@ -29,14 +29,7 @@ from openclaw.http.connection.direct import bound_send_buffer, write_now
 from openclaw.http.connection.fair_queue import FairQueue
 from openclaw.http.connection.request import SERVER, GatewayRequest
 from openclaw.http.connection.stall import StallWatch
-from openclaw.http.gate import (
-    Gate,
-    fold_slashes,
-    large_headers,
-    long_target,
-    missing_host,
-    request_id,
-)
+from openclaw.http.gate import Gate, HeadTooLarge, fold_slashes, request_id
 from openclaw.interfaces import Clock
 from openclaw.twisted_internals import OpenChannel
 
@@ -174,10 +167,13 @@ class GatewayChannel(OpenChannel):
 
     def lineLengthExceeded(self, line: bytes) -> None:
         self.length = None
-        self.refuse(self._large_headers() if self.first_line is not None else long_target(self.MAX_LENGTH))
+        text = f"the request line may have at most {self.MAX_LENGTH} bytes"
+        long_target = HeadTooLarge(text, status=414, code="uri_too_long")
+        self.refuse(self._large_headers() if self.first_line is not None else long_target)
 
     def _large_headers(self) -> OpenClawError:
-        return large_headers(self.totalHeadersSize, self.maxHeaders)
+        text = f"a request may have at most {self.maxHeaders} headers, and {self.totalHeadersSize} bytes of them"
+        return HeadTooLarge(text, status=431, code="headers_too_large")
 
     def allHeadersReceived(self) -> None:
         """Judge the request; only an admitted one is told to continue and may send its body."""
@@ -195,7 +191,7 @@ class GatewayChannel(OpenChannel):
             for name, value in self.site.gate.response_headers(head).items():
                 self._response_headers.setRawHeaders(name, [value])
             if version == b"HTTP/1.1" and not request.requestHeaders.hasHeader(b"Host"):
-                raise missing_host()
+                raise InvalidRequest("the Host header is required")
             if any(coding.lower() != b"chunked" for coding in head.values(b"Transfer-Encoding")):
                 # Twisted passes over "identity", and what follows would be taken for a request of its own.
                 raise malformed()
@@ -260,15 +256,8 @@ class GatewayChannel(OpenChannel):
 
     def _head_of(self, request: GatewayRequest, method: bytes, target: bytes) -> RequestHead:
         """What the gate may see of a request."""
-        peer = self.getPeer()
-        return RequestHead(
-            method,
-            fold_slashes(target.partition(b"?")[0]),
-            request.requestHeaders,
-            getattr(peer, "host", None),
-            self.site.local_tcp,
-            self.site.loopback_bind,
-        )
+        path, peer = fold_slashes(target.partition(b"?")[0]), getattr(self.getPeer(), "host", None)
+        return RequestHead(method, path, request.requestHeaders, peer, self.site.local_tcp, self.site.loopback_bind)
 
     # ------------------------------------------------------------------------------------ refusing
 
@@ -303,20 +292,17 @@ class GatewayChannel(OpenChannel):
         headers.setRawHeaders(b"Server", [SERVER])
         headers.setRawHeaders(b"Date", [datetimeToString()])
         status = error.http_status
-        self._tell_refusal(status, headers)
+        method, target, _ = self.first_line or (b"-", b"-", b"")
+        answered_id = headers.getRawHeaders(b"X-Request-Id", [b""])[0].decode()
+        self.served(Served(method, fold_slashes(target.partition(b"?")[0]), status, 0.0, answered_id))
         self.writeHeaders(b"HTTP/1.1", b"%d" % status, reason_phrase(status), headers)
-        if self.first_line is None or self.first_line[0] != b"HEAD":
+        if method != b"HEAD":
             self.write(body)
         self._linger_until_s = self.clock.seconds() + LINGER_TOTAL_S
         if self.length == 0:
             self.loseConnection()
         else:
             self._arm(LINGER_IDLE_S, self._close)
-
-    def _tell_refusal(self, status: int, headers: Headers) -> None:
-        method, target, _ = self.first_line or (b"-", b"-", b"")
-        request_id = headers.getRawHeaders(b"X-Request-Id", [b""])[0].decode()
-        self.served(Served(method, fold_slashes(target.partition(b"?")[0]), status, 0.0, request_id))
 
     def _keep_lingering(self) -> None:
         if self._linger_until_s == 0.0 or self._deadline is None:

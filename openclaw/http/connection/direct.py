@@ -23,11 +23,7 @@ Left alone it grows to megabytes, all of which a provider would have to be read 
 
 
 def bound_send_buffer(transport: Any) -> None:
-    """
-    Ask the kernel to hold no more than L{SEND_BUFFER_BYTES}.
-
-    @param transport: any transport; nothing happens to one that is no plain socket, as that of TLS.
-    """
+    """Ask the kernel to hold no more than L{SEND_BUFFER_BYTES}, where the transport is a plain socket: TLS has none."""
     handle = transport.getHandle() if hasattr(transport, "getHandle") else None
     if isinstance(handle, socket.socket):
         # macOS refuses it when the client has left already.

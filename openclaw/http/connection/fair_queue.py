@@ -15,11 +15,7 @@ class GoesOn(Protocol):
 
 
 class FairQueue:
-    """
-    Lets connections go on one after another, one in each turn of the reactor, however many they are.
-
-    Between two of them everybody else is served.
-    """
+    """Lets connections go on one in each turn of the reactor; between two of them everybody else is served."""
 
     def __init__(self, reactor: IReactorTime) -> None:
         self._reactor = reactor

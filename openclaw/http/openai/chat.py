@@ -29,20 +29,19 @@ from openclaw.sharing.shared import Claim
 from openclaw.wire import CHANNEL_NAME
 
 
+@attrs.frozen
 class ChatCompletions:
     """
     The route.
 
     @param runs: the door to the agents.
-    @param current_config: gives the configuration in force.
     @param joins: answers requests that are sent more than once, and those whose runs go on without their clients.
     """
 
-    def __init__(self, runs: Runs, clock: Clock, current_config: Callable[[], Config], joins: Joins) -> None:
-        self._runs = runs
-        self._clock = clock
-        self._current_config = current_config
-        self._joins = joins
+    _runs: Runs
+    _clock: Clock
+    _current_config: Callable[[], Config]
+    _joins: Joins
 
     async def answer(self, request: GatewayRequest) -> bytes | None:
         """
@@ -120,30 +119,21 @@ class ChatCompletions:
 
 
 def to_run_request(body: ChatRequest, request: GatewayRequest) -> RunRequest:
-    """
-    Turn a body and its headers into what an agent is asked.
-
-    @raise InvalidRequest: if a header or a message cannot be used.
-    """
+    """Turn a body and its headers into what an agent is asked, or refuse it with L{InvalidRequest}."""
     conversation = read_conversation(body)
-    chat_id = None
-    for name in ("X-OpenWebUI-Chat-Id", "X-Conversation-Id"):
-        text = header_text(request, name)
-        if text:
-            chat_id = (name, text)
-            break
+    chat_ids = ((name, header_text(request, name)) for name in ("X-OpenWebUI-Chat-Id", "X-Conversation-Id"))
+    chat_id = next(((name, text) for name, text in chat_ids if text), None)
     channel = header_text(request, "x-openclaw-message-channel") or DEFAULT_CHANNEL
     if not CHANNEL_NAME.fullmatch(channel):
         raise InvalidRequest(
             "x-openclaw-message-channel: 1 to 64 letters, digits, dots, dashes and underscores",
             param="x-openclaw-message-channel",
         )
-    agent_id = header_text(request, "x-openclaw-agent-id") or header_text(request, "x-openclaw-agent")
     return RunRequest(
         run_id=new_run_id(),
         selection=Selection(
             model=body.model,
-            agent_id=agent_id,
+            agent_id=header_text(request, "x-openclaw-agent-id") or header_text(request, "x-openclaw-agent"),
             session_key=header_text(request, "x-openclaw-session-key"),
             chat_id=chat_id,
             metadata_session_id=body.metadata.session_id if body.metadata is not None else None,
@@ -158,11 +148,7 @@ def to_run_request(body: ChatRequest, request: GatewayRequest) -> RunRequest:
 
 
 def header_text(request: GatewayRequest, name: str) -> str | None:
-    """
-    A header's value as text.
-
-    @raise InvalidRequest: if it was sent more than once or is not UTF-8.
-    """
+    """A header's value as text; L{InvalidRequest} if it was sent more than once or is not UTF-8."""
     values = request.requestHeaders.getRawHeaders(name.encode())
     if values is None:
         return None

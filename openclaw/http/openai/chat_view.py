@@ -83,25 +83,16 @@ class ChatStream:
         late_s = max(request.received_s + HEAD_DELAY_S - clock.seconds(), 0.0)
         self._open_late: IDelayedCall | None = clock.callLater(min(late_s, HEAD_DELAY_S), self._open_now)
 
-    @property
-    def is_open(self) -> bool:
-        """Whether the response's head is out."""
-        return self._events.is_open
-
     def send(self, batch: Sequence[RunEvent]) -> None:
-        """
-        Send what a batch tells, in one write.
-
-        @raise OpenClawError: if the run failed before anything was sent.
-        """
+        """Send what a batch tells, in one write; raises the run's error if that came before anything was sent."""
         last = batch[-1]
         if isinstance(last, RunFailed):
-            if not self.is_open:
+            if not self._events.is_open:
                 run_headers(self._request, self._view.run_id, self._view.session_key, self.timings)
                 raise last.error
             self.fail(last.error)
             return
-        pieces = [] if self.is_open else [self._open()]
+        pieces = [] if self._events.is_open else [self._open()]
         for event in batch:
             if isinstance(event, TextDelta):
                 pieces += (self._delta, b'{"content":', encode_line(event.text), b"}", self._plain_end)
@@ -128,18 +119,21 @@ class ChatStream:
 
     def close(self) -> None:
         """Give up timers; harmless when the stream is finished."""
-        if self._open_late is not None and self._open_late.active():
-            self._open_late.cancel()
+        self._cancel_opening()
         self._events.close()
+
+    def _cancel_opening(self) -> None:
+        # One that has fired refers to this stream.
+        timer, self._open_late = self._open_late, None
+        if timer is not None and timer.active():
+            timer.cancel()
 
     def _open_now(self) -> None:
         self._events.write(self._open())
 
     def _open(self) -> bytes:
         """Make the head ready; returns the first chunk, which goes out with it."""
-        if self._open_late is not None and self._open_late.active():
-            self._open_late.cancel()
-        self._open_late = None
+        self._cancel_opening()
         run_headers(self._request, self._view.run_id, self._view.session_key, self.timings)
         self._events.open()
         return self._delta + b'{"role":"assistant","content":""}' + self._plain_end

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import attrs
+
 from openclaw.agents.resolve import model_names
 from openclaw.config.schema import Config
 from openclaw.errors import NotFound
@@ -12,17 +14,12 @@ from openclaw.http.answers.respond import json_body, send
 from openclaw.http.connection.request import GatewayRequest
 
 
+@attrs.frozen
 class ModelList:
-    """
-    The routes.
+    """The routes; every entry shows the gateway's start in seconds since 1970."""
 
-    @param current_config: gives the configuration in force.
-    @param created_s: the gateway's start in seconds since 1970, which every entry shows.
-    """
-
-    def __init__(self, current_config: Callable[[], Config], created_s: int) -> None:
-        self._current_config = current_config
-        self._created_s = created_s
+    _current_config: Callable[[], Config]
+    _created_s: int
 
     def list(self, request: GatewayRequest) -> bytes:
         """All models that would work."""
@@ -30,11 +27,7 @@ class ModelList:
         return send(request, 200, json_body({"object": "list", "data": entries}))
 
     def get(self, request: GatewayRequest, name: str) -> bytes:
-        """
-        One of them.
-
-        @raise NotFound: if there is no such model.
-        """
+        """One of them; L{NotFound} if there is no such model."""
         if name not in model_names(self._current_config()):
             raise NotFound("there is no such model", code="model_not_found", param="model")
         return send(request, 200, json_body(self._entry(name)))

@@ -147,12 +147,7 @@ class ChatRequest(Struct):
 
 @attrs.frozen
 class Conversation:
-    """
-    A request's messages.
-
-    @ivar messages: without system messages.
-    @ivar system: the system and developer texts in their order.
-    """
+    """A request's messages, and apart from them the system and developer texts in their order."""
 
     messages: tuple[Message, ...]
     system: tuple[str, ...]
@@ -163,11 +158,7 @@ _RESPONSE_FORMAT = msgspec.json.Decoder(TextFormat | JsonObjectFormat | JsonSche
 
 
 def decode_chat_request(body: bytes) -> ChatRequest:
-    """
-    Decode a body.
-
-    @raise InvalidRequest: naming the field, if it is no JSON or not of the right shape.
-    """
+    """Decode a body; L{InvalidRequest} names the field if it is no JSON or not of the right shape."""
     try:
         if not body.isascii():
             # msgspec does not look into the texts of fields that it ignores.
@@ -230,11 +221,7 @@ def _response_format(raw: msgspec.Raw) -> bytes | None:
 
 
 def read_conversation(request: ChatRequest) -> Conversation:
-    """
-    Turn the wire's messages into the gateway's.
-
-    @raise InvalidRequest: if one of them cannot be, or if there is nothing to answer.
-    """
+    """Turn the wire's messages into the gateway's; L{InvalidRequest} if one cannot be, or nothing is to be answered."""
     _check_count(request.messages)
     messages: list[Message] = []
     system: list[str] = []

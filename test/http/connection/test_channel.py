@@ -140,7 +140,7 @@ class RefusalTests(GatewayTestCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_bug_in_the_gate(self) -> None:
-        self.patch(self.site.gate, "admit", mock.Mock(side_effect=ZeroDivisionError("secret detail")))
+        self.patch(type(self.site.gate), "admit", mock.Mock(side_effect=ZeroDivisionError("secret detail")))
         client = self.head_only(AUTH, "X-Request-Id: abc")
         error = self.refused(client, 500)
         self.assertEqual(error["code"], "internal_error")

@@ -1,4 +1,4 @@
-"""Tests for L{openclaw.http.app}, L{openclaw.http.root} and the small routes."""
+"""Tests for L{openclaw.http.root} and the small routes."""
 
 from __future__ import annotations
 
