@@ -31,9 +31,7 @@ if TYPE_CHECKING:
     from twisted.web.resource import IResource
 
 STEPS_AT_ONCE = 200
-"""
-How many heads and payloads of frames are looked at before others have their turn: those of 100 small frames, 1 to 5 ms.
-"""
+"""How many heads and payloads of frames are looked at in one turn: those of 100 small frames, 1 to 5 ms."""
 
 MAX_CONTROL_BYTES = 125
 """Longest payload of a ping, a pong or a close frame (RFC 6455, 5.5)."""

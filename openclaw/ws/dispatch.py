@@ -84,13 +84,7 @@ def count_nothing(method: str, *, ok: bool) -> None:
 
 @attrs.define(eq=False)
 class Calls:
-    """
-    The calls of one connection.
-
-    @param client_id: what kind of client it said it is.
-    @param send: sends it a frame.
-    @param count: hears of every call.
-    """
+    """The calls of one connection: C{send} sends it a frame, C{count} hears of every call."""
 
     _methods: MethodTable
     _caller: Caller

@@ -66,12 +66,7 @@ log = Logger()
 
 
 class GatewayChannel(OpenChannel):
-    """
-    One connection of a L{GatewaySite}.
-
-    @ivar clock: times everything.
-    @ivar is_refused: see L{openclaw.http.connection.request.Connection}.
-    """
+    """One connection of a L{GatewaySite}; see L{openclaw.http.connection.request.Connection}."""
 
     requestFactory = GatewayRequest
     # After the idle deadline: one that still reads its answer is not cut off.

@@ -245,12 +245,8 @@ def read_conversation(request: ChatRequest) -> Conversation:
 
 
 def _check_count(messages: Sequence[ChatMessage]) -> None:
-    count = len(messages)
-    for wire in messages:
-        if isinstance(wire.content, list):
-            count += len(wire.content)
-        if wire.tool_calls:
-            count += len(wire.tool_calls)
+    parts = sum(len(wire.content) for wire in messages if isinstance(wire.content, list))
+    count = len(messages) + parts + sum(len(wire.tool_calls) for wire in messages if wire.tool_calls)
     if count > MAX_ITEMS:
         raise InvalidRequest(
             f"messages: at most {MAX_ITEMS} messages, content parts and tool calls together", param="messages"
