@@ -81,11 +81,7 @@ def refuse_for_now(reason: str) -> Exception:
 
 
 class ServerSocket(WebSocketServerProtocol):
-    """
-    A server's end, in which no client can hold the reactor, or have more kept than it should.
-
-    @ivar clock: times everything.
-    """
+    """A server's end, in which no client can hold the reactor, or have more kept than it should."""
 
     clock: Clock
     transport: Any
@@ -233,11 +229,7 @@ def resource_of(factory: ServerSocketFactory) -> IResource:
 
 
 class ClientSocket(WebSocketClientProtocol):
-    """
-    A client's end.
-
-    @ivar refusal: why the upgrade was refused, in the library's words.
-    """
+    """A client's end; C{refusal} is why the upgrade was refused, in the library's words."""
 
     refusal: str | None = None
 

@@ -55,11 +55,7 @@ class TwistdOptions(usage.Options):
             raise usage.UsageError(f"--bind is one of {', '.join(BINDS)}")
 
     def plan(self) -> Plan:
-        """
-        What the options mean together with the configuration.
-
-        @raise SystemExit: with the status of the error, which is told, if a gateway cannot be started so.
-        """
+        """What options and configuration mean; tells an error and raises C{SystemExit} if no gateway can start so."""
         config = self["config"]
         options = GatewayOptions(
             Path(config) if config is not None else None, self["port"], self["bind"], self["endpoint"]

@@ -130,11 +130,7 @@ def too_large(max_body_bytes: int) -> BodyTooLarge:
 
 
 class HeadTooLarge(RequestError):
-    """
-    The request line or the headers are larger than any client of ours sends.
-
-    @param status: 414 for the request line, 431 for the headers.
-    """
+    """The request line (status 414) or the headers (431) are larger than any client of ours sends."""
 
     def __init__(self, message: str, *, status: int, code: str) -> None:
         super().__init__(message, code=code)

@@ -65,12 +65,7 @@ class Repeating:
 
 
 def read_repeating(request: GatewayRequest) -> Repeating | None:
-    """
-    Read the headers.
-
-    @return: C{None} if there is nothing to be done about them, as with most requests.
-    @raise InvalidRequest: for a key or a wish that cannot be used.
-    """
+    """Read the headers; C{None} if they say nothing, as most do; L{InvalidRequest} if they cannot be followed."""
     headers = request.requestHeaders
     keys = headers.getRawHeaders(KEY_HEADER.encode())
     counts = headers.getRawHeaders(RETRY_HEADER.encode())

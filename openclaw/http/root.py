@@ -25,12 +25,7 @@ from openclaw.log_lines import add_log_context
 
 
 def make_app(routes: RouteTable) -> IResource:
-    """
-    The resource that serves all routes.
-
-    Whether a route exists, and who may use it, is the gate's business (L{openclaw.http.gate}); what arrives here
-    was admitted.
-    """
+    """The resource that serves all routes; what arrives here was admitted by the gate (L{openclaw.http.gate})."""
     app = Klein()
     for route in routes:
         # Klein keys functions by their names, and these have the same one: each is told which it is.

@@ -93,11 +93,7 @@ class Agent:
             share.leave()
 
     def _final(self, run_id: str, share: Reader, outcome: RunOutcome) -> Mapping[str, Any]:
-        """
-        The final payload; that of a turn which its caller ended is a success of another kind, as in the original.
-
-        @raise OpenClawError: if the run failed.
-        """
+        """The final payload, or the run's error; a turn that its caller ended is a success, as in the original."""
         if isinstance(outcome.error, RunCancelled):
             return _aborted(run_id)
         if outcome.error is not None:

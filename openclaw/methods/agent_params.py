@@ -123,11 +123,7 @@ def check_params(caller: Caller, params: AgentParams) -> None:
 
 
 def choose_session(config: Config, params: AgentParams) -> SessionKey:
-    """
-    The session that a call goes to: the one of its key, else the main one of its agent.
-
-    @raise InvalidRequest: if there is no such agent, or the key cannot be used.
-    """
+    """The session of a call's key, else its agent's main one; L{InvalidRequest} if there is no such agent or key."""
     agent_id = named_agent(config, "agent", params.agent_id) if params.agent_id else None
     if params.session_key:
         key = named_session(config, "agent", params.session_key, agent_id)
@@ -137,12 +133,7 @@ def choose_session(config: Config, params: AgentParams) -> SessionKey:
 
 
 def to_request(params: AgentParams, key: SessionKey, run_id: str, received_s: float) -> RunRequest:
-    """
-    What the door to the agents is asked.
-
-    @param run_id: the id by which the client knows the run.
-    @param received_s: when the call was complete, on the gateway's clock.
-    """
+    """What the agents are asked; C{run_id} is the client's, and C{received_s} when its call was complete."""
     # "last" is where the session's last message came from, which is nowhere but here.
     channel = params.channel if params.channel not in (None, "", "last") else None
     return RunRequest(

@@ -81,11 +81,7 @@ def shown_path(caller: Caller | None, path: Path) -> str:
 
 
 async def read_in_time(reading: Deferred[T], clock: Clock) -> T:
-    """
-    Wait for what a thread reads, at most L{FILE_TIMEOUT_S}.  The thread itself cannot be stopped.
-
-    @raise CapacityError: C{file_timeout} if it takes longer.
-    """
+    """Wait at most L{FILE_TIMEOUT_S} for a thread, which cannot be stopped; then L{CapacityError}, C{file_timeout}."""
     try:
         return await within(reading, FILE_TIMEOUT_S, clock)
     except WaitedTooLong:

@@ -78,11 +78,7 @@ def context_tokens(config: Config, model_ref: str) -> int | None:
 
 
 def model_defaults(config: Config, agent_id: str | None) -> dict[str, Any]:
-    """
-    The model of sessions that have no other, as lists show it.
-
-    @param agent_id: whose; C{None}, or an agent that is gone, for the default one.
-    """
+    """The model of an agent's sessions that have no other; of the default agent's if it is C{None} or gone."""
     if agent_id is None or agent_id not in config.agents.agent_ids:
         agent_id = config.agents.default_agent_id
     if agent_id is None:

@@ -38,9 +38,9 @@ class GatewaySnapshot:
         """The agent and the session that a client begins with."""
         agents = agents_payload(self.live.current)
         agent_id, main_key = agents["defaultId"], agents["mainKey"]
-        # A model is always configured: the embedded one is there without any configuration.
         return {
             "defaultAgentId": agent_id,
+            # The embedded model is there without any configuration.
             "modelConfigured": True,
             "ownership": agents["ownership"],
             "selectionRequired": agents["selectionRequired"],

@@ -69,7 +69,6 @@ class GatewayWebSocket(ServerSocket):
     unread_bytes: int = 0
     _deadline: IDelayedCall | None = None
     _head: RequestHead
-    _bucket: str | None = None
     _handshake: Handshake | None = None
     _calls: Calls | None = None
     _seq: int = 0
@@ -82,10 +81,8 @@ class GatewayWebSocket(ServerSocket):
     def onConnect(self, request: Any) -> tuple[None, dict[str, str]]:
         """The upgrade is sound: agree to it, without a subprotocol."""
         self._head = self._upgrade_head(request)
-        bucket = self.crowd.bucket_of(self._head)
-        if not self.crowd.count_in(bucket, self):
+        if not self.crowd.count_in(self._head, self):
             raise refuse_for_now("too many connections that have not connected yet")
-        self._bucket = bucket
         return None, self._common_headers()
 
     def _upgrade_head(self, request: Any) -> RequestHead:
@@ -106,12 +103,12 @@ class GatewayWebSocket(ServerSocket):
         if any(name == "Sec-WebSocket-Version" for name, _ in headers):
             code = UPGRADE_REQUIRED
             headers.append(("Upgrade", "websocket"))
-        full = code == SERVICE_UNAVAILABLE
-        error_type, error_code = ("api_error", "overloaded") if full else ("invalid_request_error", None)
-        error = {"message": reason, "type": error_type, "param": None, "code": error_code}
+        error = {"message": reason, "type": "invalid_request_error", "param": None, "code": None}
+        if code == SERVICE_UNAVAILABLE:
+            error |= {"type": "api_error", "code": "overloaded"}
+            headers.append(("Retry-After", "1"))
         body = json.dumps({"error": error}).encode() + b"\n"
         headers += (
-            *((("Retry-After", "1"),) if full else ()),
             ("Content-Type", "application/json; charset=utf-8"),
             ("Content-Length", str(len(body))),
             ("Connection", "close"),
@@ -126,7 +123,7 @@ class GatewayWebSocket(ServerSocket):
         self.crowd.open_connections.add(self)
         self.id = self.crowd.new_id()
         clock = self.clock
-        self._deadline = clock.callLater(HANDSHAKE_DEADLINE_S, self._handshake_is_late)
+        self._deadline = clock.callLater(HANDSHAKE_DEADLINE_S, self.close, CLOSE_NORMAL)
         self._handshake = begin(self, clock, self.crowd.surface.phase, self._judge)
         challenge = {"nonce": self.crowd.new_id(), "ts": now_ms(clock), "capabilities": []}
         self.send(event_frame("connect.challenge", challenge).bare())
@@ -188,7 +185,7 @@ class GatewayWebSocket(ServerSocket):
         """The client is let in: say hello, and tell it what happens from now on."""
         surface, crowd = self.crowd.surface, self.crowd
         self._stop_deadline()
-        self._count_out()
+        crowd.count_out(self)
         self.limit_frames(MAX_PAYLOAD_BYTES)
         admission, info = admitted.admission, admitted.params.client
         self.scopes = admission.scopes
@@ -286,7 +283,7 @@ class GatewayWebSocket(ServerSocket):
     def _retire(self) -> None:
         """End what belongs to this connection; harmless when it is done."""
         self._stop_deadline()
-        self._count_out()
+        self.crowd.count_out(self)
         self._forget_unread()
         if self._handshake is not None:
             self._handshake.leave()
@@ -295,15 +292,7 @@ class GatewayWebSocket(ServerSocket):
             calls.close()
             self.crowd.depart(self)
 
-    def _count_out(self) -> None:
-        bucket, self._bucket = self._bucket, None
-        if bucket is not None:
-            self.crowd.count_out(bucket, self)
-
     def _stop_deadline(self) -> None:
         deadline, self._deadline = self._deadline, None
         if deadline is not None and deadline.active():
             deadline.cancel()
-
-    def _handshake_is_late(self) -> None:
-        self.close(CLOSE_NORMAL)

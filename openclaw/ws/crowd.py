@@ -58,10 +58,6 @@ class Surface:
     """
     What the connections of a gateway have in common, given by L{openclaw.service}.
 
-    @ivar policy: decides who may connect.
-    @ivar methods: what may be called.
-    @ivar bus: tells what runs do.
-    @ivar snapshot: tells how things stand.
     @ivar presence: who is there; the method C{system-presence} tells it, too.
     @ivar phase: the gateway's phase of life; a client is let in only while it is C{started}.
     @ivar count: told the name of each method that was called, and whether it did what was asked.
@@ -102,8 +98,6 @@ class Crowd:
     """
     All connections.
 
-    @ivar clock: times everything.
-    @ivar surface: what the connections serve.
     @ivar open_connections: the connections whose upgrade is done.
     @ivar broadcaster: tells events to all clients that may see them.
     @ivar new_id: makes the ids of connections, and nonces: nobody may be able to guess the next one.
@@ -120,6 +114,7 @@ class Crowd:
         self._run_broadcast = RunBroadcast(surface.bus, clock, self.broadcaster.publish)
         # When they came, those of each client in that order.
         self._waiting: dict[str, dict[Peer, float]] = {}
+        self._buckets: dict[Peer, str] = {}
         self._unread_bytes = 0
         self._presence_pause: IDelayedCall | None = None
         self._presence_changed = False
@@ -128,13 +123,9 @@ class Crowd:
     @property
     def waiting(self) -> int:
         """How many connections have not connected yet."""
-        return sum(map(len, self._waiting.values()))
+        return len(self._buckets)
 
-    def bucket_of(self, head: RequestHead) -> str:
-        """What the limit on connections counts a client under."""
-        return self.surface.policy.client_of(head).bucket
-
-    def count_in(self, bucket: str, connection: Peer) -> bool:
+    def count_in(self, head: RequestHead, connection: Peer) -> bool:
         """
         Count a connection whose client has not connected yet.
 
@@ -143,6 +134,7 @@ class Crowd:
 
         @return: false if there was no room; then it was not counted.
         """
+        bucket = self.surface.policy.client_of(head).bucket
         waiting = self._waiting.get(bucket, {})
         now_s = self.clock.seconds()
         if len(waiting) >= MAX_PREAUTH_CONNECTIONS:
@@ -151,14 +143,16 @@ class Crowd:
                 return False
             oldest.close(CLOSE_TRY_AGAIN, "too many connections that have not connected yet")
         self._waiting.setdefault(bucket, {})[connection] = now_s
+        self._buckets[connection] = bucket
         return True
 
-    def count_out(self, bucket: str, connection: Peer) -> None:
-        """That connection is connected, or gone."""
-        waiting = self._waiting[bucket]
-        del waiting[connection]
-        if not waiting:
-            del self._waiting[bucket]
+    def count_out(self, connection: Peer) -> None:
+        """That connection is connected, or gone; harmless if it is not counted."""
+        bucket = self._buckets.pop(connection, None)
+        if bucket is not None:
+            del self._waiting[bucket][connection]
+            if not self._waiting[bucket]:
+                del self._waiting[bucket]
 
     def count_unread(self, size_bytes: int) -> None:
         """

@@ -111,12 +111,7 @@ class Calls:
             self._begin(frame.id, method, params)
 
     def _admit(self, frame: RequestFrame) -> tuple[Method, Params]:
-        """
-        Find what is asked for.
-
-        @raise InvalidRequest: if there is no such method, or its parameters are wrong.
-        @raise openclaw.errors.MissingScope: if the caller may not call it.
-        """
+        """Find the method and read its parameters; L{InvalidRequest} or C{MissingScope} if that cannot be."""
         if frame.method == "connect":
             raise InvalidRequest("connect is only valid as the first request")
         method = self._methods.find(frame.method)

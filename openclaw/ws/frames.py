@@ -266,12 +266,10 @@ class EventFrame:
     """
     An event, encoded once for everybody who is sent it.
 
-    @ivar name: what happened.
     @ivar head: the frame without its last member and brace.
     @ivar droppable: whether a client that does not read may miss it.
     """
 
-    name: str
     head: bytes
     droppable: bool = False
 
@@ -291,7 +289,7 @@ def event_frame(
     members: dict[str, object] = {"type": "event", "event": name, "payload": payload}
     if state_version is not None:
         members["stateVersion"] = state_version
-    return EventFrame(name, msgspec.json.encode(members)[:-1], droppable)
+    return EventFrame(msgspec.json.encode(members)[:-1], droppable)
 
 
 def close_reason(text: str) -> bytes:

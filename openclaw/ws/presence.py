@@ -22,13 +22,7 @@ _LISTED_MODES = ("ui", "webchat", "node")
 
 
 class Presence:
-    """
-    The list.
-
-    @param host: the name of this machine.
-    @param new_id: makes the id of this life of the gateway.
-    @ivar version: grows with every change; clients compare it.
-    """
+    """The list; C{version}, which clients compare, grows with each change.  C{new_id} names this life of a gateway."""
 
     def __init__(
         self,

@@ -26,10 +26,7 @@ def run_headers(request: GatewayRequest, run_id: str, session_key: str, timings:
 
 
 def server_timing(timings: Timings) -> str:
-    """
-    The value of C{Server-Timing}: milliseconds; and if it took more than one call of a model, how many, and which
-    model answered.
-    """
+    """The value of C{Server-Timing}, milliseconds; after several calls of models, how many, and which one answered."""
     durations: list[tuple[str, float]] = []
     if timings.admitted is not None and timings.let_in is not None and timings.placed is not None:
         prepare_s = (timings.admitted - timings.received) + (timings.placed - timings.let_in)

@@ -63,12 +63,7 @@ def error_headers(error: OpenClawError, headers: Headers, produced_output: bool 
 
 
 def as_openclaw_error(failure: Failure, request_id: str) -> OpenClawError:
-    """
-    What to tell a client of a failure.
-
-    Whatever is not an L{OpenClawError} is a bug: it is logged with the request's id, and the client learns no more
-    than that.
-    """
+    """What to tell a client of a failure; a bug is logged with the request's id, and the client learns no more."""
     error = failure.value
     if isinstance(error, OpenClawError):
         return error

@@ -1,6 +1,4 @@
-"""
-A request whose head the gate has admitted, with its body in memory.
-"""
+"""A request whose head the gate has admitted, with its body in memory."""
 
 from __future__ import annotations
 

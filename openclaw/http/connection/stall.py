@@ -30,10 +30,7 @@ log = Logger()
 
 
 class StallWatch:
-    """
-    Watches a client for which something waits, until it is stopped or has read nothing for L{STALL_S}: then its
-    connection is cut.
-    """
+    """Watches a client for which something waits; one that reads nothing of it for L{STALL_S} is cut off."""
 
     def __init__(self, transport: Any, clock: Clock) -> None:
         self._transport = transport
