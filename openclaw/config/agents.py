@@ -7,14 +7,14 @@ from typing import Annotated, ClassVar, Literal, Self
 
 import attrs
 
-from openclaw.config.checks import Between, ModelRef, Text
+from openclaw.config.checks import MODEL_REF, Between, Text
 from openclaw.config.gateway import Problem
 from openclaw.ids import normalise_agent_id
 
 IMPLICIT_AGENT = "main"
 """The agent of a configuration that names none."""
 
-Ref = Annotated[str, ModelRef()]
+Ref = Annotated[str, MODEL_REF]
 """C{provider/model}."""
 
 Seconds = Annotated[float, Between(0, 31_536_000)]

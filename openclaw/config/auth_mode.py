@@ -15,10 +15,7 @@ from openclaw.errors import EXIT_CONFIG, ConfigError, StartError
 
 SecretMode = Literal["token", "password"]
 
-_VARIABLES: Mapping[SecretMode, str] = {
-    "token": "OPENCLAW_GATEWAY_TOKEN",
-    "password": "OPENCLAW_GATEWAY_PASSWORD",
-}
+_VARIABLES: Mapping[SecretMode, str] = {"token": "OPENCLAW_GATEWAY_TOKEN", "password": "OPENCLAW_GATEWAY_PASSWORD"}
 
 
 @attrs.frozen
@@ -65,33 +62,24 @@ def effective_auth(config: Config, environ: Mapping[str, str]) -> EffectiveAuth:
     return EffectiveAuth(mode, _secret_of(mode, config, environ))
 
 
-def _given(mode: SecretMode, config: Config) -> Secret | None:
-    auth = config.gateway.auth
-    return auth.token if mode == "token" else auth.password
-
-
 def _implied_mode(config: Config, environ: Mapping[str, str]) -> SecretMode:
-    modes: tuple[SecretMode, ...] = ("token", "password")
-    given = {mode: _given(mode, config) for mode in modes}
+    given: dict[SecretMode, Secret | None]
+    given = {"token": config.gateway.auth.token, "password": config.gateway.auth.password}
     # a reference or an unset ${NAME} says which mode is meant; whether it can be used is asked afterwards
     in_config = [mode for mode, secret in given.items() if secret is not None and (secret.usable or secret.missing)]
-    in_environ = [mode for mode in modes if environ.get(_VARIABLES[mode], "").strip()]
+    in_environ = [mode for mode in given if environ.get(_VARIABLES[mode], "").strip()]
     if len(in_config) == 2:
-        raise ConfigError(
-            ['gateway.auth: token and password are both set; say which one counts with mode: "token" or "password"']
-        )
+        problem = 'token and password are both set; say which one counts with mode: "token" or "password"'
+        raise ConfigError([f"gateway.auth: {problem}"])
     if not in_config and len(in_environ) == 2:
-        raise ConfigError(
-            [
-                "gateway.auth.mode: required, because OPENCLAW_GATEWAY_TOKEN and OPENCLAW_GATEWAY_PASSWORD "
-                'are both set; use "token" or "password"'
-            ]
-        )
+        problem = f'required, because {" and ".join(_VARIABLES.values())} are both set; use "token" or "password"'
+        raise ConfigError([f"gateway.auth.mode: {problem}"])
     return (in_config or in_environ or ["token"])[0]
 
 
 def _secret_of(mode: SecretMode, config: Config, environ: Mapping[str, str]) -> Secret:
-    given = _given(mode, config)
+    auth = config.gateway.auth
+    given = auth.token if mode == "token" else auth.password
     if given is not None and given.usable:
         return Secret(_sendable(given.reveal(), f"gateway.auth.{mode}"), literal=given.literal)
     variable = _VARIABLES[mode]

@@ -7,155 +7,98 @@ Each check gives a phrase that follows the key's name, or C{None}; whoever calls
 
 from __future__ import annotations
 
-import ipaddress
 import re
-from typing import Annotated, ClassVar, Protocol
+from collections.abc import Callable
+from ipaddress import ip_address, ip_network
+from typing import Annotated, ClassVar
 from urllib.parse import urlsplit
 
 import attrs
 
-_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^\s/?#@*\\]+", re.IGNORECASE)
-_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
-
-class Check(Protocol):
+@attrs.frozen
+class Check:
     """
-    A condition on one value.
+    A condition on one text.
 
-    @cvar private: the value may hold a secret and must not be shown.
+    @ivar fault: tells what is wrong with a text, or C{None}.
+    @ivar private: the text may hold a secret and must not be shown.
     """
 
-    private: ClassVar[bool]
-
-    def fault(self, value: object) -> str | None:
-        """What is wrong with the value, or C{None}."""
+    fault: Callable[[str], str | None]
+    private: bool = False
 
 
 @attrs.frozen
 class Between:
-    """A number with bounds, both included."""
+    """A number with bounds, both included; used as a L{Check}."""
 
     private: ClassVar[bool] = False
 
     least: int
     most: int
 
-    def fault(self, value: object) -> str | None:
-        """See L{Check.fault}."""
-        assert isinstance(value, int | float)
-        if self.least <= value <= self.most:
-            return None
-        return f"must be between {self.least} and {self.most}"
+    def fault(self, value: float) -> str | None:
+        """What is wrong with the value, or C{None}."""
+        return None if self.least <= value <= self.most else f"must be between {self.least} and {self.most}"
 
 
-@attrs.frozen
-class NotBlank:
-    """A text with something in it."""
-
-    private: ClassVar[bool] = False
-
-    def fault(self, value: object) -> str | None:
-        """See L{Check.fault}."""
-        return None if str(value).strip() else "must not be empty"
+def matching(form: str, expected: str) -> Check:
+    """A text that is all of a regular expression; C{expected} is told of any other."""
+    return Check(lambda text: None if re.fullmatch(form, text) else expected)
 
 
-@attrs.frozen
-class Network:
-    """An IP address or a network in CIDR form."""
+def taken_by(parse: Callable[[str], object], expected: str = "") -> Check:
+    """A text that a function takes; of one for which it raises C{ValueError} that is told, or else C{expected}."""
 
-    private: ClassVar[bool] = False
-
-    def fault(self, value: object) -> str | None:
-        """See L{Check.fault}."""
+    def fault(text: str) -> str | None:
         try:
-            ipaddress.ip_network(str(value), strict=False)
-        except ValueError:
-            return "expected an IP address or a network such as 10.0.0.0/8"
+            parse(text)
+        except ValueError as error:
+            return expected or str(error)
         return None
 
-
-@attrs.frozen
-class HostAddress:
-    """An IP address, or C{localhost}."""
-
-    private: ClassVar[bool] = False
-
-    def fault(self, value: object) -> str | None:
-        """See L{Check.fault}."""
-        if value == "localhost":
-            return None
-        try:
-            ipaddress.ip_address(str(value))
-        except ValueError:
-            return "expected an IP address of this machine"
-        return None
+    return Check(fault)
 
 
-@attrs.frozen
-class Origin:
-    """A web origin: scheme, host and perhaps a port."""
-
-    private: ClassVar[bool] = False
-
-    def fault(self, value: object) -> str | None:
-        """See L{Check.fault}."""
-        if _ORIGIN.fullmatch(str(value)):
-            return None
-        return 'expected an origin such as https://chat.example (no path, no "*")'
-
-
-@attrs.frozen
-class HttpUrl:
-    """An C{http} or C{https} URL with a host.  The message does not repeat it: it may hold a password."""
-
-    private: ClassVar[bool] = True
-
-    def fault(self, value: object) -> str | None:
-        """See L{Check.fault}."""
-        expected = "expected a URL such as http://127.0.0.1:8080/v1"
-        try:
-            parts = urlsplit(str(value))
-            host, port = parts.hostname, parts.port
-        except ValueError:
-            return expected
-        if (
-            parts.scheme not in ("http", "https")
-            or not host
-            or port == 0
-            or re.search(r"[\s\x00-\x1f\x7f]", str(value))
-        ):
-            return expected
-        if parts.username is not None or parts.password is not None:
-            return "must not hold a user name or password; use apiKey or headers"
-        if parts.query or parts.fragment:
-            return f"{expected}, without ? and #"
-        return None
+def _url_fault(url: str) -> str | None:
+    expected = "expected a URL such as http://127.0.0.1:8080/v1"
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        return expected
+    if parts.scheme not in ("http", "https") or not host or port == 0 or re.search(r"[\s\x00-\x1f\x7f]", url):
+        return expected
+    if parts.username is not None or parts.password is not None:
+        return "must not hold a user name or password; use apiKey or headers"
+    return f"{expected}, without ? and #" if parts.query or parts.fragment else None
 
 
-@attrs.frozen
-class HeaderName:
-    """The name of an HTTP header."""
+NOT_BLANK = matching(r"\s*\S[\s\S]*", "must not be empty")
+"""Something must be in it."""
 
-    private: ClassVar[bool] = False
+NETWORK = taken_by(
+    lambda text: ip_network(text, strict=False), "expected an IP address or a network such as 10.0.0.0/8"
+)
+"""An IP address or a network in CIDR form."""
 
-    def fault(self, value: object) -> str | None:
-        """See L{Check.fault}."""
-        return None if _HEADER_NAME.fullmatch(str(value)) else "expected the name of an HTTP header"
+ADDRESS = taken_by(lambda text: text == "localhost" or ip_address(text), "expected an IP address of this machine")
+"""An IP address, or C{localhost}."""
 
+ORIGIN = matching(
+    r"[A-Za-z][A-Za-z0-9+.-]*://[^\s/?#@*\\]+", 'expected an origin such as https://chat.example (no path, no "*")'
+)
+"""A web origin: scheme, host and perhaps a port."""
 
-@attrs.frozen
-class ModelRef:
-    """The name of a model: C{provider/model}, split at the first slash."""
+HTTP_URL = Check(_url_fault, private=True)
+"""An C{http} or C{https} URL with a host.  The message does not repeat it: it may hold a password."""
 
-    private: ClassVar[bool] = False
+HEADER_NAME = matching(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", "expected the name of an HTTP header")
+"""The name of an HTTP header."""
 
-    def fault(self, value: object) -> str | None:
-        """See L{Check.fault}."""
-        provider, _, model = str(value).partition("/")
-        if provider.strip() and model.strip():
-            return None
-        return 'expected a model as "provider/model"'
+MODEL_REF = matching(r"\s*[^\s/][^/]*/\s*\S[\s\S]*", 'expected a model as "provider/model"')
+"""The name of a model: C{provider/model}, split at the first slash."""
 
-
-Text = Annotated[str, NotBlank()]
+Text = Annotated[str, NOT_BLANK]
 """A string that is not blank."""

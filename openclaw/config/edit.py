@@ -8,7 +8,6 @@ programs that edit at a time wait for each other; what a person saves meanwhile 
 
 from __future__ import annotations
 
-import fcntl
 import os
 import secrets
 import stat
@@ -23,6 +22,8 @@ import attrs
 from openclaw.config.auth_mode import effective_auth
 from openclaw.config.edit_document import is_set
 from openclaw.config.load import MAX_CONFIG_BYTES, decode_json5, parse_config, read_dotenv, read_regular
+from openclaw.config.lock import take_lock
+from openclaw.config.paths import flush_folder
 from openclaw.config.reload_rules import changed_keys, restart_keys
 from openclaw.config.schema import Config
 from openclaw.errors import ConfigError, OpenClawError, StartError
@@ -228,9 +229,8 @@ def _check_clobber(edit: Edit, *, may_shrink: bool, keep: bool) -> None:
         return
     kept = ""
     if keep:
-        rejected = edit.before.path.with_name(
-            f"{edit.before.path.name}.rejected.{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}"
-        )
+        now = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+        rejected = edit.before.path.with_name(f"{edit.before.path.name}.rejected.{now}")
         try:
             rejected.unlink(missing_ok=True)
             _write_new(rejected, new, 0o600)
@@ -258,20 +258,13 @@ def locked(path: Path, sleep: Callable[[float], object] = time.sleep) -> Iterato
     except OSError as error:
         raise _unwritable(path, error) from None
     try:
-        waited_s = 0.0
-        while True:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if waited_s >= LOCK_TIMEOUT_S:
-                    raise OpenClawError(
-                        f"{path} is not changed: another program has been editing it for {waited_s:.0f} s; try again"
-                    ) from None
-            except OSError as error:
-                raise _unwritable(path, error) from None
-            sleep(LOCK_POLL_S)
-            waited_s += LOCK_POLL_S
+        try:
+            take_lock(descriptor, 1 + round(LOCK_TIMEOUT_S / LOCK_POLL_S), LOCK_POLL_S, sleep)
+        except BlockingIOError:
+            problem = f"another program has been editing it for {LOCK_TIMEOUT_S:.0f} s; try again"
+            raise OpenClawError(f"{path} is not changed: {problem}") from None
+        except OSError as error:
+            raise _unwritable(path, error) from None
         yield
     finally:
         os.close(descriptor)
@@ -326,9 +319,8 @@ def _write(edit: Edit) -> None:
     try:
         flush_folder(path.parent)
     except OSError as error:
-        raise OpenClawError(
-            f"{path} was written, but its folder cannot be flushed to the disk: {error.strerror}"
-        ) from None
+        problem = f"its folder cannot be flushed to the disk: {error.strerror}"
+        raise OpenClawError(f"{path} was written, but {problem}") from None
 
 
 def _mode_and_owner(path: Path) -> tuple[int, tuple[int, int] | None]:
@@ -387,16 +379,3 @@ def _rotate(path: Path, copy: Path) -> None:
         with suppress(FileNotFoundError):
             newer.replace(older)
     copy.replace(ring[0])
-
-
-def flush_folder(folder: Path) -> None:
-    """
-    Make sure that a new name in a folder is on the disk.  Blocks.
-
-    @raise OSError: if that fails.
-    """
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

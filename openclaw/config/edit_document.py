@@ -7,7 +7,7 @@ Nothing here touches a file; every function leaves its arguments as they are.
 from __future__ import annotations
 
 import copy
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from typing import Any
 
 from openclaw.config.json_schema import is_list
@@ -61,33 +61,23 @@ def with_value(document: Any, path: Path, value: Any, *, merge: bool = False) ->
         return _merged_plain(result, value) if merge else copy.deepcopy(value)
     place = result
     for depth, step in enumerate(path[:-1], 1):
-        place = _descend(place, step, path[:depth], [] if _makes_list(path, depth) else {})
-    last = path[-1]
-    if isinstance(place, list):
-        at = _position(place, path)
-        old = place[at] if at < len(place) else ABSENT
-        place[at : at + 1] = [_merged_plain(old, value) if merge else copy.deepcopy(value)]
-    elif isinstance(place, dict):
-        place[last] = _merged_plain(place.get(last, ABSENT), value) if merge else copy.deepcopy(value)
-    else:
-        raise OpenClawError(f"{disk_path(path[:-1])}: this is neither an object nor a list; nothing fits into it")
+        if not is_set(place, (step,)):
+            _put(place, path[:depth], [] if path[depth].isdecimal() and is_list(path[:depth]) else {})
+        place = value_at(place, (step,))
+    old = value_at(place, path[-1:])
+    _put(place, path, _merged_plain(old, value) if merge else copy.deepcopy(value))
     return result
 
 
-def _makes_list(path: Path, depth: int) -> bool:
-    return path[depth].isdecimal() and is_list(path[:depth])
-
-
-def _descend(place: Any, step: str, path: Path, missing: Any) -> Any:
-    """One step down; what is missing there is made."""
-    if isinstance(place, list):
-        at = _position(place, path)
-        if at == len(place):
-            place.append(missing)
-        return place[at]
+def _put(place: Any, path: Path, value: Any) -> None:
+    """Put a value where the last step of a path leads, in what the steps before it lead to."""
     if isinstance(place, dict):
-        return place.setdefault(step, missing)
-    raise OpenClawError(f"{disk_path(path[:-1])}: this is neither an object nor a list; nothing fits into it")
+        place[path[-1]] = value
+    elif isinstance(place, list):
+        at = _position(place, path)
+        place[at : at + 1] = [value]
+    else:
+        raise OpenClawError(f"{disk_path(path[:-1])}: this is neither an object nor a list; nothing fits into it")
 
 
 def _position(place: list[Any], path: Path) -> int:
@@ -193,7 +183,7 @@ def lost_entries(before: Any, after: Any, path: Path) -> list[str]:
     return list(dict.fromkeys(lost))
 
 
-def _places(document: Any, pattern: Path) -> Iterator[Path]:
+def _places(document: Any, pattern: Path) -> list[Path]:
     """The places of a document that a pattern means."""
     found: list[Path] = [()]
     for step in pattern:
@@ -203,7 +193,7 @@ def _places(document: Any, pattern: Path) -> Iterator[Path]:
             if isinstance(value, dict):
                 below += [(*place, key) for key in value if step in ("*", key)]
         found = below
-    yield from found
+    return found
 
 
 def _names(value: Any) -> list[str]:

@@ -129,8 +129,7 @@ def _without_added(before: Any, after: Any) -> Any:
     if isinstance(before, dict) and isinstance(after, dict):
         return {key: _without_added(value, after[key]) for key, value in before.items() if key in after}
     if isinstance(before, list) and isinstance(after, list):
-        removed = _removed_items(before, after)
-        if removed is not None:
+        if _removed_items(before, after) is not None:
             return after
         return [_without_added(old, new) for old, new in zip(before, after, strict=False)]
     return after
@@ -304,9 +303,10 @@ def _line_start(text: str, at: int) -> int:
 
 def _indent_at(text: str, at: int) -> str:
     """The blanks at the beginning of the line of a place."""
-    start = _line_start(text, at)
-    found = re.compile(r"[ \t]*").match(text, start)
-    return found.group() if found else ""
+    start = end = _line_start(text, at)
+    while text[end : end + 1] in (" ", "\t"):
+        end += 1
+    return text[start:end]
 
 
 # ---------------------------------------------------------------------------------------- cutting
@@ -349,8 +349,10 @@ class _Editing:
                 yield from self.changes(member.value, old, new, inline=inline)
         else:
             alone = inline and node is not self.root and self._is_inside_line(node)
-            shown = _on_one_line(after, self._style) if alone else self._fresh(after, node.start)
-            yield node.start, node.end, shown
+            if alone:
+                yield node.start, node.end, _on_one_line(after, self._style)
+            else:
+                yield node.start, node.end, _rendered(after, self._style, _indent_at(self._text, node.start))
 
     def additions(self, node: _Node, before: Any, after: Any) -> Iterator[_Cut]:
         """Members and items that are new."""
@@ -366,9 +368,6 @@ class _Editing:
             return
         if new:
             yield from self._inserted(node, new)
-
-    def _fresh(self, value: Any, at: int) -> str:
-        return _rendered(value, self._style, _indent_at(self._text, at))
 
     def _is_spread(self, node: _Node) -> bool:
         """Whether the members stand on lines of their own."""

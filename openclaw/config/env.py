@@ -2,29 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any
 
 import attrs
 
+from openclaw.config.checks import matching
 from openclaw.config.secret import Secret
 
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+VARIABLE_NAME = matching(r"[A-Za-z_][A-Za-z0-9_]*", "expected the name of an environment variable")
+"""The name of an environment variable."""
 
-
-@attrs.frozen
-class VariableName:
-    """The name of an environment variable."""
-
-    private: ClassVar[bool] = False
-
-    def fault(self, value: object) -> str | None:
-        """See L{openclaw.config.checks.Check.fault}."""
-        return None if _NAME.fullmatch(str(value)) else "expected the name of an environment variable"
-
-
-Variables = Mapping[Annotated[str, VariableName()], Secret]
+Variables = Mapping[Annotated[str, VARIABLE_NAME], Secret]
 """Values by name; hidden, because they mostly are keys."""
 
 

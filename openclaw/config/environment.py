@@ -1,6 +1,4 @@
-"""
-What the environment gives to a configuration: C{${NAME}} in strings, secret references, and C{.env} files.
-"""
+"""What the environment gives to a configuration: C{${NAME}} in strings, secret references, and C{.env} files."""
 
 from __future__ import annotations
 
@@ -82,16 +80,6 @@ def is_env_reference(value: Mapping[object, object]) -> bool:
     )
 
 
-def _fill_reference(name: str, environ: Mapping[str, str]) -> Filled:
-    value = environ.get(name, "")
-    return Filled.make(
-        value,
-        written=f"<environment variable {name}>",
-        missing=() if value else (name,),
-        reference=True,
-    )
-
-
 def fill(
     value: object,
     environ: Mapping[str, str],
@@ -109,7 +97,10 @@ def fill(
     elif isinstance(value, dict):
         if not is_env_reference(value):
             return {key: fill(item, environ, on_missing, (*path, str(key))) for key, item in value.items()}
-        filled = _fill_reference(value["id"], environ)
+        name = value["id"]
+        found = environ.get(name, "")
+        missing = () if found else (name,)
+        filled = Filled.make(found, written=f"<environment variable {name}>", missing=missing, reference=True)
     elif isinstance(value, list):
         return [fill(item, environ, on_missing, (*path, str(index))) for index, item in enumerate(value)]
     else:

@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Self
 
 import attrs
 
-from openclaw.config.checks import Between, HeaderName, HostAddress, Network, Origin, Text
+from openclaw.config.checks import ADDRESS, HEADER_NAME, NETWORK, ORIGIN, Between, Text
 from openclaw.config.secret import Secret
 
 DEFAULT_PORT = 18789
@@ -23,8 +23,13 @@ AuthMode = Literal["none", "token", "password", "trusted-proxy"]
 Problem = Callable[[tuple[str, ...], str], None]
 """How a class tells a problem across its fields: the path below it, and the text."""
 
-WebOrigin = Annotated[str, Origin()]
+WebOrigin = Annotated[str, ORIGIN]
 """C{https://host:port}."""
+
+
+def _in_lower_case(origins: tuple[str, ...]) -> tuple[str, ...]:
+    """Origins in the case that browsers send."""
+    return tuple(origin.lower() for origin in origins)
 
 
 def is_loopback_host(host: str) -> bool:
@@ -67,8 +72,8 @@ class TrustedProxyConfig:
     @ivar allow_loopback: whether the proxy may run on this machine.
     """
 
-    user_header: Annotated[str, HeaderName()]
-    required_headers: tuple[Annotated[str, HeaderName()], ...] = ()
+    user_header: Annotated[str, HEADER_NAME]
+    required_headers: tuple[Annotated[str, HEADER_NAME], ...] = ()
     allow_users: tuple[Text, ...] = ()
     allow_loopback: bool = False
 
@@ -139,11 +144,7 @@ class CorsConfig:
     @ivar allowed_origins: the exact origins that may read our answers, in lower case.
     """
 
-    allowed_origins: tuple[WebOrigin, ...] = ()
-
-    def settled(self, _: Problem) -> Self:
-        """Bring the origins into the case that browsers send."""
-        return attrs.evolve(self, allowed_origins=tuple(origin.lower() for origin in self.allowed_origins))
+    allowed_origins: tuple[WebOrigin, ...] = attrs.field(default=(), converter=_in_lower_case)
 
 
 @attrs.frozen
@@ -162,11 +163,7 @@ class ControlUiConfig:
     @ivar allowed_origins: origins under which this gateway is reached by browsers, in lower case.
     """
 
-    allowed_origins: tuple[WebOrigin, ...] = ()
-
-    def settled(self, _: Problem) -> Self:
-        """Bring the origins into the case that browsers send."""
-        return attrs.evolve(self, allowed_origins=tuple(origin.lower() for origin in self.allowed_origins))
+    allowed_origins: tuple[WebOrigin, ...] = attrs.field(default=(), converter=_in_lower_case)
 
 
 @attrs.frozen
@@ -241,9 +238,9 @@ class GatewayConfig:
     mode: Literal["local", "remote"] | None = None
     port: Annotated[int, Between(1, 65535)] = DEFAULT_PORT
     bind: BindMode = "loopback"
-    custom_bind_host: Annotated[str, HostAddress()] | None = None
+    custom_bind_host: Annotated[str, ADDRESS] | None = None
     auth: AuthConfig = attrs.field(factory=AuthConfig)
-    trusted_proxies: tuple[Annotated[str, Network()], ...] = ()
+    trusted_proxies: tuple[Annotated[str, NETWORK], ...] = ()
     tls: TlsConfig = attrs.field(factory=TlsConfig)
     http: HttpConfig = attrs.field(factory=HttpConfig)
     control_ui: ControlUiConfig = attrs.field(factory=ControlUiConfig)

@@ -18,7 +18,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 import attrs
 
 from openclaw.config.amounts import Duration, Size
-from openclaw.config.checks import Between, HttpUrl, NotBlank
+from openclaw.config.checks import HTTP_URL, NOT_BLANK, Between
 from openclaw.config.environment import ENV_ID
 from openclaw.config.known import names_at
 from openclaw.config.schema import Config
@@ -50,23 +50,19 @@ class Setting:
     description: str
 
 
-def config_schema() -> dict[str, Any]:
+@functools.cache
+def config_schema() -> Mapping[str, Any]:
     """The JSON Schema of a configuration file.  Checks across several keys are not in it."""
     return {"$schema": DIALECT, "title": "OpenClaw Gateway configuration", **_schema(Config, ())}
 
 
 def is_list(path: Path) -> bool:
     """Whether the configuration has a list at a path."""
-    node: Any = _cached()
+    node: Any = config_schema()
     for step in path:
         node = _below(node, step)
     options = node.get("anyOf", [node])
     return any(option.get("type") == "array" for option in options)
-
-
-@functools.cache
-def _cached() -> Mapping[str, Any]:
-    return config_schema()
 
 
 def _below(node: Mapping[str, Any], step: str) -> Mapping[str, Any]:
@@ -88,7 +84,7 @@ def settings(schema: Mapping[str, Any] | None = None, path: Path = ()) -> Iterat
     @param schema: of a part; the whole by default.
     @param path: where that part is.
     """
-    node = _cached() if schema is None else schema
+    node = config_schema() if schema is None else schema
     parts = node.get("anyOf", [node])
     record = next((part for part in parts if part.get("type") == "object"), None)
     items = next((part["items"] for part in parts if part.get("type") == "array"), None)
@@ -97,22 +93,18 @@ def settings(schema: Mapping[str, Any] | None = None, path: Path = ()) -> Iterat
         yield from settings(items, (*path, "*"))
         return
     shorthand = record is not None and len(parts) > 1
-    if path and (record is None or shorthand or not (record.get("properties") or _open(record))):
+    rest = None if record is None else record.get("additionalProperties")
+    if path and (record is None or shorthand or not (record.get("properties") or isinstance(rest, dict))):
         yield Setting(disk_path(path), _kind(node), node.get("default"), node.get("description", ""))
     if record is None or "source" in record.get("properties", {}):
         return
     for key, below in record.get("properties", {}).items():
         if below.get("description") != _UNUSED:
             yield from settings(below, (*path, key))
-    rest = record.get("additionalProperties")
     if isinstance(rest, dict):
         # what is said of an object with names of one's own is said of each of its values
         said = {"description": node["description"]} if "description" in node else {}
         yield from settings({**said, **rest}, (*path, "*"))
-
-
-def _open(record: Mapping[str, Any]) -> bool:
-    return isinstance(record.get("additionalProperties"), dict)
 
 
 def _kind(node: Mapping[str, Any]) -> str:
@@ -168,9 +160,9 @@ def _checked(schema: dict[str, Any], checks: tuple[Any, ...]) -> dict[str, Any]:
     for check in checks:
         if isinstance(check, Between):
             schema |= {"minimum": check.least, "maximum": check.most}
-        elif isinstance(check, NotBlank):
+        elif check == NOT_BLANK:
             schema |= {"pattern": r"\S"}
-        elif isinstance(check, HttpUrl):
+        elif check == HTTP_URL:
             schema |= {"format": "uri"}
     return schema
 
@@ -195,16 +187,10 @@ def _record(cls: Any, path: Path) -> dict[str, Any]:
         properties[name] = below
     required = [disk_name(field) for field in attrs.fields(cls) if field.default is attrs.NOTHING]
     unused = {name: {"description": _UNUSED} for name in sorted(names_at(path)) if name not in properties}
-    record: dict[str, Any] = {
-        "type": "object",
-        "properties": {**properties, **unused},
-        "additionalProperties": rest,
-    }
+    record = {"type": "object", "properties": {**properties, **unused}, "additionalProperties": rest}
     if required:
         record["required"] = required
-    if getattr(cls, "shorthand", None) is not None:
-        return {"anyOf": [{"type": "string"}, record]}
-    return record
+    return record if getattr(cls, "shorthand", None) is None else {"anyOf": [{"type": "string"}, record]}
 
 
 def _default(field: attrs.Attribute[Any]) -> Any:

@@ -46,13 +46,6 @@ class LoadedConfig:
     environ: Mapping[str, str] = attrs.field(factory=dict, repr=False)
 
 
-@attrs.frozen
-class _Parsed:
-    config: Config
-    warnings: tuple[str, ...]
-    environ: Mapping[str, str]
-
-
 def parse_config(document: object, environ: Mapping[str, str]) -> tuple[Config, tuple[str, ...]]:
     """
     Turn a document in memory into a configuration.
@@ -61,8 +54,7 @@ def parse_config(document: object, environ: Mapping[str, str]) -> tuple[Config, 
     @return: the configuration, and warnings.
     @raise ConfigError: naming every problem.
     """
-    parsed = _parse(document, environ)
-    return parsed.config, parsed.warnings
+    return _parse(document, environ)[:2]
 
 
 def load_config(path: Path, environ: Mapping[str, str], state_dir: Path | None = None) -> LoadedConfig:
@@ -75,18 +67,14 @@ def load_config(path: Path, environ: Mapping[str, str], state_dir: Path | None =
     """
     folder = state_dir or Path(environ.get("OPENCLAW_STATE_DIR") or path.parent)
     values, warnings = read_dotenv(folder / ".env")
-    merged = {**values, **environ}
     try:
         found = read_regular(path, MAX_CONFIG_BYTES)
-        if found is None:
-            parsed = _Parsed(Config(), (), merged)
-        else:
-            parsed = _parse(decode_json5(found[0]), merged)
+        config, more, merged = _parse({} if found is None else decode_json5(found[0]), {**values, **environ})
     except ConfigError as error:
         raise ConfigError(error.problems, str(path)) from None
-    if found is not None and found[1] & 0o077 and any(secret.literal for _, secret in parsed.config.secrets()):
+    if found is not None and found[1] & 0o077 and any(secret.literal for _, secret in config.secrets()):
         warnings += (f"{path} holds secrets and other users can read it; run: chmod 600 {path}",)
-    return LoadedConfig(parsed.config, path, found is not None, warnings + parsed.warnings, parsed.environ)
+    return LoadedConfig(config, path, found is not None, warnings + more, merged)
 
 
 def read_document(path: Path) -> Any:
@@ -177,7 +165,8 @@ def _syntax_problem(text: str, message: str) -> str:
     return f"line {line}, column {column}: not valid JSON5: {reason}"
 
 
-def _parse(document: object, environ: Mapping[str, str]) -> _Parsed:
+def _parse(document: object, environ: Mapping[str, str]) -> tuple[Config, tuple[str, ...], Mapping[str, str]]:
+    """The configuration, warnings, and the environment together with the section C{env}."""
     if not isinstance(document, dict):
         raise ConfigError([f"expected an object at the top, got {shown(document, private=True)}"])
     problems: list[str] = []
@@ -205,7 +194,7 @@ def _parse(document: object, environ: Mapping[str, str]) -> _Parsed:
     if unused:
         warnings.append(f"these settings are accepted and not used: {', '.join(unused)}")
     warnings += [f"{key}: {reason}" for key, reason in config.foreign_models()]
-    return _Parsed(config, tuple(warnings), merged)
+    return config, tuple(warnings), merged
 
 
 def _without_includes(value: Any, path: tuple[str, ...], problems: list[str]) -> Any:

@@ -22,6 +22,21 @@ LOCK_PAUSE_S = 0.02
 """Time between two attempts, in seconds."""
 
 
+def take_lock(descriptor: int, attempts: int, pause_s: float, sleep: Callable[[float], object]) -> None:
+    """
+    Lock an open file against all others; tried again while somebody else has the lock.  Blocks.
+
+    @raise BlockingIOError: if somebody else has it at the last attempt.
+    @raise OSError: if it cannot be locked at all.
+    """
+    for _ in range(attempts - 1):
+        try:
+            return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            sleep(pause_s)
+    return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
 def running_pid(path: Path) -> int | None:
     """
     The process that holds the lock of a state folder; C{None} if none does, 0 if it cannot be told which.
@@ -69,7 +84,7 @@ class StateLock:
         except OSError as error:
             raise StartError(f"the lock file {self._path} cannot be opened: {error.strerror}") from None
         try:
-            self._lock(descriptor)
+            take_lock(descriptor, LOCK_ATTEMPTS, LOCK_PAUSE_S, self._sleep)
         except BlockingIOError:
             holder = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip() or "unknown"
             os.close(descriptor)
@@ -88,16 +103,6 @@ class StateLock:
             os.close(descriptor)
             raise StartError(f"the lock file {self._path} cannot be written: {error.strerror}") from None
         self._descriptor = descriptor
-
-    def _lock(self, descriptor: int) -> None:
-        for _ in range(LOCK_ATTEMPTS - 1):
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                self._sleep(LOCK_PAUSE_S)
-            else:
-                return
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
     def release(self) -> None:
         """Give the lock back; harmless without it."""

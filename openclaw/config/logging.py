@@ -3,47 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, Literal, Self
 
 import attrs
 
-from openclaw.config.checks import Between
+from openclaw.config.checks import Between, taken_by
+from openclaw.config.gateway import Problem
 from openclaw.log_files import MAX_FILE_BYTES
 from openclaw.log_levels import Levels
 from openclaw.redact import MAX_PATTERNS, compile_pattern
 
-Problem = Callable[[tuple[str, ...], str], None]
-
-
-@attrs.frozen
-class LevelText:
-    """A level of the log, or levels of parts: C{info,http=debug}."""
-
-    private: ClassVar[bool] = False
-
-    def fault(self, value: object) -> str | None:
-        """See L{openclaw.config.checks.Check.fault}."""
-        try:
-            Levels.parse(str(value))
-        except ValueError as error:
-            return str(error)
-        return None
-
-
-@attrs.frozen
-class RedactPattern:
-    """A regular expression for L{openclaw.redact.compile_pattern}."""
-
-    private: ClassVar[bool] = False
-
-    def fault(self, value: object) -> str | None:
-        """See L{openclaw.config.checks.Check.fault}."""
-        try:
-            compile_pattern(str(value))
-        except ValueError as error:
-            return str(error)
-        return None
+LevelText = Annotated[str, taken_by(Levels.parse)]
+"""A level of the log, or levels of parts: C{info,http=debug}."""
 
 
 @attrs.frozen
@@ -61,11 +32,11 @@ class LoggingConfig:
         there is none) is masked in every line.
     """
 
-    level: Annotated[str, LevelText()] = "info"
-    console_level: Annotated[str, LevelText()] | None = None
+    level: LevelText = "info"
+    console_level: LevelText | None = None
     console_style: Literal["pretty", "compact", "json"] = "pretty"
     max_file_bytes: Annotated[int, Between(64 * 1024, 10 * 1024**3)] = MAX_FILE_BYTES
-    redact_patterns: tuple[Annotated[str, RedactPattern()], ...] = ()
+    redact_patterns: tuple[Annotated[str, taken_by(compile_pattern)], ...] = ()
 
     @property
     def level_on_console(self) -> str:

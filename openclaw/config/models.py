@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 
 import attrs
 
-from openclaw.config.checks import Between, HeaderName, HttpUrl, Text
+from openclaw.config.checks import HEADER_NAME, HTTP_URL, Between, Text
 from openclaw.config.gateway import Problem
 from openclaw.config.secret import Secret
 
@@ -94,12 +94,12 @@ class ProviderConfig:
     @ivar models: what is known of single models; others of the server can be used, too.
     """
 
-    base_url: Annotated[str, HttpUrl()]
+    base_url: Annotated[str, HTTP_URL]
     api_key: Secret | None = None
     api_keys: tuple[Secret, ...] = ()
     auth: Literal["api-key", "token", "oauth", "aws-sdk"] = "api-key"
     api: Api = "openai-completions"
-    headers: Mapping[Annotated[str, HeaderName()], Secret] = attrs.field(factory=dict)
+    headers: Mapping[Annotated[str, HEADER_NAME], Secret] = attrs.field(factory=dict)
     timeout_seconds: Annotated[float, Between(1, 86_400)] | None = None
     max_tokens: Tokens | None = None
     models: tuple[ModelConfig, ...] = ()

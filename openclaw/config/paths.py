@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import tempfile
 from collections.abc import Mapping
@@ -98,3 +99,16 @@ def ensure_state_dir(paths: Paths) -> None:
         raise StartError(
             f"the state folder {folder} cannot be written: {error.strerror}; set OPENCLAW_STATE_DIR"
         ) from None
+
+
+def flush_folder(folder: Path) -> None:
+    """
+    Make sure that a new name in a folder is on the disk.  Blocks.
+
+    @raise OSError: if that fails.
+    """
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -40,9 +40,10 @@ class Options:
 
         @raise StartError: if the endpoint is none.
         """
+        bind: Any = self.bind
         if self.endpoint is not None:
-            return _with_bind(config, "loopback" if listening_at(self.endpoint).on_loopback_bind else "lan")
-        return config if self.bind is None else _with_bind(config, self.bind)
+            bind = "loopback" if listening_at(self.endpoint).on_loopback_bind else "lan"
+        return config if bind is None else attrs.evolve(config, gateway=attrs.evolve(config.gateway, bind=bind))
 
 
 @attrs.frozen
@@ -71,7 +72,6 @@ def plan(paths: Paths, environ: Mapping[str, str], options: Options) -> Plan:
     Nothing is opened, so this may run before a daemon forks.
 
     @param environ: the process's environment.
-
     @raise openclaw.errors.ConfigError: if the configuration cannot be used.
     @raise StartError: if the gateway must not or cannot start with it.
     """
@@ -91,8 +91,7 @@ def plan(paths: Paths, environ: Mapping[str, str], options: Options) -> Plan:
     if options.endpoint is not None:
         listening = listening_at(options.endpoint)
     else:
-        port = options.port if options.port is not None else listen_port(config, loaded.environ)
-        listening = listening_of(config, port)
+        listening = listening_of(config, listen_port(config, loaded.environ) if options.port is None else options.port)
     try:
         effective_auth(config, loaded.environ)
     except StartError as error:
@@ -102,8 +101,3 @@ def plan(paths: Paths, environ: Mapping[str, str], options: Options) -> Plan:
         raise StartError(f"{error.message}, or gateway.auth in {loaded.path}", error.exit_code) from None
     # A copy: what the process sets for itself later is no edit of the environment.
     return Plan(loaded, config, paths, listening, dict(environ), options)
-
-
-def _with_bind(config: Config, bind: str) -> Config:
-    changed: dict[str, Any] = {"bind": bind}
-    return attrs.evolve(config, gateway=attrs.evolve(config.gateway, **changed))

@@ -20,13 +20,7 @@ from twisted.logger import Logger
 
 from openclaw.config.auth_mode import effective_auth
 from openclaw.config.load import MAX_CONFIG_BYTES, LoadedConfig, load_config
-from openclaw.config.reload_rules import (
-    changed_keys,
-    effect_of,
-    local_refs,
-    needs_local_model,
-    with_hot_changes,
-)
+from openclaw.config.reload_rules import changed_keys, effect_of, local_refs, needs_local_model, with_hot_changes
 from openclaw.config.schema import Config
 from openclaw.errors import ConfigError, StartError
 from openclaw.interfaces import Clock
@@ -88,9 +82,7 @@ class LiveConfig:
     """
 
     def __init__(self, config: Config, environ: Mapping[str, str] | None = None) -> None:
-        """
-        @param environ: the C{environ} of the L{LoadedConfig} that C{config} comes from.
-        """
+        """@param environ: the C{environ} of the L{LoadedConfig} that C{config} comes from."""
         self._current = config
         self._environ = environ
         self.pending: tuple[str, ...] = ()
@@ -218,7 +210,7 @@ class ConfigWatcher(Service):
         self._is_gone = False
         self._told_digest: bytes | None = None
         self._warnings: tuple[str, ...] = ()
-        self._looping = looping(self._poll, clock)
+        self._looping = looping(lambda: Deferred.fromCoroutine(self._look_and_apply()), clock)
         self._ended: Deferred[Any] = succeed(None)
 
     def startService(self) -> None:
@@ -241,9 +233,6 @@ class ConfigWatcher(Service):
     def _stop_looking(self) -> None:
         if self._looping.running:
             self._looping.stop()
-
-    def _poll(self) -> Deferred[None]:
-        return Deferred.fromCoroutine(self._look_and_apply())
 
     async def _look_and_apply(self) -> None:
         try:
@@ -352,12 +341,14 @@ class ConfigWatcher(Service):
         running = self._live.current
         config, secret_key = self._with_credential(self._without_what_cannot_run(running, edited), edited, loaded)
         applied = [key for key in changed_keys(running, config) if effect_of(key) != "none"]
-        if self._environ_changed(loaded) and not any(key.startswith("env.") for key in applied):
+        is_other_environ = bool(self._live.environ) and dict(self._live.environ) != dict(loaded.environ)
+        if is_other_environ and not any(key.startswith("env.") for key in applied):
             applied.append(DOTENV_KEY)
         pending = tuple(key for key in changed_keys(config, edited) if key != secret_key)
         self._live.replace(config, loaded.environ)
         was_pending, self._live.pending = self._live.pending, pending
-        if applied or pending != was_pending:
+        is_news = bool(applied) or pending != was_pending
+        if is_news:
             _log.info(
                 "config change: applied: {applied}; needs a restart: {pending}",
                 applied=_listed(applied),
@@ -366,15 +357,12 @@ class ConfigWatcher(Service):
             for text in loaded.warnings:
                 if text not in self._warnings:
                     _log.warn("{text}", text=text)
-        if applied or pending != was_pending or self._live.last_reload is not None:
+        if is_news or self._live.last_reload is not None:
             self._note("applied", tuple(applied))
         self._warnings = loaded.warnings
         if config.gateway.reload.mode == "off":
             _log.info("gateway.reload.mode is off: further edits take a restart")
             self._stop_looking()
-
-    def _environ_changed(self, loaded: LoadedConfig) -> bool:
-        return bool(self._live.environ) and dict(self._live.environ) != dict(loaded.environ)
 
     def _without_what_cannot_run(self, running: Config, edited: Config) -> Config:
         """

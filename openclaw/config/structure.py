@@ -195,10 +195,6 @@ def _secret(value: object, _: object) -> Secret:
 # ---------------------------------------------------------------------------------------- compound types
 
 
-def _is_literal(kind: Any) -> bool:
-    return get_origin(kind) is Literal
-
-
 def _literal(kind: Any) -> Hook:
     choices = get_args(kind)
     listed = ", ".join(quoted(choice) for choice in choices)
@@ -209,22 +205,6 @@ def _literal(kind: Any) -> Hook:
         _refuse(f"one of {listed}" if len(choices) > 1 else listed, value)
 
     return structure
-
-
-def _is_optional(kind: Any) -> bool:
-    return get_origin(kind) in (Union, types.UnionType) and type(None) in get_args(kind)
-
-
-def _is_checked(kind: Any) -> bool:
-    return get_origin(kind) is Annotated
-
-
-def _is_tuple(kind: Any) -> bool:
-    return get_origin(kind) is tuple
-
-
-def _is_mapping(kind: Any) -> bool:
-    return get_origin(kind) is Mapping
 
 
 class _Hooks:
@@ -332,15 +312,19 @@ def _converter() -> Converter:
     converter = Converter(forbid_extra_keys=True, detailed_validation=True)
     hooks = _Hooks(converter)
     plain: Mapping[Any, Hook] = {bool: _boolean, int: _whole_number, float: _number, str: _string, Secret: _secret}
+    compound: Mapping[Any, Callable[[Any], Hook]] = {
+        Literal: _literal,
+        Union: hooks.optional,
+        types.UnionType: hooks.optional,
+        Annotated: hooks.checked,
+        tuple: hooks.sequence,
+        Mapping: hooks.mapping,
+    }
     converter.register_structure_hook_factory(attrs.has, hooks.record)
-    converter.register_structure_hook_factory(_is_literal, _literal)
-    converter.register_structure_hook_factory(_is_optional, hooks.optional)
-    converter.register_structure_hook_factory(_is_checked, hooks.checked)
-    converter.register_structure_hook_factory(_is_tuple, hooks.sequence)
-    converter.register_structure_hook_factory(_is_mapping, hooks.mapping)
-    for kind in (Duration, Size):
-        converter.register_structure_hook(kind, _amount(kind))
-    for kind, hook in plain.items():
+    converter.register_structure_hook_factory(
+        lambda kind: get_origin(kind) in compound, lambda kind: compound[get_origin(kind)](kind)
+    )
+    for kind, hook in {**plain, Duration: _amount(Duration), Size: _amount(Size)}.items():
         converter.register_structure_hook(kind, hook)
     return converter
 

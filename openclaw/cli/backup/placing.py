@@ -11,8 +11,8 @@ from pathlib import Path
 
 from openclaw.cli.backup.store_files import fold
 from openclaw.cli.files import new_file
-from openclaw.config.edit import flush_folder, is_read_only
-from openclaw.config.paths import Paths
+from openclaw.config.edit import is_read_only
+from openclaw.config.paths import Paths, flush_folder
 from openclaw.errors import OpenClawError
 
 

@@ -6,7 +6,7 @@ import click
 
 from openclaw.cli.config.editing import apply, report
 from openclaw.cli.output import State, json_option
-from openclaw.config.checks import ModelRef
+from openclaw.config.checks import MODEL_REF
 from openclaw.errors import OpenClawError
 
 
@@ -19,7 +19,7 @@ def set_model(state: State, model: str, agent: str | None, as_json: bool) -> Non
     """Choose the default model; the fallbacks stay."""
     from openclaw.cli.agents.roster import with_model
 
-    fault = ModelRef().fault(model)
+    fault = MODEL_REF.fault(model)
     if fault is not None:
         raise OpenClawError(f"{model[:200]}: {fault}")
     edit = apply(state, lambda document: with_model(document, model, agent))

@@ -9,7 +9,7 @@ import click
 
 from openclaw.cli.output import State
 from openclaw.cli.setup.wishes import CUSTOM, LOCAL, SKIP, ModelWish, Wishes, provider_name
-from openclaw.config.checks import HttpUrl
+from openclaw.config.checks import HTTP_URL
 from openclaw.config.gateway import DEFAULT_PORT
 from openclaw.errors import ConfigError, OpenClawError
 
@@ -64,7 +64,7 @@ def _provider(model: ModelWish) -> dict[str, Any]:
 
 
 def _url(text: str) -> str:
-    fault = HttpUrl().fault(text.strip())
+    fault = HTTP_URL.fault(text.strip())
     if fault is not None:
         raise click.UsageError(fault)
     return text.strip()

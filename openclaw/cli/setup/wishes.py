@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import attrs
 
-from openclaw.config.checks import HostAddress, HttpUrl
+from openclaw.config.checks import ADDRESS, HTTP_URL
 from openclaw.errors import OpenClawError
 
 LOCAL, CUSTOM, SKIP = "local", "custom-api-key", "skip"
@@ -82,7 +82,7 @@ def _check_model(model: ModelWish) -> None:
     if model.choice == CUSTOM:
         if not model.base_url:
             raise OpenClawError("--custom-base-url is needed: the server's URL, such as http://127.0.0.1:8080/v1")
-        fault = HttpUrl().fault(model.base_url)
+        fault = HTTP_URL.fault(model.base_url)
         if fault is not None:
             raise OpenClawError(f"--custom-base-url: {fault}")
         if not (model.model_id or "").strip():
@@ -94,7 +94,7 @@ def _check_model(model: ModelWish) -> None:
 def _check_gateway(gateway: GatewayWish) -> None:
     if (gateway.bind == "custom") != (gateway.custom_host is not None):
         raise OpenClawError("--gateway-bind custom and --gateway-custom-host go together: the address to listen at")
-    fault = HostAddress().fault(gateway.custom_host) if gateway.custom_host is not None else None
+    fault = ADDRESS.fault(gateway.custom_host) if gateway.custom_host is not None else None
     if fault is not None:
         raise OpenClawError(f"--gateway-custom-host: {fault}")
     if gateway.auth == "password" and not gateway.password and not os.environ.get("OPENCLAW_GATEWAY_PASSWORD"):
