@@ -56,10 +56,10 @@ class OpenClawError(Exception):
     """
     Base of all errors that are raised on purpose.
 
-    @cvar status: HTTP status of the answer.
-    @cvar type: the C{type} of the error object on the wire.
     @cvar default_code: the C{code} where the raiser gives none.
 
+    @ivar http_status: HTTP status of the answer.
+    @ivar wire_type: the C{type} of the error object on the wire.
     @ivar message: one sentence for the caller; it never holds a path, a secret or a traceback.
     @ivar code: the machine-readable C{code}, or C{None}.
     @ivar param: the field at fault in dotted form (C{messages.0.role}), or C{None}.
@@ -67,8 +67,8 @@ class OpenClawError(Exception):
     @ivar retry_useless: true when no retry of the same request can succeed.
     """
 
-    status: ClassVar[int] = 500
-    type: ClassVar[str] = "api_error"
+    http_status: int = 500
+    wire_type: str = "api_error"
     default_code: ClassVar[str | None] = "internal_error"
     retry_useless: ClassVar[bool] = False
 
@@ -85,16 +85,6 @@ class OpenClawError(Exception):
         self.code = code if code is not None else self.default_code
         self.param = param
         self.retry_after_s = retry_after_s
-
-    @property
-    def http_status(self) -> int:
-        """The HTTP status of the answer to this very error."""
-        return self.status
-
-    @property
-    def wire_type(self) -> str:
-        """The C{type} of the error object of this very error."""
-        return self.type
 
     @property
     def details(self) -> Mapping[str, Any] | None:
@@ -134,15 +124,15 @@ class StartError(OpenClawError):
 class StoreError(OpenClawError):
     """The durable state cannot be read or written; what was acknowledged before is safe."""
 
-    status = 503
+    http_status = 503
     default_code: ClassVar[str | None] = "store_unavailable"
 
 
 class RequestError(OpenClawError):
     """The request cannot be served as it is."""
 
-    status = 400
-    type = "invalid_request_error"
+    http_status = 400
+    wire_type = "invalid_request_error"
     default_code: ClassVar[str | None] = None
     retry_useless = True
 
@@ -170,8 +160,8 @@ class Unauthorized(RequestError):
     @ivar delay_s: seconds to wait before the answer is sent; slows down guessing from this machine.
     """
 
-    status = 401
-    type = "unauthorized"
+    http_status = 401
+    wire_type = "unauthorized"
     default_code: ClassVar[str | None] = "invalid_api_key"
 
     def __init__(self, message: str, *, delay_s: float = 0.0) -> None:
@@ -186,18 +176,14 @@ class Forbidden(RequestError):
     @param wire_type: the C{type} on the wire where it is not C{forbidden}.
     """
 
-    status = 403
-    type = "forbidden"
+    http_status = 403
+    wire_type = "forbidden"
     default_code: ClassVar[str | None] = "forbidden"
 
     def __init__(self, message: str, *, code: str | None = None, wire_type: str | None = None) -> None:
         super().__init__(message, code=code)
-        self._wire_type = wire_type
-
-    @property
-    def wire_type(self) -> str:
-        """What the raiser gave, else C{forbidden}."""
-        return self._wire_type or self.type
+        if wire_type is not None:
+            self.wire_type = wire_type
 
 
 class MissingScope(Forbidden):
@@ -218,7 +204,7 @@ class MissingScope(Forbidden):
 class NotFound(RequestError):
     """There is nothing at this path or under this id."""
 
-    status = 404
+    http_status = 404
     default_code: ClassVar[str | None] = "not_found"
 
 
@@ -229,7 +215,7 @@ class MethodNotAllowed(RequestError):
     @ivar allow: the value of the C{Allow} header.
     """
 
-    status = 405
+    http_status = 405
     default_code: ClassVar[str | None] = "method_not_allowed"
 
     def __init__(self, allow: str) -> None:
@@ -240,7 +226,7 @@ class MethodNotAllowed(RequestError):
 class BodyTimeout(RequestError):
     """The body was not complete in time."""
 
-    status = 408
+    http_status = 408
     default_code: ClassVar[str | None] = "request_timeout"
     retry_useless = False
 
@@ -248,36 +234,36 @@ class BodyTimeout(RequestError):
 class BodyTooLarge(RequestError):
     """The body is larger than the limit."""
 
-    status = 413
+    http_status = 413
     default_code: ClassVar[str | None] = "payload_too_large"
 
 
 class UnsupportedMedia(RequestError):
     """A browser's simple form post: never a client of ours."""
 
-    status = 415
+    http_status = 415
     default_code: ClassVar[str | None] = "unsupported_media_type"
 
 
 class IdempotencyConflict(RequestError):
     """The C{Idempotency-Key} was used before, for another request."""
 
-    status = 422
+    http_status = 422
     default_code: ClassVar[str | None] = "idempotency_conflict"
 
 
 class ResultNotKept(RequestError):
     """The C{Idempotency-Key} has done its work, and the answer was too large to be kept for a repetition."""
 
-    status = 409
+    http_status = 409
     default_code: ClassVar[str | None] = "idempotency_result_too_large"
 
 
 class LockedOut(RequestError):
     """Too many wrong credentials from this client."""
 
-    status = 429
-    type = "rate_limited"
+    http_status = 429
+    wire_type = "rate_limited"
     default_code: ClassVar[str | None] = "too_many_auth_failures"
     retry_useless = False
 
@@ -285,7 +271,7 @@ class LockedOut(RequestError):
 class CapacityError(OpenClawError):
     """The gateway cannot take this request now."""
 
-    status = 503
+    http_status = 503
 
 
 class Overloaded(CapacityError):
@@ -307,14 +293,14 @@ class RunError(OpenClawError):
 class RunTimeout(RunError):
     """The run took longer than C{agents.defaults.timeoutSeconds}."""
 
-    status = 504
+    http_status = 504
     default_code: ClassVar[str | None] = "timeout"
 
 
 class RunCancelled(RunError):
     """The run was ended by its caller or by the gateway's stop."""
 
-    status = 499
+    http_status = 499
     default_code: ClassVar[str | None] = "cancelled"
     retry_useless = True
 
@@ -326,7 +312,7 @@ class ProviderError(OpenClawError):
     @ivar transient: true when another attempt at the same provider may succeed before any output was sent.
     """
 
-    status = 502
+    http_status = 502
     default_code: ClassVar[str | None] = "provider_error"
     transient: ClassVar[bool] = False
 
@@ -341,25 +327,20 @@ class ProviderAuthFailed(ProviderError):
 class ProviderRejected(ProviderError):
     """The provider called the request itself wrong (400, 404, 422); its status is passed on."""
 
-    type = "invalid_request_error"
+    wire_type = "invalid_request_error"
     default_code: ClassVar[str | None] = None
     retry_useless = True
 
     def __init__(self, message: str, *, status: int, code: str | None = None, param: str | None = None) -> None:
         super().__init__(message, code=code, param=param)
-        self._status = status
-
-    @property
-    def http_status(self) -> int:
-        """The provider's own status."""
-        return self._status
+        self.http_status = status
 
 
 class ProviderQuota(ProviderError):
     """The account at the provider has no credit left (402, C{insufficient_quota})."""
 
-    status = 429
-    type = "insufficient_quota"
+    http_status = 429
+    wire_type = "insufficient_quota"
     default_code: ClassVar[str | None] = "insufficient_quota"
     retry_useless = True
 
@@ -367,8 +348,8 @@ class ProviderQuota(ProviderError):
 class ProviderRateLimited(ProviderError):
     """The provider asks to slow down (429)."""
 
-    status = 429
-    type = "rate_limit_error"
+    http_status = 429
+    wire_type = "rate_limit_error"
     default_code: ClassVar[str | None] = "rate_limit_exceeded"
     transient = True
 
@@ -376,7 +357,7 @@ class ProviderRateLimited(ProviderError):
 class ProviderOverloaded(ProviderError):
     """The provider is overloaded (503, 529)."""
 
-    status = 503
+    http_status = 503
     default_code: ClassVar[str | None] = "provider_overloaded"
     transient = True
 
@@ -384,7 +365,7 @@ class ProviderOverloaded(ProviderError):
 class ProviderTimeout(ProviderError):
     """The provider did not answer, or stopped answering, within its deadline."""
 
-    status = 504
+    http_status = 504
     default_code: ClassVar[str | None] = "timeout"
 
 

@@ -10,6 +10,7 @@ Who wants to know of all runs, as the metrics and the WebSocket clients do, subs
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import attrs
 from twisted.logger import Logger
@@ -236,7 +237,7 @@ class EventBus:
         @return: ends the subscription; harmless when called twice.
         """
         # An object of its own, so that a function which subscribed twice ends one of the two.
-        entry = _Listener(listener)
+        entry = partial(listener)
         self._listeners = (*self._listeners, entry)
 
         def unsubscribe() -> None:
@@ -251,13 +252,3 @@ class EventBus:
                 listener(event)
             except Exception:  # noqa: BLE001 -- a listener's bug must not end the run that it listens to
                 self._log.failure("a listener failed at {kind}", kind=type(event).__name__)
-
-
-class _Listener:
-    """One subscription."""
-
-    def __init__(self, call: Callable[[BusEvent], object]) -> None:
-        self._call = call
-
-    def __call__(self, event: BusEvent) -> object:
-        return self._call(event)

@@ -142,15 +142,13 @@ class Metrics:
         return bus.subscribe(self._hear)
 
     def _hear(self, event: BusEvent) -> None:
-        if type(event) is RunOver:
-            self._count_run(event)
-
-    def _count_run(self, over: RunOver) -> None:
-        outcome = outcome_of(over.outcome.error)
-        ended_s = over.ended_at_ms / 1000
-        timings = over.timings
-        model = self._models.label(over.model_ref)
-        self._of(self._runs, outcome, self._agents.label(over.info.agent_id)).inc()
+        if type(event) is not RunOver:
+            return
+        outcome = outcome_of(event.outcome.error)
+        ended_s = event.ended_at_ms / 1000
+        timings = event.timings
+        model = self._models.label(event.model_ref)
+        self._of(self._runs, outcome, self._agents.label(event.info.agent_id)).inc()
         self._of(self._run_seconds, outcome).observe(max(0.0, ended_s - timings.received))
         if timings.admitted is not None and timings.let_in is not None:
             self._of(self._lane_wait, "main").observe(max(0.0, timings.let_in - timings.admitted))
@@ -159,9 +157,9 @@ class Metrics:
             self._of(self._call_seconds, model).observe(max(0.0, ended_s - timings.placed))
             if timings.first_output is not None:
                 self._of(self._first_byte, model).observe(max(0.0, timings.first_output - timings.placed))
-        if over.model_ref != over.info.model_ref:
-            self._of(self._failovers, self._models.label(over.info.model_ref), model).inc()
-        usage = over.outcome.usage
+        if event.model_ref != event.info.model_ref:
+            self._of(self._failovers, self._models.label(event.info.model_ref), model).inc()
+        usage = event.outcome.usage
         for kind, tokens in (
             ("input", usage.prompt_tokens),
             ("output", usage.completion_tokens),

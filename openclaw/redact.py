@@ -214,13 +214,10 @@ class Redactor:
                     text = rule.pattern.sub(rule.replacement, text)
                     break
         if self._patterns:
-            text = self._clean_by_patterns(text)
+            text = "\n".join(self._clean_line(line) for line in text.split("\n"))
         if characters > MAX_TEXT_CHARACTERS:
             text = f"{text[:MAX_TEXT_CHARACTERS]}… ({characters} characters)"
         return text
-
-    def _clean_by_patterns(self, text: str) -> str:
-        return "\n".join(self._clean_line(line) for line in text.split("\n"))
 
     def _clean_line(self, line: str) -> str:
         pieces = [line[start : start + PIECE_CHARACTERS] for start in range(0, len(line), PIECE_CHARACTERS)]

@@ -23,7 +23,7 @@ from openclaw.auth.head import RequestHead
 from openclaw.auth.origin import host_and_port, is_same_origin, origin_host
 from openclaw.auth.proxy import ATTRIBUTION_REQUIRED, TrustedProxies, resolve_client
 from openclaw.auth.ratelimit import FailureLimiter
-from openclaw.auth.scopes import ALL_SCOPES, parse_scopes
+from openclaw.auth.scopes import ALL_SCOPES, OPEN_BEYOND_LOOPBACK, declared_scopes
 from openclaw.errors import Forbidden, LockedOut
 from openclaw.interfaces import Caller
 
@@ -102,15 +102,15 @@ class ConnectRefusal:
     """
     A client is not let in.
 
-    @ivar code: the C{code} of the error, such as C{INVALID_REQUEST}.
     @ivar details: members for programs; C{code} among them says why.
+    @ivar code: the C{code} of the error.
     @ivar delay_s: seconds by which the answer is to be held back.
     @ivar retry_after_s: seconds after which another attempt may succeed; C{None} if none will.
     """
 
-    code: str
     message: str
     details: Mapping[str, Any]
+    code: str = "INVALID_REQUEST"
     delay_s: float = 0.0
     retry_after_s: float | None = None
 
@@ -128,23 +128,24 @@ def judge_connect(
     try:
         client = resolve_client(head, rules.proxies)
     except Forbidden as error:
-        return ConnectRefusal("INVALID_REQUEST", error.message, {"code": ATTRIBUTION_REQUIRED.upper()})
+        return ConnectRefusal(error.message, {"code": ATTRIBUTION_REQUIRED.upper()})
     origin = head.single(b"origin")
     local = is_local(head, client)
     if origin is not None and not origin_may_connect(head, origin, rules.origins, local=local):
         return _origin_refused(origin)
     if claim.client_id in UI_CLIENTS:
         return _device_needed(claim)
-    if rules.mode == "none":
-        refusal = None if rules.on_loopback_bind else _open_beyond_loopback()
-    else:
+    refusal = None
+    if rules.mode != "none":
         refusal = _judge_secret(client, origin, claim, rules, limiter)
+    elif not rules.on_loopback_bind:
+        refusal = ConnectRefusal(OPEN_BEYOND_LOOPBACK, {"code": "AUTH_UNAUTHORIZED"})
     if refusal is not None:
         return refusal
     scopes: tuple[str, ...] = ()
     is_program = origin is None and (claim.client_id, claim.mode) in _KEEPING_SCOPES
     if is_program and (local or _shows_bearer(head, rules)):
-        allowed = _declared(head) if rules.mode == "none" else ALL_SCOPES
+        allowed = declared_scopes(head) if rules.mode == "none" else ALL_SCOPES
         scopes = tuple(scope for scope in dict.fromkeys(claim.scopes) if scope in allowed)
     return ConnectAdmission(Caller(OPERATOR, frozenset(scopes), client.address), scopes, rules.mode)
 
@@ -224,7 +225,9 @@ def _judge_secret(
             return _secret_missing(claim, rules)
         # Both are always compared, so that the time tells nothing.
         matches = [is_secret(secret.encode(), rules.digest) for secret in shown if rules.digest]
-        return None if any(matches) else _wrong_secret(claim, rules, limiter.failed(counted))
+        if any(matches):
+            return None
+        return _secret_refused(claim, rules, "mismatch", "update_auth_credentials", limiter.failed(counted))
     except LockedOut as error:
         message = "unauthorized: too many failed authentication attempts (retry later)"
         details = {
@@ -233,7 +236,7 @@ def _judge_secret(
             "recommendedNextStep": "wait_then_retry",
             "retryAfterMs": int((error.retry_after_s or 0) * 1000),
         }
-        return ConnectRefusal("INVALID_REQUEST", message, details, retry_after_s=error.retry_after_s)
+        return ConnectRefusal(message, details, retry_after_s=error.retry_after_s)
 
 
 def _page_on(client: Client, origin: bytes) -> Client:
@@ -247,73 +250,48 @@ def _page_on(client: Client, origin: bytes) -> Client:
     return Client(client.address, name, False)
 
 
-def _declared(head: RequestHead) -> frozenset[str]:
-    declared = head.values(b"x-openclaw-scopes")
-    return parse_scopes(b",".join(declared).decode("latin-1")) if declared else ALL_SCOPES
-
-
 # ------------------------------------------------------------------------------------ the refusals
 
 
 def _origin_refused(origin: bytes) -> ConnectRefusal:
-    message = "origin not allowed (open the Control UI from the gateway host or allow it in"
+    advice = "open the Control UI from the gateway host or allow it in gateway.controlUi.allowedOrigins"
     reason = "origin not allowed" if origin_host(origin) is not None else "origin missing or invalid"
-    return ConnectRefusal(
-        "INVALID_REQUEST",
-        f"{message} gateway.controlUi.allowedOrigins)",
-        {"code": "CONTROL_UI_ORIGIN_NOT_ALLOWED", "reason": reason},
-    )
+    details = {"code": "CONTROL_UI_ORIGIN_NOT_ALLOWED", "reason": reason}
+    return ConnectRefusal(f"origin not allowed ({advice})", details)
 
 
 def _device_needed(claim: ConnectClaim) -> ConnectRefusal:
-    if claim.has_device:
-        message = "control ui requires device identity, and this gateway cannot verify one yet"
-    else:
-        message = "control ui requires device identity (use HTTPS or localhost secure context)"
-    return ConnectRefusal("INVALID_REQUEST", message, {"code": "CONTROL_UI_DEVICE_IDENTITY_REQUIRED"})
-
-
-def _open_beyond_loopback() -> ConnectRefusal:
-    message = "unauthorized: gateway.auth.mode none serves this machine only; set a token"
-    return ConnectRefusal("INVALID_REQUEST", message, {"code": "AUTH_UNAUTHORIZED"})
+    unverified, absent = ", and this gateway cannot verify one yet", " (use HTTPS or localhost secure context)"
+    message = f"control ui requires device identity{unverified if claim.has_device else absent}"
+    return ConnectRefusal(message, {"code": "CONTROL_UI_DEVICE_IDENTITY_REQUIRED"})
 
 
 def _secret_missing(claim: ConnectClaim, rules: ConnectRules) -> ConnectRefusal:
     if claim.device_token:
         return ConnectRefusal(
-            "INVALID_REQUEST",
             "unauthorized: device token mismatch (rotate/reissue device token)",
             {"code": "AUTH_DEVICE_TOKEN_MISMATCH", "authReason": "device_token_mismatch"},
         )
     if not claim.has_device:
-        return ConnectRefusal("NOT_PAIRED", "device identity required", {"code": "DEVICE_IDENTITY_REQUIRED"})
-    return ConnectRefusal(
-        "INVALID_REQUEST",
-        f"unauthorized: gateway {rules.mode} missing ({_hint(claim, rules)})",
-        {
-            "code": f"AUTH_{rules.mode.upper()}_MISSING",
-            "authReason": f"{rules.mode}_missing",
-            "canRetryWithDeviceToken": False,
-            "recommendedNextStep": "update_auth_configuration",
-        },
-    )
+        return ConnectRefusal("device identity required", {"code": "DEVICE_IDENTITY_REQUIRED"}, "NOT_PAIRED")
+    return _secret_refused(claim, rules, "missing", "update_auth_configuration")
 
 
-def _wrong_secret(claim: ConnectClaim, rules: ConnectRules, delay_s: float) -> ConnectRefusal:
+def _secret_refused(
+    claim: ConnectClaim,
+    rules: ConnectRules,
+    fault: Literal["missing", "mismatch"],
+    next_step: str,
+    delay_s: float = 0.0,
+) -> ConnectRefusal:
+    hint = "use this gateway's gateway.auth." if claim.client_id == "cli" else "provide gateway auth "
     return ConnectRefusal(
-        "INVALID_REQUEST",
-        f"unauthorized: gateway {rules.mode} mismatch ({_hint(claim, rules)})",
+        f"unauthorized: gateway {rules.mode} {fault} ({hint}{rules.mode})",
         {
-            "code": f"AUTH_{rules.mode.upper()}_MISMATCH",
-            "authReason": f"{rules.mode}_mismatch",
+            "code": f"AUTH_{rules.mode.upper()}_{fault.upper()}",
+            "authReason": f"{rules.mode}_{fault}",
             "canRetryWithDeviceToken": False,
-            "recommendedNextStep": "update_auth_credentials",
+            "recommendedNextStep": next_step,
         },
         delay_s=delay_s,
     )
-
-
-def _hint(claim: ConnectClaim, rules: ConnectRules) -> str:
-    if claim.client_id == "cli":
-        return f"use this gateway's gateway.auth.{rules.mode}"
-    return f"provide gateway auth {rules.mode}"

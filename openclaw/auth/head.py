@@ -1,17 +1,25 @@
 """
-The head of a request: all that access decisions may look at.
+The head of a request: all that access decisions may look at; and what the head of every answer has.
 
 Routing and authorisation see the raw request target and the headers only; the body has not been read then.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import attrs
 from twisted.web.http_headers import Headers
 
 from openclaw.errors import InvalidRequest
+
+ANSWER_HEADERS: Mapping[bytes, bytes] = {
+    # A browser must not take an answer for a page or a script that it does not say it is.
+    b"X-Content-Type-Options": b"nosniff",
+    # Nor tell others the addresses of ours.
+    b"Referrer-Policy": b"no-referrer",
+}
+"""Name and value of what every answer on the port carries, whichever protocol gives it."""
 
 
 @attrs.frozen(eq=False)

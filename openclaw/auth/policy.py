@@ -25,8 +25,8 @@ from openclaw.auth.origin import (
     preflight,
 )
 from openclaw.auth.proxy import TrustedProxies, resolve_client
-from openclaw.auth.ratelimit import FailureLimiter, Limits
-from openclaw.auth.scopes import ALL_SCOPES, parse_scopes
+from openclaw.auth.ratelimit import FailureLimiter
+from openclaw.auth.scopes import ALL_SCOPES, OPEN_BEYOND_LOOPBACK, declared_scopes
 from openclaw.config.auth_mode import effective_auth
 from openclaw.config.gateway import RateLimitConfig
 from openclaw.config.schema import Config
@@ -51,29 +51,27 @@ class Credential:
 class _Rules:
     """One configuration, prepared for many requests."""
 
-    credential: Credential
-    limits: Limits
-    proxies: TrustedProxies
+    connect: ConnectRules
+    limits: RateLimitConfig
     hosts: frozenset[str]
     cors_origins: frozenset[bytes]
-    page_origins: frozenset[bytes]
-    connect_origins: frozenset[bytes]
 
 
-def _prepare(config: Config, environ: Mapping[str, str]) -> _Rules:
+def _prepare(config: Config, environ: Mapping[str, str], on_loopback_bind: bool) -> _Rules:
     gateway = config.gateway
     auth = effective_auth(config, environ)
     secret = auth.secret.reveal().encode() if auth.secret else None
-    cors_origins = listed_origins(gateway.http.cors.allowed_origins)
-    connect_origins = listed_origins(gateway.control_ui.allowed_origins)
     return _Rules(
-        credential=Credential(auth.mode, secret_digest(secret) if secret else None),
+        connect=ConnectRules(
+            mode=auth.mode,
+            digest=secret_digest(secret) if secret else None,
+            proxies=TrustedProxies.parse(gateway.trusted_proxies),
+            origins=listed_origins(gateway.control_ui.allowed_origins),
+            on_loopback_bind=on_loopback_bind,
+        ),
         limits=gateway.auth.rate_limit or RateLimitConfig(),
-        proxies=TrustedProxies.parse(gateway.trusted_proxies),
         hosts=hosts_of(gateway.control_ui.allowed_origins),
-        cors_origins=cors_origins,
-        page_origins=cors_origins | connect_origins,
-        connect_origins=connect_origins,
+        cors_origins=listed_origins(gateway.http.cors.allowed_origins),
     )
 
 
@@ -110,13 +108,14 @@ class AccessPolicy:
         config = self._current_config()
         prepared = self._prepared
         if prepared is None or prepared[0] is not config:
-            prepared = self._prepared = (config, _prepare(config, self._environ))
+            prepared = self._prepared = (config, _prepare(config, self._environ, self._on_loopback_bind))
         return prepared[1]
 
     @property
     def credential(self) -> Credential:
         """What callers must show now."""
-        return self._rules().credential
+        needed = self._rules().connect
+        return Credential(needed.mode, needed.digest)
 
     def check_host(self, head: RequestHead) -> None:
         """
@@ -153,8 +152,8 @@ class AccessPolicy:
         @raise openclaw.errors.UnsupportedMedia: for a page's simple post, in every mode.
         """
         rules = self._rules()
-        if rules.credential.mode == "none":
-            check_page_origin(head, rules.page_origins)
+        if rules.connect.mode == "none":
+            check_page_origin(head, rules.cors_origins | rules.connect.origins)
         check_page_type(head)
 
     def authenticate(self, head: RequestHead) -> Caller:
@@ -170,11 +169,13 @@ class AccessPolicy:
         """
         rules = self._rules()
         check_host(head, rules.hosts)
-        client = resolve_client(head, rules.proxies)
-        if rules.credential.mode == "none":
-            scopes = self._declared_scopes(head)
+        client = resolve_client(head, rules.connect.proxies)
+        if rules.connect.mode == "none":
+            if not self._on_loopback_bind:
+                raise Unauthorized(OPEN_BEYOND_LOOPBACK)
+            scopes = declared_scopes(head)
         else:
-            self._check_secret(head, client, rules.credential)
+            self._check_secret(head, client, rules.connect)
             scopes = ALL_SCOPES
         self.check_origin(head)
         return Caller(OPERATOR, scopes, client.address)
@@ -187,42 +188,23 @@ class AccessPolicy:
 
         @raise openclaw.errors.InvalidRequest: for a repeated header.
         """
-        rules = self._rules()
-        needed = rules.credential
-        return judge_connect(
-            head,
-            claim,
-            ConnectRules(needed.mode, needed.digest, rules.proxies, rules.connect_origins, self._on_loopback_bind),
-            self._limiter,
-        )
+        return judge_connect(head, claim, self._rules().connect, self._limiter)
 
     def client_of(self, head: RequestHead) -> Client:
         """Who a request comes from, for limits that count clients: the peer where no listed proxy names another."""
         try:
-            return resolve_client(head, self._rules().proxies)
+            return resolve_client(head, self._rules().connect.proxies)
         except Forbidden:
             return client_of_peer(head.peer)
 
-    def _check_secret(self, head: RequestHead, client: Client, needed: Credential) -> None:
+    def _check_secret(self, head: RequestHead, client: Client, needed: ConnectRules) -> None:
         presented = presented_secret(head)
         self._limiter.check(client)
         if presented is None:
-            raise Unauthorized(
-                f"unauthorized: no credential; send the gateway's {needed.mode} as"
-                f' "Authorization: Bearer <{needed.mode}>"'
-            )
-        if needed.digest is None or not is_secret(presented, needed.digest):
-            delay_s = self._limiter.failed(client)
-            raise Unauthorized(
-                f"unauthorized: wrong credential; send the gateway's {needed.mode} as"
-                f' "Authorization: Bearer <{needed.mode}>"',
-                delay_s=delay_s,
-            )
-
-    def _declared_scopes(self, head: RequestHead) -> frozenset[str]:
-        if not self._on_loopback_bind:
-            raise Unauthorized("unauthorized: gateway.auth.mode none serves this machine only; set a token")
-        declared = head.values(b"x-openclaw-scopes")
-        if not declared:
-            return ALL_SCOPES
-        return parse_scopes(b",".join(declared).decode("latin-1"))
+            fault, delay_s = "no", 0.0
+        elif needed.digest is None or not is_secret(presented, needed.digest):
+            fault, delay_s = "wrong", self._limiter.failed(client)
+        else:
+            return
+        advice = f'send the gateway\'s {needed.mode} as "Authorization: Bearer <{needed.mode}>"'
+        raise Unauthorized(f"unauthorized: {fault} credential; {advice}", delay_s=delay_s)

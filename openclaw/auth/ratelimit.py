@@ -14,12 +14,12 @@ import heapq
 import math
 from collections import OrderedDict, deque
 from collections.abc import Callable
-from typing import Protocol
 
 import attrs
 from twisted.logger import Logger
 
 from openclaw.auth.client import Client
+from openclaw.config.gateway import RateLimitConfig
 from openclaw.errors import LockedOut
 from openclaw.interfaces import Clock
 
@@ -45,26 +45,6 @@ MAX_TOLD = 20
 """Most clients whose wrong credentials the log tells of in that time, and most lock-outs."""
 
 log = Logger()
-
-
-class Limits(Protocol):
-    """The numbers of C{gateway.auth.rateLimit}."""
-
-    @property
-    def max_attempts(self) -> int:
-        """Failures within the window that lock a client out."""
-
-    @property
-    def window_ms(self) -> int:
-        """Milliseconds after which a failure is forgotten."""
-
-    @property
-    def lockout_ms(self) -> int:
-        """Milliseconds for which a client is locked out."""
-
-    @property
-    def exempt_loopback(self) -> bool:
-        """True if loopback is slowed down and never locked out."""
 
 
 @attrs.define
@@ -98,10 +78,8 @@ class FailureLimiter:
     Times come from a clock that may be set: one that lies in the future counts as expired.
     """
 
-    def __init__(self, clock: Clock, limits: Callable[[], Limits]) -> None:
-        """
-        @param limits: gives the limits now in force; asked at every call, as the configuration may change.
-        """
+    def __init__(self, clock: Clock, limits: Callable[[], RateLimitConfig]) -> None:
+        """@param limits: gives the limits now in force; asked at every call, as the configuration may change."""
         self._clock = clock
         self._limits = limits
         self._buckets: OrderedDict[str, _Bucket] = OrderedDict()
@@ -152,18 +130,18 @@ class FailureLimiter:
 
     def _tell_guess(self, client: Client) -> None:
         if self._told_guesses.add(client.bucket):
-            log.warn("a wrong credential from {address}", address=_address(client))
+            log.warn("a wrong credential from {address}", address=client.address or client.bucket)
 
-    def _tell_lockout(self, client: Client, now: float, limits: Limits) -> None:
+    def _tell_lockout(self, client: Client, now: float, limits: RateLimitConfig) -> None:
         if self._told_lockouts.add((client.bucket, now)):
             log.warn(
                 "{address} is locked out for {lockout_s:g} s after {count} wrong credentials",
-                address=_address(client),
+                address=client.address or client.bucket,
                 lockout_s=limits.lockout_ms / 1000,
                 count=limits.max_attempts,
             )
 
-    def _delay(self, client: Client, limits: Limits) -> float:
+    def _delay(self, client: Client, limits: RateLimitConfig) -> float:
         now = self._clock.seconds()
         longest_s = LONGEST_DELAY_S
         # The second condition drops times that a clock which was set back has left in the future.
@@ -176,7 +154,7 @@ class FailureLimiter:
         heapq.heappush(self._due, now + delay_s)
         return delay_s
 
-    def _note(self, client: Client, limits: Limits) -> _Bucket:
+    def _note(self, client: Client, limits: RateLimitConfig) -> _Bucket:
         now = self._clock.seconds()
         window_s = limits.window_ms / 1000
         bucket = self._buckets.get(client.bucket)
@@ -201,11 +179,6 @@ class FailureLimiter:
 
     def _forget(self, name: str) -> None:
         self._failure_count -= len(self._buckets.pop(name).failures)
-
-
-def _address(client: Client) -> str:
-    """Where a client is, for the log."""
-    return client.address or client.bucket
 
 
 def _locked_out(remaining_s: float) -> LockedOut:

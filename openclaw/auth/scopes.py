@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from openclaw.auth.head import RequestHead
 from openclaw.errors import MissingScope
 from openclaw.interfaces import Caller
 
@@ -38,6 +39,9 @@ TALK_SECRETS = "operator.talk.secrets"
 ALL_SCOPES = frozenset((READ, WRITE, ADMIN, APPROVALS, QUESTIONS, PAIRING, TALK, TALK_SECRETS))
 """Every scope: what the shared secret gives."""
 
+OPEN_BEYOND_LOOPBACK = "unauthorized: gateway.auth.mode none serves this machine only; set a token"
+"""What all are told where mode C{none} could be reached from elsewhere."""
+
 _HOLDERS = {scope: frozenset((scope, ADMIN)) for scope in ALL_SCOPES} | {READ: frozenset((READ, WRITE, ADMIN))}
 
 
@@ -59,6 +63,12 @@ def parse_scopes(header: str) -> frozenset[str]:
     @return: the known scopes in it.  A name that is no scope gives nothing.
     """
     return ALL_SCOPES.intersection(part.strip() for part in header.split(","))
+
+
+def declared_scopes(head: RequestHead) -> frozenset[str]:
+    """What a request says that it may do, where it needs no secret: all, unless it says C{x-openclaw-scopes}."""
+    declared = head.values(b"x-openclaw-scopes")
+    return parse_scopes(b",".join(declared).decode("latin-1")) if declared else ALL_SCOPES
 
 
 def require(caller: Caller, scope: str) -> None:

@@ -134,9 +134,4 @@ class HeadTooLarge(RequestError):
 
     def __init__(self, message: str, *, status: int, code: str) -> None:
         super().__init__(message, code=code)
-        self._status = status
-
-    @property
-    def http_status(self) -> int:
-        """As the raiser gave it."""
-        return self._status
+        self.http_status = status

@@ -114,9 +114,7 @@ class Group:
     def __init__(
         self, connection: sqlite3.Connection, jobs: Sequence[Job], check: Callable[[], None] | None = None
     ) -> None:
-        """
-        @param check: called before the first write; if it raises C{sqlite3.Error}, nothing is written.
-        """
+        """@param check: called before the first write; if it raises C{sqlite3.Error}, nothing is written."""
         self._check = check
         self._connection = connection
         self._jobs = jobs

@@ -1,6 +1,4 @@
-"""
-What is told of a store that fails: to the log once a minute and not once a request, to the health routes if it lasts.
-"""
+"""What is told of a store that fails: to the log once a minute, not once a request; to health routes if it lasts."""
 
 from __future__ import annotations
 

@@ -50,11 +50,14 @@ def claim_key(connection: sqlite3.Connection, claim: KeyClaim) -> KeyRecord | No
 
     @return: what was known of the key, whether it was taken or not.
     """
-    known = _read(connection, claim)
+    known = find_key(connection, claim)
     if known is not None and known.state == "free" and known.fingerprint != claim.fingerprint:
         known = None
     if known is None:
-        _delete(connection, claim)
+        connection.execute(
+            "DELETE FROM idempotency_keys WHERE surface = ? AND caller = ? AND key = ?",
+            (claim.surface, claim.caller, claim.key),
+        )
         connection.execute(
             "INSERT INTO idempotency_keys (surface, caller, key, fingerprint, state, attempts, claimed_at_ms) "
             "VALUES (?, ?, ?, ?, 'running', ?, ?)",
@@ -133,26 +136,15 @@ def _is_over(connection: sqlite3.Connection, surface: KeySurface) -> bool:
 
 def find_key(connection: sqlite3.Connection, name: KeyClaim) -> KeyRecord | None:
     """What is known of a key; see L{openclaw.stores.IdempotencyStore.find_key}."""
-    return _read(connection, name)
-
-
-def _read(connection: sqlite3.Connection, claim: KeyClaim) -> KeyRecord | None:
     row = connection.execute(
         "SELECT fingerprint, state, attempts, payload FROM idempotency_keys LEFT JOIN idempotency_results "
         "ON key_seq = seq WHERE surface = ? AND caller = ? AND key = ? AND claimed_at_ms >= ?",
-        (claim.surface, claim.caller, claim.key, claim.claimed_at_ms - KEPT_MS),
+        (name.surface, name.caller, name.key, name.claimed_at_ms - KEPT_MS),
     ).fetchone()
     if row is None:
         return None
     fingerprint, state, attempts, payload = row
     return KeyRecord(fingerprint, state, tuple(attempts.split()), None if payload is None else _decode(payload))
-
-
-def _delete(connection: sqlite3.Connection, claim: KeyClaim) -> None:
-    connection.execute(
-        "DELETE FROM idempotency_keys WHERE surface = ? AND caller = ? AND key = ?",
-        (claim.surface, claim.caller, claim.key),
-    )
 
 
 def _set_state(connection: sqlite3.Connection, claim: KeyClaim, state: str, result_bytes: int) -> int | None:

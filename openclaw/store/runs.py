@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import Any
 
+from openclaw.errors import InvalidRequest
 from openclaw.messages import Usage
 from openclaw.records import RunRecord
-from openclaw.store.limits import check_limit
+
+MAX_LISTED = 10_000
+"""Most rows of one list."""
 
 _COLUMNS = (
     "run_id, agent_id, session_key, model_ref, status, started_at_ms, ended_at_ms, "
@@ -25,6 +29,35 @@ _END = (
     cached_tokens = excluded.cached_tokens, reasoning_tokens = excluded.reasoning_tokens,
     usage_estimated = excluded.usage_estimated, error_code = excluded.error_code"""
 )
+
+_row = attrgetter(
+    *("run_id", "agent_id", "session_key", "model_ref", "status", "started_at_ms", "ended_at_ms"),
+    *("usage.prompt_tokens", "usage.completion_tokens", "usage.cached_tokens", "usage.reasoning_tokens"),
+    *("usage.estimated", "error_code"),
+)
+"""The values of L{_COLUMNS}, of a L{RunRecord}."""
+
+
+def check_limit(limit: int) -> int:
+    """
+    Check the length that is asked of a list.
+
+    @raise InvalidRequest: if it is negative, which SQLite would take for no limit, or above L{MAX_LISTED}.
+    """
+    if not 0 <= limit <= MAX_LISTED:
+        raise InvalidRequest(f"limit must be 0 to {MAX_LISTED}", param="limit")
+    return limit
+
+
+def check_offset(offset: int) -> int:
+    """
+    Check where a list is asked to begin.
+
+    @raise InvalidRequest: if it is negative.
+    """
+    if offset < 0:
+        raise InvalidRequest("offset must not be negative", param="offset")
+    return offset
 
 
 def insert_run(connection: sqlite3.Connection, run: RunRecord) -> None:
@@ -71,35 +104,7 @@ def run_columns(table: str) -> str:
 
 def run_record(row: Sequence[Any]) -> RunRecord:
     """Make a record of the columns of L{run_columns}."""
-    *ran, prompt, completion, cached, reasoning, estimated, error_code = row
-    run_id, agent_id, session_key, model_ref, status, started_at_ms, ended_at_ms = ran
-    return RunRecord(
-        run_id,
-        agent_id,
-        session_key,
-        model_ref,
-        status,
-        started_at_ms,
-        ended_at_ms,
-        Usage(prompt, completion, cached, reasoning, bool(estimated)),
-        error_code,
-    )
-
-
-def _row(run: RunRecord) -> tuple[object, ...]:
-    usage = run.usage
-    return (
-        run.run_id,
-        run.agent_id,
-        run.session_key,
-        run.model_ref,
-        run.status,
-        run.started_at_ms,
-        run.ended_at_ms,
-        usage.prompt_tokens,
-        usage.completion_tokens,
-        usage.cached_tokens,
-        usage.reasoning_tokens,
-        usage.estimated,
-        run.error_code,
-    )
+    run_id, agent_id, session_key, model_ref, status, started_at_ms, ended_at_ms, *used, error_code = row
+    prompt, completion, cached, reasoning, estimated = used
+    usage = Usage(prompt, completion, cached, reasoning, bool(estimated))
+    return RunRecord(run_id, agent_id, session_key, model_ref, status, started_at_ms, ended_at_ms, usage, error_code)

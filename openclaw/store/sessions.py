@@ -6,8 +6,7 @@ import sqlite3
 from typing import Any
 
 from openclaw.records import Entry, SessionPage, SessionQuery, SessionRecord, SessionRow
-from openclaw.store.limits import check_limit, check_offset
-from openclaw.store.runs import run_columns, run_record
+from openclaw.store.runs import check_limit, check_offset, run_columns, run_record
 
 # The rows of one page are found by an index alone, and only these are then read: what is left out at the front may be
 # a million rows.

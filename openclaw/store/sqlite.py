@@ -31,8 +31,6 @@ WAL_KEPT_BYTES = 64 * 1024 * 1024
 FULL_BELOW_BYTES = 1024 * 1024
 """A disk with less free space is full: even an empty store takes some hundred KiB, its side files included."""
 
-_SIDE_FILES = ("-wal", "-shm", "-journal")
-
 
 def open_database(path: Path, migrations: Sequence[Migration] | None = None) -> sqlite3.Connection:
     """
@@ -55,7 +53,8 @@ def open_database(path: Path, migrations: Sequence[Migration] | None = None) -> 
     try:
         _claim(connection, path)
         migrate(connection, path, load_migrations() if migrations is None else migrations)
-        _configure(connection)
+        _configure(connection, "foreign_keys = ON", CACHE_KIB)
+        connection.execute(f"PRAGMA journal_size_limit = {WAL_KEPT_BYTES:d}")
         _make_private(path)
     except BaseException as error:
         connection.close()
@@ -114,8 +113,7 @@ def open_reader(path: Path) -> sqlite3.Connection:
     It sees what is committed, and neither waits for the writer nor makes it wait.
     """
     connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_MS / 1000, isolation_level=None)
-    for setting in ("query_only = ON", "trusted_schema = OFF", "temp_store = MEMORY", f"cache_size = -{READER_KIB:d}"):
-        connection.execute(f"PRAGMA {setting}")
+    _configure(connection, "query_only = ON", READER_KIB)
     return connection
 
 
@@ -123,7 +121,7 @@ def open_memory() -> sqlite3.Connection:
     """A new store in memory, for tests; it may be used from any one thread at a time."""
     connection = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
     migrate(connection, Path(":memory:"), load_migrations())
-    _configure(connection)
+    _configure(connection, "foreign_keys = ON", CACHE_KIB)
     return connection
 
 
@@ -137,9 +135,14 @@ def touch(connection: sqlite3.Connection) -> None:
     connection.execute(f"PRAGMA application_id = {APPLICATION_ID:d}")
 
 
+def _files_of(path: Path) -> list[Path]:
+    """The file, and those that SQLite puts beside it."""
+    return [path.with_name(path.name + suffix) for suffix in ("", "-wal", "-shm", "-journal")]
+
+
 def _make_private_file(path: Path) -> None:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    for name in (path, *(path.with_name(path.name + suffix) for suffix in _SIDE_FILES)):
+    for name in _files_of(path):
         try:
             mode = name.lstat().st_mode
         except FileNotFoundError:
@@ -155,7 +158,7 @@ def _make_private_file(path: Path) -> None:
 
 
 def _make_private(path: Path) -> None:
-    for name in (path, *(path.with_name(path.name + suffix) for suffix in _SIDE_FILES)):
+    for name in _files_of(path):
         try:
             if stat.S_IMODE(name.stat().st_mode) & 0o077:
                 name.chmod(0o600)
@@ -180,14 +183,8 @@ def _claim(connection: sqlite3.Connection, path: Path) -> None:
     connection.execute("ROLLBACK")
 
 
-def _configure(connection: sqlite3.Connection) -> None:
-    for setting in (
-        "foreign_keys = ON",
-        "trusted_schema = OFF",
-        "temp_store = MEMORY",
-        f"cache_size = -{CACHE_KIB:d}",
-        f"journal_size_limit = {WAL_KEPT_BYTES:d}",
-    ):
+def _configure(connection: sqlite3.Connection, own: str, cache_kib: int) -> None:
+    for setting in (own, "trusted_schema = OFF", "temp_store = MEMORY", f"cache_size = -{cache_kib:d}"):
         connection.execute(f"PRAGMA {setting}")
 
 

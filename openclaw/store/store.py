@@ -23,21 +23,9 @@ from openclaw.records import (
     SessionQuery,
     Transcript,
 )
-from openclaw.store.idempotency import claim_key, find_key, find_turn, finish_key, free_key, prune_keys
+from openclaw.store import idempotency, retention, runs, sessions, transcripts
 from openclaw.store.inline import InlineStoreThread
-from openclaw.store.retention import (
-    archive_sessions,
-    count_sessions,
-    delete_runs,
-    drop_session,
-    list_archived,
-    purge_dropped,
-    used_bytes,
-)
-from openclaw.store.runs import finish_run, insert_run, interrupt_running, list_runs
-from openclaw.store.sessions import count_bytes, count_entries, list_sessions, session_created_at_ms
 from openclaw.store.sqlite import DatabaseFile, open_memory, open_reader, touch
-from openclaw.store.transcripts import append_entries, count_branch_bytes, prune_detached, read_branch, read_transcript
 from openclaw.store.writer import JobRunner, StoreThread
 from openclaw.stores import KEY_KNOWN
 
@@ -101,7 +89,7 @@ class GatewayStore:
         store = cls(jobs, lists, long_reads)
         try:
             await jobs.start()
-            interrupted = await jobs.run_write(interrupt_running)
+            interrupted = await jobs.run_write(runs.interrupt_running)
             await lists.start()
             await long_reads.start()
         except (StoreError, sqlite3.Error) as error:
@@ -137,12 +125,12 @@ class GatewayStore:
 
     def branch(self, session_key: str, limit: int | None = None) -> Deferred[tuple[Entry, ...]]:
         """See L{openclaw.stores.SessionStore.branch}."""
-        read = partial(read_branch, session_key=session_key, limit=limit)
+        read = partial(transcripts.read_branch, session_key=session_key, limit=limit)
         return self._read_session(session_key, read, limit)
 
     def transcript(self, session_key: str) -> Deferred[Transcript]:
         """See L{openclaw.stores.SessionStore.transcript}."""
-        return self._read_session(session_key, partial(read_transcript, session_key=session_key))
+        return self._read_session(session_key, partial(transcripts.read_transcript, session_key=session_key))
 
     def _read_session(
         self, session_key: str, read: Callable[[sqlite3.Connection], T], limit: int | None = None
@@ -154,11 +142,11 @@ class GatewayStore:
         """
 
         def is_short(connection: sqlite3.Connection) -> bool:
-            if count_entries(connection, session_key) <= SHORT_ENTRIES:
-                return count_bytes(connection, session_key) <= SHORT_BYTES
+            if sessions.count_entries(connection, session_key) <= SHORT_ENTRIES:
+                return sessions.count_bytes(connection, session_key) <= SHORT_BYTES
             if limit is None or limit > SHORT_ENTRIES:
                 return False
-            return count_branch_bytes(connection, session_key, limit) <= SHORT_BYTES
+            return transcripts.count_branch_bytes(connection, session_key, limit) <= SHORT_BYTES
 
         def read_short(connection: sqlite3.Connection) -> tuple[T, ...]:
             return (read(connection),) if is_short(connection) else ()
@@ -182,11 +170,11 @@ class GatewayStore:
         entries = tuple(entries)
 
         def begin(connection: sqlite3.Connection) -> int | None:
-            if claim is not None and claim_key(connection, claim) is not None:
+            if claim is not None and idempotency.claim_key(connection, claim) is not None:
                 raise StoreError("this key is known", code=KEY_KNOWN)
-            insert_run(connection, run)
-            append_entries(connection, run.session_key, run.agent_id, entries, detached=detached)
-            return session_created_at_ms(connection, run.session_key)
+            runs.insert_run(connection, run)
+            transcripts.append_entries(connection, run.session_key, run.agent_id, entries, detached=detached)
+            return sessions.session_created_at_ms(connection, run.session_key)
 
         return self._jobs.run_write(begin)
 
@@ -202,18 +190,18 @@ class GatewayStore:
         entries = tuple(entries)
 
         def end(connection: sqlite3.Connection) -> None:
-            finish_run(connection, run)
-            append_entries(connection, run.session_key, run.agent_id, entries, detached=detached)
+            runs.finish_run(connection, run)
+            transcripts.append_entries(connection, run.session_key, run.agent_id, entries, detached=detached)
             if key is not None and key.is_free:
-                free_key(connection, key.claim)
+                idempotency.free_key(connection, key.claim)
             elif key is not None:
-                finish_key(connection, key.claim, key.result)
+                idempotency.finish_key(connection, key.claim, key.result)
 
         return self._jobs.run_write(end)
 
     def prune_detached(self, before_ms: int, limit: int) -> Deferred[int]:
         """See L{openclaw.store.transcripts.prune_detached}."""
-        return self._jobs.run_write(partial(prune_detached, before_ms=before_ms, limit=limit))
+        return self._jobs.run_write(partial(transcripts.prune_detached, before_ms=before_ms, limit=limit))
 
     def sessions(self, query: SessionQuery) -> Deferred[SessionPage]:
         """
@@ -222,7 +210,7 @@ class GatewayStore:
         @raise openclaw.errors.InvalidRequest: through the Deferred, for a limit that is negative or over 10,000, and
             for a negative offset.
         """
-        return self._lists.run_read(partial(list_sessions, query=query))
+        return self._lists.run_read(partial(sessions.list_sessions, query=query))
 
     def runs(self, limit: int) -> Deferred[tuple[RunRecord, ...]]:
         """
@@ -230,60 +218,62 @@ class GatewayStore:
 
         @raise openclaw.errors.InvalidRequest: through the Deferred, for a limit that is negative or over 10,000.
         """
-        return self._lists.run_read(partial(list_runs, limit=limit))
+        return self._lists.run_read(partial(runs.list_runs, limit=limit))
 
     # ------------------------------------------------------------------------------ idempotency
 
     def claim_key(self, claim: KeyClaim) -> Deferred[KeyRecord | None]:
         """See L{openclaw.stores.IdempotencyStore.claim_key}."""
-        return self._jobs.run_write(partial(claim_key, claim=claim))
+        return self._jobs.run_write(partial(idempotency.claim_key, claim=claim))
 
     def find_key(self, name: KeyClaim) -> Deferred[KeyRecord | None]:
         """See L{openclaw.stores.IdempotencyStore.find_key}."""
-        return self._jobs.run_read(partial(find_key, name=name))
+        return self._jobs.run_read(partial(idempotency.find_key, name=name))
 
     def finish_key(self, claim: KeyClaim, result: KeptResult | None) -> Deferred[None]:
         """See L{openclaw.stores.IdempotencyStore.finish_key}; the result is encoded in the store's thread."""
-        return self._jobs.run_write(partial(finish_key, claim=claim, result=result))
+        return self._jobs.run_write(partial(idempotency.finish_key, claim=claim, result=result))
 
     def free_key(self, claim: KeyClaim) -> Deferred[None]:
         """See L{openclaw.stores.IdempotencyStore.free_key}."""
-        return self._jobs.run_write(partial(free_key, claim=claim))
+        return self._jobs.run_write(partial(idempotency.free_key, claim=claim))
 
     def find_turn(self, session_key: str, run_ids: Sequence[str]) -> Deferred[str | None]:
         """See L{openclaw.stores.IdempotencyStore.find_turn}."""
-        return self._read_session(session_key, partial(find_turn, session_key=session_key, run_ids=tuple(run_ids)))
+        return self._read_session(
+            session_key, partial(idempotency.find_turn, session_key=session_key, run_ids=tuple(run_ids))
+        )
 
     # ------------------------------------------------------------------------------ retention
 
     def count_sessions(self) -> Deferred[int]:
         """See L{openclaw.stores.RetentionStore.count_sessions}."""
-        return self._lists.run_read(count_sessions)
+        return self._lists.run_read(retention.count_sessions)
 
     def archive_sessions(self, before_ms: int, excess: int, now_ms: int, limit: int) -> Deferred[int]:
         """See L{openclaw.stores.RetentionStore.archive_sessions}."""
-        return self._jobs.run_write(lambda store: archive_sessions(store, before_ms, excess, now_ms, limit))
+        return self._jobs.run_write(lambda store: retention.archive_sessions(store, before_ms, excess, now_ms, limit))
 
     def list_archived(self, limit: int) -> Deferred[tuple[str, ...]]:
         """See L{openclaw.stores.RetentionStore.list_archived}."""
-        return self._lists.run_read(partial(list_archived, limit=limit))
+        return self._lists.run_read(partial(retention.list_archived, limit=limit))
 
     def drop_session(self, key: str) -> Deferred[bool]:
         """See L{openclaw.stores.RetentionStore.drop_session}."""
-        return self._jobs.run_write(partial(drop_session, key=key))
+        return self._jobs.run_write(partial(retention.drop_session, key=key))
 
     def purge_dropped(self, limit: int) -> Deferred[bool]:
         """See L{openclaw.stores.RetentionStore.purge_dropped}."""
-        return self._jobs.run_write(partial(purge_dropped, limit=limit))
+        return self._jobs.run_write(partial(retention.purge_dropped, limit=limit))
 
     def prune_keys(self, now_ms: int) -> Deferred[int]:
         """See L{openclaw.stores.RetentionStore.prune_keys}."""
-        return self._jobs.run_write(partial(prune_keys, now_ms=now_ms))
+        return self._jobs.run_write(partial(idempotency.prune_keys, now_ms=now_ms))
 
     def delete_runs(self, after: tuple[int, int], before_ms: int, limit: int) -> Deferred[tuple[int, int] | None]:
         """See L{openclaw.stores.RetentionStore.delete_runs}."""
-        return self._jobs.run_write(lambda store: delete_runs(store, after, before_ms, limit))
+        return self._jobs.run_write(lambda store: retention.delete_runs(store, after, before_ms, limit))
 
     def used_bytes(self) -> Deferred[int]:
         """See L{openclaw.stores.RetentionStore.used_bytes}."""
-        return self._lists.run_read(used_bytes)
+        return self._lists.run_read(retention.used_bytes)

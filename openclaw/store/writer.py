@@ -68,11 +68,6 @@ def closed_error() -> StoreError:
     return StoreError("the gateway's store is closed", code="store_unavailable")
 
 
-def overloaded_error() -> StoreError:
-    """The error of a job that finds too many before it."""
-    return StoreError("too many writes wait for the gateway's store", code="store_overloaded", retry_after_s=1.0)
-
-
 def close_connection(connection: sqlite3.Connection) -> Sequence[Incident]:
     """
     Move the write-ahead log into the database and close.
@@ -213,7 +208,8 @@ class StoreThread:
         if not self.alive:
             return fail(closed_error())
         if len(self._pending) >= self._max_pending:
-            return fail(overloaded_error())
+            message = "too many writes wait for the gateway's store"
+            return fail(StoreError(message, code="store_overloaded", retry_after_s=1.0))
         waiting = _Waiting(job)
         self._pending[waiting] = None
         self._queue.put(waiting)

@@ -16,9 +16,8 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.web.http_headers import Headers
 
-from openclaw.auth.answer_headers import ANSWER_HEADERS
 from openclaw.auth.connect import ConnectAdmission, ConnectClaim, ConnectRefusal
-from openclaw.auth.head import RequestHead
+from openclaw.auth.head import ANSWER_HEADERS, RequestHead
 from openclaw.auth.policy import Credential
 from openclaw.autobahn_internals import SERVICE_UNAVAILABLE, ServerSocket, refuse_for_now
 from openclaw.waits import now_ms

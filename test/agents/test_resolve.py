@@ -45,7 +45,7 @@ class AgentTests(SynchronousTestCase):
             "agent",
         ):
             error = self.assertRaises(ModelNotFound, resolved, TWO, model=model)
-            self.assertEqual((400, "model_not_found", "model"), (error.status, error.code, error.param), model)
+            self.assertEqual((400, "model_not_found", "model"), (error.http_status, error.code, error.param), model)
 
     def test_header_beats_model(self) -> None:
         self.assertEqual("ops", resolved(TWO, model="openclaw/main", agent_id="ops").agent_id)

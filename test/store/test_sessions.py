@@ -9,8 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from openclaw.errors import InvalidRequest
 from openclaw.messages import Message
 from openclaw.records import Entry, RunRecord, SessionQuery, SessionRecord, SessionRow
-from openclaw.store.limits import MAX_LISTED
-from openclaw.store.runs import insert_run
+from openclaw.store.runs import MAX_LISTED, insert_run
 from openclaw.store.sessions import ensure_session, list_sessions, set_tip
 from openclaw.store.sqlite import open_memory
 

@@ -18,7 +18,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from openclaw.errors import InvalidRequest, StartError, StoreError
 from openclaw.messages import Usage
 from openclaw.records import SessionQuery
-from openclaw.store import health, writer
+from openclaw.store import health, idempotency, runs, transcripts, writer
 from openclaw.store import store as store_module
 from openclaw.store.sqlite import open_database
 from openclaw.store.store import GatewayStore
@@ -146,8 +146,8 @@ class OpenTests(TestCase):
 
             return noted
 
-        self.patch(store_module, "read_transcript", noting(store_module.read_transcript))
-        self.patch(store_module, "read_branch", noting(store_module.read_branch))
+        self.patch(transcripts, "read_transcript", noting(transcripts.read_transcript))
+        self.patch(transcripts, "read_branch", noting(transcripts.read_branch))
         tip_id = None
         reads: list[Deferred[Any]] = []
         for number in range(1, 6):
@@ -178,8 +178,8 @@ class OpenTests(TestCase):
             threads.append(threading.current_thread().name)
             return read_branch(connection, *arguments, **settings)
 
-        read_branch = store_module.read_branch
-        self.patch(store_module, "read_branch", read)
+        read_branch = transcripts.read_branch
+        self.patch(transcripts, "read_branch", read)
         self.assertEqual(await store.branch(KEY), ())
         image = entry("3", QUESTION.id, "x" * 500)
         for written in (QUESTION, image):
@@ -198,8 +198,8 @@ class OpenTests(TestCase):
             threads.append(threading.current_thread().name)
             return read_branch(connection, *arguments, **settings)
 
-        read_branch = store_module.read_branch
-        self.patch(store_module, "read_branch", read)
+        read_branch = transcripts.read_branch
+        self.patch(transcripts, "read_branch", read)
         texts = ["hello", "x" * 500, "hello", "hello", "hello"]
         said = [entry(str(number), str(number - 1) if number else None, text) for number, text in enumerate(texts)]
         await store.begin_run(BEGUN, said)
@@ -218,8 +218,8 @@ class OpenTests(TestCase):
             threads.append(threading.current_thread().name)
             return find_turn(connection, *arguments, **settings)
 
-        find_turn = store_module.find_turn
-        self.patch(store_module, "find_turn", found)
+        find_turn = idempotency.find_turn
+        self.patch(idempotency, "find_turn", found)
         store.begin_run(BEGUN, [QUESTION])
         finds = [store.find_turn(KEY, [QUESTION.run_id])]
         store.begin_run(run_record("r2"), [entry("3", QUESTION.id)])
@@ -279,7 +279,7 @@ class OpenTests(TestCase):
         def fail(connection: sqlite3.Connection) -> int:
             raise sqlite_error(sqlite3.SQLITE_FULL)
 
-        self.patch(store_module, "interrupt_running", fail)
+        self.patch(runs, "interrupt_running", fail)
         error = await self.assertFailure(GatewayStore.open(self.path, reactor.callFromThread), StartError)
         self.assertIn("full", error.message)
 

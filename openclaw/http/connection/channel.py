@@ -20,8 +20,7 @@ from twisted.web.http_headers import Headers
 from twisted.web.resource import IResource
 from twisted.web.server import Request, Site
 
-from openclaw.auth.answer_headers import ANSWER_HEADERS
-from openclaw.auth.head import RequestHead
+from openclaw.auth.head import ANSWER_HEADERS, RequestHead
 from openclaw.errors import BodyTimeout, InvalidRequest, OpenClawError, Unauthorized
 from openclaw.http.access import AccessLog, Served
 from openclaw.http.answers.respond import as_openclaw_error, error_body, error_headers, reason_phrase
