@@ -73,12 +73,7 @@ class OpenClawError(Exception):
     retry_useless: ClassVar[bool] = False
 
     def __init__(
-        self,
-        message: str,
-        *,
-        code: str | None = None,
-        param: str | None = None,
-        retry_after_s: float | None = None,
+        self, message: str, *, code: str | None = None, param: str | None = None, retry_after_s: float | None = None
     ) -> None:
         super().__init__(message)
         self.message = message

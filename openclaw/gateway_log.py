@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from openclaw.config.plan import Plan
+from openclaw.config.redaction import secret_values
 from openclaw.config.reload import LiveConfig
-from openclaw.config.secrets import secret_values
 from openclaw.log import FileLog
 from openclaw.redact import process_redactor
 

@@ -105,9 +105,7 @@ class Line:
             first, line_feed, rest = text.partition("\n")
             text = f"{first} ({ids}){line_feed}{rest}"
         mark = _COLOURS.get(self.level, "") if colour else ""
-        if not mark:
-            return f"{when} [{self.subsystem}] {text}\n"
-        return f"{mark}{when} [{self.subsystem}] {text}{_RESET}\n"
+        return f"{mark}{when} [{self.subsystem}] {text}{_RESET if mark else ''}\n"
 
     def as_json(self) -> str:
         """The line as JSON, with its line feed."""
@@ -156,11 +154,7 @@ def line_of(event: LogEvent, redactor: Redactor) -> Line | None:
         redactor.clean(str(event.get("trace_id") or known.trace_id)),
     )
     return Line(
-        event.get("log_time") or time.time(),
-        level_of(event),
-        subsystem_of(event),
-        redactor.clean(text),
-        context,
+        event.get("log_time") or time.time(), level_of(event), subsystem_of(event), redactor.clean(text), context
     )
 
 

@@ -123,11 +123,7 @@ _RULES = (
         re.compile(r"(?i)\b(?:bearer|basic)\s{1,3}(?!(?:token|auth\w*|credentials?|scheme)\b)([\w.~+/=-]{6,}+)(?!…)"),
         _mask_last_group,
     ),
-    _Rule(
-        ("://",),
-        re.compile(r"(://)[^\s/\"'<>]{1,500}@"),
-        rf"\g<1>{MASK}@",
-    ),
+    _Rule(("://",), re.compile(r"(://)[^\s/\"'<>]{1,500}@"), rf"\g<1>{MASK}@"),
     _Rule(
         (
             *("token", "passw", "passphrase", "secret", "credential", "apikey", "api_key", "api-key", "accesskey"),
@@ -139,11 +135,7 @@ _RULES = (
         ),
         _mask_last_group,
     ),
-    _Rule(
-        ("?", "&"),
-        re.compile(r"(?i)[?&](?:key|sig|signature|auth|code)=([^\s\"'&]+)"),
-        _mask_last_group,
-    ),
+    _Rule(("?", "&"), re.compile(r"(?i)[?&](?:key|sig|signature|auth|code)=([^\s\"'&]+)"), _mask_last_group),
     _KEY_PREFIX,
     _BOT_TOKEN,
 )

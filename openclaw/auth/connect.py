@@ -24,6 +24,7 @@ from openclaw.auth.origin import host_and_port, is_same_origin, origin_host
 from openclaw.auth.proxy import ATTRIBUTION_REQUIRED, TrustedProxies, resolve_client
 from openclaw.auth.ratelimit import FailureLimiter
 from openclaw.auth.scopes import ALL_SCOPES, OPEN_BEYOND_LOOPBACK, declared_scopes
+from openclaw.config.gateway import is_loopback_host
 from openclaw.errors import Forbidden, LockedOut
 from openclaw.interfaces import Caller
 
@@ -172,17 +173,12 @@ def is_local(head: RequestHead, client: Client) -> bool:
     """
     if head.peer is None:
         return True
-    return client.is_loopback and client_of_peer(head.peer).is_loopback and _is_loopback_name(_host_name(head))
+    return client.is_loopback and client_of_peer(head.peer).is_loopback and is_loopback_host(_host_name(head))
 
 
 def _host_name(head: RequestHead) -> str:
     value = head.single(b"host")
     return host_and_port(value)[0] if value else ""
-
-
-def _is_loopback_name(name: str) -> bool:
-    client = parse_client(name)
-    return name == "localhost" or (client is not None and client.is_loopback)
 
 
 def origin_may_connect(head: RequestHead, origin: bytes, listed: Set[bytes], *, local: bool) -> bool:
@@ -201,7 +197,7 @@ def origin_may_connect(head: RequestHead, origin: bytes, listed: Set[bytes], *, 
     name = origin_host(origin)
     if name is None:
         return False
-    if _is_loopback_name(name):
+    if is_loopback_host(name):
         return local
     return is_same_origin(head, origin) and _is_private(name)
 

@@ -84,12 +84,7 @@ class AccessPolicy:
     """
 
     def __init__(
-        self,
-        current_config: Callable[[], Config],
-        environ: Mapping[str, str],
-        clock: Clock,
-        *,
-        on_loopback_bind: bool,
+        self, current_config: Callable[[], Config], environ: Mapping[str, str], clock: Clock, *, on_loopback_bind: bool
     ) -> None:
         """
         @param current_config: gives the configuration in force; the same object as long as nothing changed.

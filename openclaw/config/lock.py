@@ -83,8 +83,12 @@ class StateLock:
             descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         except OSError as error:
             raise StartError(f"the lock file {self._path} cannot be opened: {error.strerror}") from None
+        step = "locked"
         try:
             take_lock(descriptor, LOCK_ATTEMPTS, LOCK_PAUSE_S, self._sleep)
+            step = "written"
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
         except BlockingIOError:
             holder = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip() or "unknown"
             os.close(descriptor)
@@ -95,13 +99,7 @@ class StateLock:
             ) from None
         except OSError as error:
             os.close(descriptor)
-            raise StartError(f"the lock file {self._path} cannot be locked: {error.strerror}") from None
-        try:
-            os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
-        except OSError as error:
-            os.close(descriptor)
-            raise StartError(f"the lock file {self._path} cannot be written: {error.strerror}") from None
+            raise StartError(f"the lock file {self._path} cannot be {step}: {error.strerror}") from None
         self._descriptor = descriptor
 
     def release(self) -> None:

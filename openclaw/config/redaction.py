@@ -1,14 +1,15 @@
-"""Documents and settings as they may be shown: without their secrets."""
+"""Documents and settings as they may be shown, without their secrets; and what those are, for the log to mask."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Set
+from collections.abc import Iterator, Mapping, Set
 from typing import Any
 
 import attrs
 
 from openclaw.config.amounts import Duration, Size
+from openclaw.config.schema import Config
 from openclaw.config.secret import Secret
 from openclaw.config.structure import disk_name
 from openclaw.redact import shows_credential
@@ -23,6 +24,9 @@ _SECRET_KEY = re.compile(r"(token|passw(or)?d|secret|api_?keys?|private_?key|cre
 _ALL_SECRET = frozenset({"env", "vars", "headers"})
 """The objects of which every string counts as a secret."""
 
+_SECRET_NAME = re.compile(
+    r"(?i)(?:^|_)(?:token|password|passwd|secret|api_?keys?|access_?key|private_?key|credentials?)s?(?:$|_)"
+)
 _PLACEHOLDER = re.compile(r"\$\{[A-Z_][A-Z0-9_]*\}")
 _USER_IN_URL = re.compile(r"(?<=://)[^/@\s]+(?=@)")
 _SECRET_IN_QUERY = re.compile(
@@ -44,9 +48,9 @@ def redacted(value: Any, *, known: Set[str] = frozenset(), below: str = "", hide
     @param hide: whether C{value} is a secret if it is a string.
     """
     if isinstance(value, dict):
-        hide = hide and not ("source" in value and "id" in value)
+        hide = below in _ALL_SECRET or (hide and not ("source" in value and "id" in value))
         return {
-            key: redacted(item, known=known, below=str(key), hide=hide or below in _ALL_SECRET or _is_secret(str(key)))
+            key: redacted(item, known=known, below=str(key), hide=hide or bool(_SECRET_KEY.search(str(key))))
             for key, item in value.items()
         }
     if isinstance(value, list):
@@ -66,8 +70,20 @@ def _open_text(text: str) -> str:
     return _SECRET_IN_QUERY.sub(rf"\g<1>{REDACTED}", _USER_IN_URL.sub(REDACTED, text))
 
 
-def _is_secret(key: str) -> bool:
-    return _SECRET_KEY.search(key) is not None
+def secret_values(config: Config, environ: Mapping[str, str]) -> Iterator[str]:
+    """
+    The secrets of a configuration, and the values of variables whose names say that they are some.
+
+    @param environ: L{openclaw.config.load.LoadedConfig.environ}; of a list of keys each one is given, too.
+    """
+    for _, secret in config.secrets():
+        if secret.usable:
+            yield secret.reveal()
+    for name, value in environ.items():
+        if _SECRET_NAME.search(name):
+            yield value
+            if "," in value:
+                yield from value.split(",")
 
 
 def as_document(value: Any) -> Any:

@@ -15,10 +15,9 @@ import attrs
 
 from openclaw.auth.scopes import READ
 from openclaw.config.load import load_config, read_document
-from openclaw.config.redaction import as_document, redacted
+from openclaw.config.redaction import as_document, redacted, secret_values
 from openclaw.config.reload import LiveConfig, ReadInThread
 from openclaw.config.schema import Config
-from openclaw.config.secrets import secret_values
 from openclaw.errors import ConfigError
 from openclaw.interfaces import Clock
 from openclaw.methods.checks import read_in_time

@@ -143,9 +143,7 @@ class BodyReceiver(Protocol):
     """
 
     def __init__(self, clock: Clock, idle_timeout_s: float, name: str) -> None:
-        """
-        @param name: the provider's name, for messages.
-        """
+        """@param name: the provider's name, for messages."""
         self._clock = clock
         self._idle_timeout_s = idle_timeout_s
         self._name = name

@@ -28,12 +28,7 @@ from twisted.internet.error import (
     TimeoutError,  # noqa: A004 - Twisted's, not the built-in one
 )
 from twisted.internet.ssl import VerificationError
-from twisted.web.client import (
-    RequestGenerationFailed,
-    RequestTransmissionFailed,
-    ResponseFailed,
-    ResponseNeverReceived,
-)
+from twisted.web.client import RequestGenerationFailed, RequestTransmissionFailed, ResponseFailed, ResponseNeverReceived
 from twisted.web.error import SchemeNotSupported
 from twisted.web.http_headers import Headers
 
@@ -162,7 +157,7 @@ def error_of_event(error: Any, *, name: str, secrets: Iterable[str] = ()) -> Ope
             break
     else:
         status = 500
-    return _error(status, codes, text, name=name, secrets=secrets, retry_after=None, said_status=False)
+    return _error(status, codes, text, name=name, secrets=secrets, said_status=False)
 
 
 def _error(
@@ -172,7 +167,7 @@ def _error(
     *,
     name: str,
     secrets: Iterable[str],
-    retry_after: float | None,
+    retry_after: float | None = None,
     said_status: bool = True,
 ) -> OpenClawError:
     secrets = tuple(secrets)
@@ -188,7 +183,8 @@ def _error(
     if status in (400, 404, 422):
         if any(phrase in text.lower() for phrase in _CONTEXT_PHRASES):
             return ContextTooLong(said)
-        return ProviderRejected(said, status=status, code=_passed_code(codes, secrets))
+        passed = next((clean_text(code, secrets)[:100] for code in codes if not code.isdigit()), None)
+        return ProviderRejected(said, status=status, code=passed)
     if status == 429:
         return ProviderRateLimited(said, retry_after_s=retry_after)
     if status in (503, 529):
@@ -200,10 +196,6 @@ def _error(
     if 300 <= status < 400:
         return LastingProviderFailure(f"the provider {name} answered {status}, a redirect; set its baseUrl to the end")
     return LastingProviderFailure(f"the provider {name} gave an answer that was not expected: {said}")
-
-
-def _passed_code(codes: list[str], secrets: Iterable[str]) -> str | None:
-    return next((clean_text(code, secrets)[:100] for code in codes if not code.isdigit()), None)
 
 
 def _read_body(body: bytes) -> tuple[str, list[str]]:

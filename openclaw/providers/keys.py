@@ -82,12 +82,7 @@ class KeyedProvider:
         return self._with_key(self._key).stream(request)
 
     def refused(self, error: OpenClawError) -> bool:
-        """
-        Note that the key of the last call was refused.
-
-        @param error: why; its C{retry_after_s} may shorten the time for which the key is set aside.
-        @return: whether there is one that was not refused in this run; the next call uses it.
-        """
+        """See L{openclaw.models.KeyedModels.refused}; C{retry_after_s} may shorten the time that a key is set aside."""
         if self._key is not None:
             self._ring.set_aside(self._key, SET_ASIDE_S if error.retry_after_s is None else error.retry_after_s)
             self._tried.add(self._key)

@@ -45,11 +45,7 @@ class Reactor(Clock, Protocol):
     """The part of the reactor that is used: C{IReactorTime} and C{IReactorProcess}."""
 
     def spawnProcess(
-        self,
-        processProtocol: ProcessProtocol,
-        executable: str,
-        args: Sequence[str],
-        env: Mapping[str, str],
+        self, processProtocol: ProcessProtocol, executable: str, args: Sequence[str], env: Mapping[str, str]
     ) -> IProcessTransport: ...
 
 
@@ -74,14 +70,13 @@ class LocalSettings:
 
     def child_line(self, path: Path, api_key: str) -> bytes:
         """The line that the child reads from its standard input."""
-        threads = self.threads or min(4, available_processors())
         fields = {
             "path": str(path),
             "api_key": api_key,
             "alias": self.alias,
             "context_tokens": self.context_tokens,
             "parallel": self.parallel,
-            "threads": threads,
+            "threads": self.threads or min(4, available_processors()),
         }
         return json.dumps(fields).encode() + b"\n"
 

@@ -16,14 +16,7 @@ from typing import Any
 import msgspec
 
 from openclaw.errors import LastingProviderFailure, OpenClawError
-from openclaw.events import (
-    ProviderEvent,
-    ProviderFinished,
-    ProviderUsage,
-    ReasoningDelta,
-    TextDelta,
-    ToolCallDelta,
-)
+from openclaw.events import ProviderEvent, ProviderFinished, ProviderUsage, ReasoningDelta, TextDelta, ToolCallDelta
 from openclaw.messages import FinishReason, Usage
 from openclaw.providers.failures import error_of_event
 

@@ -111,9 +111,7 @@ class CompletionStream:
         clock: Clock,
         request: ModelRequest,
     ) -> None:
-        """
-        @param address: made of the endpoint; C{None} if its base URL is none.
-        """
+        """@param address: made of the endpoint; C{None} if its base URL is none."""
         self._endpoint = endpoint
         self._address = address
         self._secrets = () if address is None else address.secrets
@@ -231,7 +229,8 @@ class CompletionStream:
             body.limit(TRAILER_TIMEOUT_S)
         self._silent_bytes = 0 if events or data is None else self._silent_bytes + len(data)
         if self._silent_bytes > MAX_SILENT_BYTES and not self._over:
-            return self._fail(self._says_nothing(), events)
+            silent = LastingProviderFailure(f"the provider {self._endpoint.name} sends on and says nothing")
+            return self._fail(silent, events)
         return events
 
     def _fail(self, error: OpenClawError, events: list[ProviderEvent]) -> list[ProviderEvent]:
@@ -285,9 +284,6 @@ class CompletionStream:
 
     def _cut_off(self) -> OpenClawError:
         return ProviderFailed(f"the provider {self._endpoint.name} cut its answer off")
-
-    def _says_nothing(self) -> OpenClawError:
-        return LastingProviderFailure(f"the provider {self._endpoint.name} sends on and says nothing")
 
     def _no_completion(self) -> OpenClawError:
         return LastingProviderFailure(

@@ -25,9 +25,6 @@ REMOTE_TIMEOUT_S = 120.0
 SELF_HOSTED_TIMEOUT_S = 300.0
 """The same for a model server on this machine or in this network, which may have to load its model first."""
 
-DEFAULT_CONTEXT_WINDOW = 200_000
-"""Tokens that a model can read, where the configuration does not say."""
-
 _PRIVATE_SUFFIXES = (".localhost", ".local", ".internal", ".lan", ".home.arpa")
 
 
@@ -79,15 +76,15 @@ class Catalog:
         config = self._current_config().models.providers.get(provider_id)
         if config is None:
             raise ModelNotFound(f'the provider "{provider_id}" of the model "{ref}" is not configured')
-        model = next((model for model in config.models if model.id == model_id), None)
+        model = next((model for model in config.models if model.id == model_id), ModelConfig(model_id))
         provider = self._provider(provider_id, config)
         return ResolvedModel(
             ref=f"{provider_id}/{model_id}",
             provider_id=provider_id,
             model_id=model_id,
             provider=provider,
-            context_window=_context_window(model),
-            max_tokens=_max_tokens(model, config),
+            context_window=min(model.context_window, model.context_tokens or model.context_window),
+            max_tokens=model.max_tokens or config.max_tokens,
             keys=provider if isinstance(provider, KeyedProvider) else None,
         )
 
@@ -227,15 +224,3 @@ def is_self_hosted(base_url: str) -> bool:
         return ipaddress.ip_address(host).is_private
     except ValueError:
         return bool(host) and ("." not in host or host.endswith(_PRIVATE_SUFFIXES))
-
-
-def _context_window(model: ModelConfig | None) -> int:
-    if model is None:
-        return DEFAULT_CONTEXT_WINDOW
-    return model.context_window if model.context_tokens is None else min(model.context_window, model.context_tokens)
-
-
-def _max_tokens(model: ModelConfig | None, config: ProviderConfig) -> int | None:
-    if model is not None and model.max_tokens is not None:
-        return model.max_tokens
-    return config.max_tokens

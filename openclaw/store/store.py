@@ -213,11 +213,7 @@ class GatewayStore:
         return self._lists.run_read(partial(sessions.list_sessions, query=query))
 
     def runs(self, limit: int) -> Deferred[tuple[RunRecord, ...]]:
-        """
-        See L{openclaw.stores.SessionStore.runs}.
-
-        @raise openclaw.errors.InvalidRequest: through the Deferred, for a limit that is negative or over 10,000.
-        """
+        """See L{openclaw.stores.SessionStore.runs}; fails with C{InvalidRequest} for a limit beyond 0 to 10,000."""
         return self._lists.run_read(partial(runs.list_runs, limit=limit))
 
     # ------------------------------------------------------------------------------ idempotency

@@ -130,12 +130,7 @@ def read_transcript(connection: sqlite3.Connection, session_key: str) -> Transcr
 
 
 def append_entries(
-    connection: sqlite3.Connection,
-    session_key: str,
-    agent_id: str,
-    entries: Sequence[Entry],
-    *,
-    detached: bool = False,
+    connection: sqlite3.Connection, session_key: str, agent_id: str, entries: Sequence[Entry], *, detached: bool = False
 ) -> None:
     """
     Append entries to a session, creating it if need be; the last one becomes its tip.

@@ -9,7 +9,7 @@ from openclaw.config.amounts import Duration, Size
 from openclaw.config.gateway import AuthConfig, GatewayConfig
 from openclaw.config.load import parse_config
 from openclaw.config.models import ModelsConfig, ProviderConfig
-from openclaw.config.redaction import REDACTED, as_document, redacted
+from openclaw.config.redaction import REDACTED, as_document, redacted, secret_values
 from openclaw.config.schema import Config
 from openclaw.config.secret import Secret
 
@@ -127,3 +127,29 @@ class RedactionTests(SynchronousTestCase):
             off: bool = False
 
         self.assertEqual({"a": 1, "off": False}, as_document(Outer()))
+
+
+class SecretValuesTests(SynchronousTestCase):
+    def test_all(self) -> None:
+        document = {
+            "gateway": {"auth": {"token": "gateway-token"}},
+            "models": {
+                "providers": {
+                    "p": {"baseUrl": "http://h", "apiKey": "${P_KEY}", "headers": {"X-Key": "header-key"}},
+                    "q": {"baseUrl": "http://h", "apiKey": "${MISSING_ONE}"},
+                }
+            },
+            "env": {"vars": {"A": "from-env"}},
+        }
+        environ = {
+            "P_KEY": "provider-key",
+            "ACME_API_KEYS": "one,two",
+            "MY_SECRET": "s",
+            "PATH": "/bin",
+            "KEYBOARD": "us",
+        }
+        config, _ = parse_config(document, environ)
+        self.assertEqual(
+            sorted(secret_values(config, environ)),
+            sorted(["gateway-token", "provider-key", "header-key", "from-env", "one,two", "one", "two", "s"]),
+        )
