@@ -65,12 +65,14 @@ class OpenClawError(Exception):
     @ivar param: the field at fault in dotted form (C{messages.0.role}), or C{None}.
     @ivar retry_after_s: seconds after which a retry may succeed, or C{None}.
     @ivar retry_useless: true when no retry of the same request can succeed.
+    @ivar details: members of the error object on the wire beyond the common four, or C{None}.
     """
 
     http_status: int = 500
     wire_type: str = "api_error"
     default_code: ClassVar[str | None] = "internal_error"
     retry_useless: ClassVar[bool] = False
+    details: Mapping[str, Any] | None = None
 
     def __init__(
         self, message: str, *, code: str | None = None, param: str | None = None, retry_after_s: float | None = None
@@ -80,11 +82,6 @@ class OpenClawError(Exception):
         self.code = code if code is not None else self.default_code
         self.param = param
         self.retry_after_s = retry_after_s
-
-    @property
-    def details(self) -> Mapping[str, Any] | None:
-        """Members beyond the common four, or C{None}."""
-        return None
 
 
 class ConfigError(OpenClawError):
@@ -189,11 +186,8 @@ class MissingScope(Forbidden):
     def __init__(self, scope: str) -> None:
         super().__init__(f"missing scope: {scope}")
         self.scope = scope
-
-    @property
-    def details(self) -> Mapping[str, Any]:
-        """The scope, in the original's words."""
-        return {"code": "MISSING_SCOPE", "missingScope": self.scope, "requiredScopes": [self.scope]}
+        # The original's words.
+        self.details = {"code": "MISSING_SCOPE", "missingScope": scope, "requiredScopes": [scope]}
 
 
 class NotFound(RequestError):

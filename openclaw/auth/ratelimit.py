@@ -143,14 +143,13 @@ class FailureLimiter:
 
     def _delay(self, client: Client, limits: RateLimitConfig) -> float:
         now = self._clock.seconds()
-        longest_s = LONGEST_DELAY_S
         # The second condition drops times that a clock which was set back has left in the future.
-        self._due = [due for due in self._due if now < due <= now + longest_s]
+        self._due = [due for due in self._due if now < due <= now + LONGEST_DELAY_S]
         heapq.heapify(self._due)
         if len(self._due) >= MAX_DELAYED:
             raise _locked_out(self._due[0] - now)
         bucket = self._note(client, limits)
-        delay_s = min(FIRST_DELAY_S * 2.0 ** min(len(bucket.failures) - 1, 16), longest_s)
+        delay_s = min(FIRST_DELAY_S * 2.0 ** min(len(bucket.failures) - 1, 16), LONGEST_DELAY_S)
         heapq.heappush(self._due, now + delay_s)
         return delay_s
 

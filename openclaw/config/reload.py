@@ -75,29 +75,21 @@ class LiveConfig:
     """
     The configuration that applies now.
 
-    Whoever needs a setting that can change reads it from C{current} when it is needed.
+    Whoever needs a setting that can change reads it from C{current} when it is needed; only L{replace} changes that.
 
+    @ivar current: the configuration that applies now.
+    @ivar environ: the environment that applies now, C{<state>/.env} and the section C{env} included.
     @ivar pending: the keys whose value in the file is another one than C{current}'s and needs a restart.
     @ivar last_reload: what became of the last edit; C{None} if there was none.
     """
 
     def __init__(self, config: Config, environ: Mapping[str, str] | None = None) -> None:
         """@param environ: the C{environ} of the L{LoadedConfig} that C{config} comes from."""
-        self._current = config
-        self._environ = environ
+        self.current = config
+        self.environ = environ or {}
         self.pending: tuple[str, ...] = ()
         self.last_reload: LastReload | None = None
         self._listeners: list[Callable[[], object]] = []
-
-    @property
-    def current(self) -> Config:
-        """The configuration that applies now."""
-        return self._current
-
-    @property
-    def environ(self) -> Mapping[str, str]:
-        """The environment that applies now, C{<state>/.env} and the section C{env} included."""
-        return self._environ or {}
 
     def replace(self, config: Config, environ: Mapping[str, str] | None = None) -> None:
         """
@@ -105,9 +97,9 @@ class LiveConfig:
 
         @param environ: the environment that it was read with; C{None} to keep the one that applies.
         """
-        self._current = config
+        self.current = config
         if environ is not None:
-            self._environ = environ
+            self.environ = environ
         for listener in self._listeners[:]:
             try:
                 listener()
@@ -271,11 +263,10 @@ class ConfigWatcher(Service):
             # Half a .env is a sound one of fewer or shorter values: it must be at rest.
             is_due = is_late and found is not None and fingerprint[1] == found[1]
             return self._look_in_passing(fingerprint) if is_due else _Look(fingerprint)
-        look = _Look(fingerprint)
         try:
-            look = attrs.evolve(look, loaded=load_config(self._path, self._environ, self._state_dir))
+            look = _Look(fingerprint, load_config(self._path, self._environ, self._state_dir))
         except ConfigError as error:
-            look = attrs.evolve(look, error=error, digest=_digest(self._path))
+            look = _Look(fingerprint, error=error, digest=_digest(self._path))
         now = self._fingerprint()
         return look if now == fingerprint else _Look(now)
 

@@ -74,17 +74,16 @@ class ScriptedStream:
 
     def fail(self, error: OpenClawError) -> None:
         """Let the call fail, after the batches that were pushed; before the head, entering fails."""
-        self._add(error)
-        self._last_step_known = True
+        self._add(error, is_last=True)
 
     def end(self) -> None:
         """Let the answer end after the batches that were pushed."""
-        self._add(None)
-        self._last_step_known = True
+        self._add(None, is_last=True)
 
-    def _add(self, step: Step | None) -> None:
+    def _add(self, step: Step | None, *, is_last: bool = False) -> None:
         if self._last_step_known:
             raise AssertionError("this call has its end already")
+        self._last_step_known = is_last
         self._steps.append(step)
         self._wake()
 

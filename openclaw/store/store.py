@@ -26,10 +26,11 @@ from openclaw.records import (
 from openclaw.store import idempotency, retention, runs, sessions, transcripts
 from openclaw.store.inline import InlineStoreThread
 from openclaw.store.sqlite import DatabaseFile, open_memory, open_reader, touch
-from openclaw.store.writer import JobRunner, StoreThread
+from openclaw.store.writer import StoreThread
 from openclaw.stores import KEY_KNOWN
 
 T = TypeVar("T")
+JobRunner = StoreThread | InlineStoreThread
 
 SHORT_ENTRIES = 200
 """Entries of a session that are read between two commits: one or two milliseconds."""

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from queue import Empty, SimpleQueue
 from threading import Thread
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.logger import Logger
@@ -37,30 +37,6 @@ TELLING_S = 0.003
 
 PROBE_INTERVAL_S = 2.0
 """How often a store that failed, and that nobody writes to, is tried, in seconds."""
-
-
-class JobRunner(Protocol):
-    """What runs jobs on the store's connection: L{StoreThread}, or L{openclaw.store.inline.InlineStoreThread}."""
-
-    @property
-    def alive(self) -> bool:
-        """Whether jobs are taken."""
-
-    @property
-    def is_well(self) -> bool:
-        """Whether jobs are taken and the disk has not failed for a while."""
-
-    def start(self) -> Deferred[None]:
-        """Open the connection; fails with L{openclaw.errors.StartError}."""
-
-    def run_read(self, work: Callable[[sqlite3.Connection], T]) -> Deferred[T]:
-        """Run work that reads."""
-
-    def run_write(self, work: Callable[[sqlite3.Connection], T]) -> Deferred[T]:
-        """Run work that writes, in a transaction."""
-
-    def close(self) -> Deferred[None]:
-        """Close the connection after what is queued."""
 
 
 def closed_error() -> StoreError:
