@@ -49,7 +49,7 @@ def matching(form: str, expected: str) -> Check:
 
 
 def taken_by(parse: Callable[[str], object], expected: str = "") -> Check:
-    """A text that a function takes; of one for which it raises C{ValueError} that is told, or else C{expected}."""
+    """A text for which a function raises no C{ValueError}; of any other C{expected} is told, or what the error says."""
 
     def fault(text: str) -> str | None:
         try:
@@ -87,7 +87,7 @@ ADDRESS = taken_by(lambda text: text == "localhost" or ip_address(text), "expect
 """An IP address, or C{localhost}."""
 
 ORIGIN = matching(
-    r"[A-Za-z][A-Za-z0-9+.-]*://[^\s/?#@*\\]+", 'expected an origin such as https://chat.example (no path, no "*")'
+    r"(?i)[a-z][a-z0-9+.-]*://[^\s/?#@*\\]+", 'expected an origin such as https://chat.example (no path, no "*")'
 )
 """A web origin: scheme, host and perhaps a port."""
 

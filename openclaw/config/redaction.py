@@ -99,21 +99,17 @@ def as_document(value: Any) -> Any:
     if isinstance(value, Size):
         return False if value.bytes is None else f"{value.bytes}b"
     if attrs.has(type(value)):
-        return _object(value)
+        shown: dict[str, Any] = {}
+        for field in attrs.fields(type(value)):
+            item = as_document(getattr(value, field.name))
+            name = disk_name(field)
+            if not name and isinstance(item, dict):
+                shown |= item
+            elif item is not None and item not in ([], {}):
+                shown[name] = item
+        return shown
     if isinstance(value, Mapping):
         return {str(key): as_document(item) for key, item in value.items()}
     if isinstance(value, tuple | list | frozenset):
         return [as_document(item) for item in value]
     return _open_text(value) if isinstance(value, str) else value
-
-
-def _object(value: Any) -> dict[str, Any]:
-    shown: dict[str, Any] = {}
-    for field in attrs.fields(type(value)):
-        item = as_document(getattr(value, field.name))
-        name = disk_name(field)
-        if not name and isinstance(item, dict):
-            shown |= item
-        elif item is not None and item not in ([], {}):
-            shown[name] = item
-    return shown

@@ -31,6 +31,7 @@ from openclaw.stores import KEY_KNOWN
 
 T = TypeVar("T")
 JobRunner = StoreThread | InlineStoreThread
+"""What runs jobs on a connection of the store's."""
 
 SHORT_ENTRIES = 200
 """Entries of a session that are read between two commits: one or two milliseconds."""
