@@ -44,13 +44,12 @@ class LazyGroup(click.Group):
         return self.commands[name].get_short_help_str(limit=100)
 
 
-def lazy_group(package: str, text: str, commands: Mapping[str, tuple[str, str]]) -> LazyGroup:
+def lazy_group(package: str, text: str, commands: CommandTable) -> LazyGroup:
     """
-    A group that does nothing itself, and whose commands are in a package, each in the module of its name.
+    A group that does nothing itself.
 
-    @param package: also gives the group its name.
+    @param package: where the modules of its commands are; also gives the group its name.
     @param text: its help.
-    @param commands: name of each command: its object, its help in one line.
     """
-    at = {name: (f"{package}.{name}", found, line) for name, (found, line) in commands.items()}
+    at = {name: (f"{package}.{module}", found, line) for name, (module, found, line) in commands.items()}
     return LazyGroup(package.rpartition(".")[2], help=text, commands_at=at)

@@ -7,6 +7,7 @@ A command's module is imported when the command is used, so that C{--help} costs
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import sys
 from collections.abc import Sequence
@@ -14,28 +15,26 @@ from collections.abc import Sequence
 import click
 
 from openclaw._version import __version__
-from openclaw.cli.collector import leave, rest
 from openclaw.cli.lazy import LazyGroup
-from openclaw.cli.output import State, fail_json
+from openclaw.cli.output import State, fail_json, print_json
 from openclaw.errors import OpenClawError
 
 COMMANDS = {
     "agent": ("openclaw.cli.talk.agent", "agent", "Give an agent a message and print its answer."),
-    "agents": ("openclaw.cli.agents.group", "agents", "List, add and delete agents."),
-    "backup": ("openclaw.cli.backup.group", "backup", "Copy configuration and store; verify and restore a copy."),
+    "agents": ("openclaw.cli.groups", "agents", "List, add and delete agents."),
+    "backup": ("openclaw.cli.groups", "backup", "Copy configuration and store; verify and restore a copy."),
     "chat": ("openclaw.cli.talk.chat", "chat", "Chat with an agent in the terminal."),
     "completion": ("openclaw.cli.completion", "completion", "Print the completion script of a shell."),
-    "config": ("openclaw.cli.config.group", "config", "Show, change and check the configuration."),
+    "config": ("openclaw.cli.groups", "config", "Show, change and check the configuration."),
     "doctor": ("openclaw.cli.doctor.command", "doctor", "Look for what is wrong, and say what to do."),
-    "gateway": ("openclaw.cli.gateway.group", "gateway", "Run the gateway; ask, call and install it."),
+    "gateway": ("openclaw.cli.gateway.run", "gateway", "Run the gateway; ask, call and install it."),
     "health": ("openclaw.cli.talk.health", "health", "Ask a running gateway how it is."),
     "logs": ("openclaw.cli.talk.logs", "logs", "Show the gateway's log."),
-    "models": ("openclaw.cli.models.group", "models", "List and choose models; fetch the embedded one."),
+    "models": ("openclaw.cli.groups", "models", "List and choose models; fetch the embedded one."),
     "onboard": ("openclaw.cli.setup.onboard", "onboard", "Set up models and the gateway step by step."),
     "quickstart": ("openclaw.cli.setup.quickstart", "quickstart", "Set up what is missing and run the gateway."),
     "sessions": ("openclaw.cli.talk.sessions", "sessions", "List the sessions of a running gateway."),
     "status": ("openclaw.cli.talk.status", "status", "Show a running gateway, its agents and sessions."),
-    "version": ("openclaw.cli.version", "version", "Show the version."),
 }
 """Name of each command: its module, its object there, its help in one line."""
 
@@ -54,6 +53,12 @@ def cli(ctx: click.Context, profile: str | None, log_level: str | None, no_color
         os.environ["NO_COLOR"] = "1"
 
 
+@cli.command()
+def version() -> None:
+    """Show the version."""
+    click.echo(f"openclaw {__version__}")
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """
     Run a command and end the process with its exit status.
@@ -67,8 +72,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     state = State()
     given = list(sys.argv[1:] if arguments is None else arguments)
     if arguments is None:
-        # the process is this command and nothing else
-        rest()
+        # the process is this command and nothing else: see openclaw.cli.output.resume
+        gc.disable()
         open_missing_streams()
     try:
         status = cli.main(args=given, prog_name="openclaw", standalone_mode=False, obj=state)
@@ -85,7 +90,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except OSError as error:
         status = _told_system_error(error, state)
     if arguments is None:
-        leave()
+        gc.freeze()  # the interpreter need not look for garbage once more
     sys.exit(status if isinstance(status, int) else 0)
 
 
@@ -113,12 +118,15 @@ def _told_system_error(error: OSError, state: State) -> int:
 
 def _told(error: OpenClawError, state: State) -> int:
     """Tell an error; give the exit status."""
-    from openclaw.cli.client.errors import RemoteError, tell_failure
+    from openclaw.cli.client.errors import RemoteError
     from openclaw.config.describe import describe, exit_status
 
     error.message = state.advice(error.message)
     if isinstance(error, RemoteError):
-        return tell_failure(error, as_json=state.as_json)
+        if state.as_json:
+            print_json(error.envelope())
+        click.echo(f"openclaw: {error.message}", err=True)
+        return 1
     if state.as_json:
         fail_json(error.message)
     text = state.advice(describe(error))

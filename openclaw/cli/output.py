@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import math
 import os
 import re
 import shlex
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -31,7 +33,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 @attrs.define(slots=False)
 class State:
     """
-    The installation that the commands act on.
+    The installation that the commands act on, and how they answer.
 
     @ivar profile: C{--profile}.
     @ivar log_level: C{--log-level}.
@@ -74,6 +76,13 @@ class State:
 
         return load_config(self.paths.config_path, os.environ, state_dir=self.paths.state_dir)
 
+    def show(self, value: Any, text: str) -> None:
+        """Print the value if the command was asked for JSON, else the text, as L{say} does."""
+        if self.as_json:
+            print_json(value)
+        else:
+            say(text)
+
 
 def advice(text: str) -> str:
     """L{State.advice} of the installation that the present command acts on."""
@@ -83,13 +92,13 @@ def advice(text: str) -> str:
 
 
 def json_option(command: Command) -> Command:
-    """The option C{--json}, which makes the command's failure JSON too; see L{State.as_json}."""
+    """The option C{--json}, of which L{State.as_json} tells the command."""
 
-    def note(ctx: click.Context, param: click.Parameter, value: bool) -> bool:
-        ctx.ensure_object(State).as_json = value
-        return value
+    def note(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+        ctx.ensure_object(State).as_json |= value
 
-    return click.option("--json", "as_json", is_flag=True, is_eager=True, callback=note, help="Print JSON.")(command)
+    option = click.option("--json", is_flag=True, is_eager=True, expose_value=False, callback=note, help="Print JSON.")
+    return option(command)
 
 
 def print_json(value: Any) -> None:
@@ -141,6 +150,36 @@ def terminating() -> Iterator[None]:
     finally:
         for number in caught:
             signal.signal(number, before[number])
+
+
+def resume() -> None:
+    """
+    Collect garbage again, what is there now left out; for whatever lives longer than a command.
+
+    L{openclaw.cli.main.main} begins without, as a command loads some fifty thousand objects that live as long as the
+    process.  Walking them again and again while they come, and once more before they go, takes a third of the time of
+    a short command (0.6 s against 0.4 s measured).
+    """
+    if not gc.isenabled():
+        gc.freeze()
+        gc.enable()
+
+
+def is_terminal() -> bool:
+    """Whether standard output is a terminal."""
+    return bool(sys.stdout.isatty())
+
+
+def clean(text: str) -> str:
+    """Foreign text without what a terminal would obey; lines stay lines."""
+    return UNSHOWN.sub("", text)
+
+
+def say(text: str = "", *, end: str = "\n") -> None:
+    """Print foreign text at once; on a terminal without what it would obey."""
+    # color=True has click leave the text as it is: what a program reads is not ours to change
+    click.echo((clean(text) if is_terminal() else text) + end, nl=False, color=True)
+    sys.stdout.flush()
 
 
 def announce(text: str) -> None:

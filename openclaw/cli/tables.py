@@ -12,14 +12,9 @@ from typing import Any
 
 import click
 
-from openclaw.cli.output import UNSHOWN
+from openclaw.cli.output import clean, is_terminal
 
 _BREAKS = re.compile(r"[\n\t]+")
-
-
-def is_terminal() -> bool:
-    """Whether standard output is a terminal."""
-    return bool(sys.stdout.isatty())
 
 
 def has_colour() -> bool:
@@ -27,21 +22,9 @@ def has_colour() -> bool:
     return is_terminal() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
-def clean(text: str) -> str:
-    """Foreign text without what a terminal would obey; lines stay lines."""
-    return UNSHOWN.sub("", text)
-
-
 def cell(value: Any) -> str:
     """A value as one line."""
     return "" if value is None else _BREAKS.sub(" ", clean(str(value)))
-
-
-def say(text: str = "", *, end: str = "\n") -> None:
-    """Print foreign text at once; on a terminal without what it would obey."""
-    # color=True has click leave the text as it is: what a program reads is not ours to change
-    click.echo((clean(text) if is_terminal() else text) + end, nl=False, color=True)
-    sys.stdout.flush()
 
 
 def print_table(headers: Sequence[str], rows: Sequence[Sequence[Any]], *, right: Sequence[int] = ()) -> None:

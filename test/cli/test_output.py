@@ -1,5 +1,8 @@
-"""The state of the commands, and how they print."""
+"""The state of the commands, how they print, and when garbage is collected."""
 
+from __future__ import annotations
+
+import gc
 import io
 import os
 import re
@@ -8,7 +11,8 @@ from unittest import mock
 
 from twisted.internet.error import ConnectionRefusedError
 
-from openclaw.cli.output import State, announce, json_text
+from openclaw.cli.main import main
+from openclaw.cli.output import State, announce, json_text, resume
 from test.cli.gateway_fake import RemoteTestCase
 from test.cli.support import CommandTestCase
 
@@ -132,3 +136,42 @@ class AnnounceTests(CommandTestCase):
 
         with mock.patch.object(sys, "stdout", Broken()):
             announce("hello")
+
+
+class CollectorTests(CommandTestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        # Python 3.12 begins with some objects left out.
+        gc.unfreeze()
+        gc.enable()
+        self.addCleanup(gc.unfreeze)
+        self.addCleanup(gc.enable)
+
+    def test_rests_while_a_command_is_loaded(self) -> None:
+        seen: list[bool] = []
+
+        def command(**options: object) -> int:
+            seen.append(gc.isenabled())
+            return 3
+
+        with (
+            mock.patch("openclaw.cli.main.cli.main", command),
+            mock.patch.object(sys, "argv", ["openclaw"]),
+            self.assertRaises(SystemExit) as ended,
+        ):
+            main()
+        self.assertEqual((seen, ended.exception.code), ([False], 3))
+        self.assertGreater(gc.get_freeze_count(), 1000)
+
+    def test_a_command_within_another_program(self) -> None:
+        self.assertEqual(self.run_command("version"), 0)
+        self.assertTrue(gc.isenabled())
+        self.assertEqual(gc.get_freeze_count(), 0)
+
+    def test_resumes_without_what_is_there(self) -> None:
+        resume()
+        self.assertEqual(gc.get_freeze_count(), 0)
+        gc.disable()
+        resume()
+        self.assertTrue(gc.isenabled())
+        self.assertGreater(gc.get_freeze_count(), 1000)

@@ -8,7 +8,8 @@ from unittest import mock
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from openclaw.cli.tables import age, cell, clean, has_colour, print_table, span
+from openclaw.cli.output import clean
+from openclaw.cli.tables import age, cell, has_colour, print_table, span
 from test.cli.support import CommandTestCase, FakeStream
 
 

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import click
-
-from openclaw.cli.output import print_json
 from openclaw.errors import OpenClawError
 
 
@@ -60,11 +57,3 @@ class CallFailed(RemoteError):
         """The C{code} in the details, which says more than that of the error; empty if there is none."""
         code = self.told_details.get("code") if isinstance(self.told_details, dict) else None
         return code if isinstance(code, str) else ""
-
-
-def tell_failure(error: RemoteError, *, as_json: bool) -> int:
-    """Print a failure on standard error, and as JSON on standard output; give the exit status."""
-    if as_json:
-        print_json(error.envelope())
-    click.echo(f"openclaw: {error.message}", err=True)
-    return 1

@@ -15,7 +15,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectingCancelledError
 from twisted.python.failure import Failure
 
-from openclaw.cli.collector import resume
+from openclaw.cli.output import resume
 
 
 class Loop:

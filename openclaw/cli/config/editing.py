@@ -81,14 +81,14 @@ def outcome(edit: Edit) -> dict[str, Any]:
     }
 
 
-def report(edit: Edit, what: str, *, as_json: bool, **told: Any) -> None:
+def report(state: State, edit: Edit, what: str, **told: Any) -> None:
     """
     Tell what was done as the command was asked to.
 
     @param what: for a person, as for L{tell}.
     @param told: for a program, besides the L{outcome}.
     """
-    if as_json:
+    if state.as_json:
         print_json({"ok": True, **told, **outcome(edit)})
     else:
         tell(edit, what)

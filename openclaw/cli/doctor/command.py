@@ -41,7 +41,6 @@ def doctor(
     only: tuple[str, ...],
     skip: tuple[str, ...],
     severity_min: str | None,
-    as_json: bool,
     **_: Any,
 ) -> int:
     """Look for what is wrong; every finding says what to do.
@@ -63,7 +62,7 @@ def doctor(
         click.echo(f"openclaw: {state.advice(error.message)}", err=True)
         return 2
     counted = [one for _, one in findings if _rank(one.severity) >= _rank(severity_min or "warning")]
-    if as_json:
+    if state.as_json:
         print_json(
             {
                 "schemaVersion": 1,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from openclaw.cli.output import State, json_option, print_json
+from openclaw.cli.output import State, json_option
 from openclaw.errors import StartError
 
 
@@ -12,7 +12,7 @@ from openclaw.errors import StartError
 @click.option("--show", is_flag=True, help="Print the secret itself, and nothing else.")
 @json_option
 @click.pass_obj
-def auth_token(state: State, show: bool, as_json: bool) -> None:
+def auth_token(state: State, show: bool) -> None:
     """Show the credential that clients need."""
     from openclaw.config.auth_mode import effective_auth
 
@@ -20,11 +20,8 @@ def auth_token(state: State, show: bool, as_json: bool) -> None:
     auth = effective_auth(loaded.config, loaded.environ)
     if auth.secret is None:
         raise StartError('gateway.auth.mode is "none": there is no secret')
-    if as_json:
-        told = {auth.mode: auth.secret.reveal()} if show else {}
-        print_json({"ok": True, "mode": auth.mode, **told})
-    elif show:
-        click.echo(auth.secret.reveal())
+    if show:
+        state.show({"ok": True, "mode": auth.mode, auth.mode: auth.secret.reveal()}, auth.secret.reveal())
     else:
         show_it = state.advice("openclaw gateway auth-token --show")
-        click.echo(f"mode {auth.mode}, secret hidden; print it with: {show_it}")
+        state.show({"ok": True, "mode": auth.mode}, f"mode {auth.mode}, secret hidden; print it with: {show_it}")

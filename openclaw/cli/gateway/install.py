@@ -12,7 +12,7 @@ from pathlib import Path
 
 import click
 
-from openclaw.cli.gateway.systemd import Service, ServiceReport, service_of, system_option
+from openclaw.cli.gateway.systemd import Service, service_of, system_option, tell
 from openclaw.cli.gateway.unit_file import Program, Unit, UnitOptions, named_profile, passed_endpoint, unit_name
 from openclaw.cli.options import gathered
 from openclaw.cli.output import State, json_option
@@ -35,9 +35,7 @@ _PASSED_ON = ("OPENCLAW_HOME", "PYTHONPATH")
 @click.option("--now", is_flag=True, help="Start the service at once.")
 @json_option
 @click.pass_obj
-def install(
-    state: State, wanted: UnitOptions, dry_run: bool, force: bool, no_enable: bool, now: bool, as_json: bool
-) -> None:
+def install(state: State, wanted: UnitOptions, dry_run: bool, force: bool, no_enable: bool, now: bool) -> None:
     """Install the gateway as a service of systemd, which starts it at login or at boot."""
     if wanted.run_as is not None and not wanted.system:
         raise click.UsageError("--run-as goes with --system: a user's service runs as that user")
@@ -48,23 +46,25 @@ def install(
     texts = {service.path: unit.service_text()}
     if wanted.socket:
         texts[service.socket_path] = unit.socket_text()
-    report = ServiceReport("install", service, as_json)
     if dry_run:
-        report.texts(texts)
+        files = {str(path): text for path, text in texts.items()}
+        shown = "\n".join(f"# {path}\n{text}" for path, text in files.items())
+        tell(state, "install", service, "dry-run", shown.removesuffix("\n"), files=files)
         return
     before = {path: _present(path) for path in (service.path, service.socket_path)}
     again = None if force else wanted.command()
+    hints = []
     changed = _write_all(service, texts, before, again=again, tells_systemd=not no_enable)
     if not no_enable:
         # systemd goes on to listen where a socket's file had it until the socket is restarted, too
         is_moved = wanted.socket and before[service.socket_path] not in (None, texts[service.socket_path])
         _enable(service, now=now, is_moved=is_moved)
         if not now:
-            report.hints.append(state.advice(_begin_hint(changed=changed, is_moved=is_moved)))
+            hints.append(state.advice(_begin_hint(changed=changed, is_moved=is_moved)))
         if not unit.system:
-            report.hints.append("to have it run without a login: loginctl enable-linger")
+            hints.append("to have it run without a login: loginctl enable-linger")
     text = f"{service.path} {'is written' if changed else 'is up to date'}"
-    report.done("installed" if changed else "unchanged", text)
+    tell(state, "install", service, "installed" if changed else "unchanged", "\n".join([text, *hints]), hints=hints)
 
 
 def _begin_hint(*, changed: bool, is_moved: bool) -> str:

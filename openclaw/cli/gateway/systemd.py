@@ -13,7 +13,7 @@ import attrs
 import click
 
 from openclaw.cli.gateway.unit_file import named_profile, unit_name
-from openclaw.cli.output import State, print_json
+from openclaw.cli.output import State
 from openclaw.config.lock import running_pid
 from openclaw.errors import StartError
 
@@ -122,30 +122,7 @@ def installed(state: State, system: bool | None) -> Service:
     raise StartError(problem)
 
 
-class ServiceReport:
-    """What a command that acts on a service prints at its end."""
-
-    def __init__(self, action: str, service: Service, as_json: bool) -> None:
-        self.hints: list[str] = []
-        self._action = action
-        self._service = service
-        self._as_json = as_json
-
-    def done(self, result: str, text: str) -> None:
-        """The command has done its work."""
-        if self._as_json:
-            self._print(result, hints=self.hints)
-        else:
-            click.echo("\n".join([text, *self.hints]))
-
-    def texts(self, texts: Mapping[Path, str]) -> None:
-        """What would be written."""
-        if self._as_json:
-            self._print("dry-run", files={str(path): text for path, text in texts.items()})
-        else:
-            click.echo("\n".join(f"# {path}\n{text}" for path, text in texts.items()), nl=False)
-
-    def _print(self, result: str, **fields: Any) -> None:
-        service = self._service
-        common = {"ok": True, "action": self._action, "result": result}
-        print_json({**common, "unit": service.path.name, "path": str(service.path), **fields})
+def tell(state: State, action: str, service: Service, result: str, text: str, **fields: Any) -> None:
+    """Tell what an action came to, a person by the text."""
+    told = {"ok": True, "action": action, "result": result, "unit": service.path.name, "path": str(service.path)}
+    state.show({**told, **fields}, text)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from openclaw.cli.gateway.systemd import ServiceReport, installed, system_option
+from openclaw.cli.gateway.systemd import installed, system_option, tell
 from openclaw.cli.output import State, json_option
 from openclaw.errors import StartError
 
@@ -16,12 +16,12 @@ def _verb(verb: str, result: str, text: str) -> click.Command:
     @system_option
     @json_option
     @click.pass_obj
-    def command(state: State, system: bool | None, as_json: bool) -> None:
+    def command(state: State, system: bool | None) -> None:
         service = installed(state, system)
         # A socket that is left open at a stop would start the service again at once; at a restart it keeps who comes
         # meanwhile waiting.
         service.systemctl(verb, *([service.path.name] if verb == "restart" else service.units))
-        ServiceReport(verb, service, as_json).done(result, f"{service.name} is {result}")
+        tell(state, verb, service, result, f"{service.name} is {result}", hints=[])
 
     return command
 
@@ -35,7 +35,7 @@ restart = _verb("restart", "restarted", "Restart the service; its runs have gate
 @system_option
 @json_option
 @click.pass_obj
-def uninstall(state: State, system: bool | None, as_json: bool) -> None:
+def uninstall(state: State, system: bool | None) -> None:
     """Stop the service and remove its units; configuration and state stay."""
     service = installed(state, system)
     service.systemctl("disable", "--now", *service.units)
@@ -45,4 +45,4 @@ def uninstall(state: State, system: bool | None, as_json: bool) -> None:
         except OSError as error:
             raise StartError(f"cannot remove {path}: {error.strerror or error}") from None
     service.systemctl("daemon-reload")
-    ServiceReport("uninstall", service, as_json).done("uninstalled", f"{service.path} is removed")
+    tell(state, "uninstall", service, "uninstalled", f"{service.path} is removed", hints=[])

@@ -23,10 +23,10 @@ BAR_WIDTH = 30
 @click.argument("name")
 @json_option
 @click.pass_obj
-def pull(state: State, name: str, as_json: bool) -> None:
+def pull(state: State, name: str) -> None:
     """Fetch the weights of an embedded model into the state folder."""
     path = fetch_weights(state, name)
-    if as_json:
+    if state.as_json:
         print_json({"ok": True, "model": name, "path": str(path), "bytes": path.stat().st_size})
     else:
         click.echo(f"{name} is there: {path}")

@@ -82,7 +82,6 @@ def onboard(
     workspace: str | None,
     skip_health: bool,
     install_daemon: bool,
-    as_json: bool,
 ) -> None:
     """Set up a model and the gateway; on an existing configuration only what is asked for changes."""
     from openclaw.cli.setup.changes import with_wishes
@@ -94,20 +93,20 @@ def onboard(
         choice = model.choice or (CUSTOM if model.base_url else SKIP)
         wishes = attrs.evolve(wishes, model=attrs.evolve(model, choice=choice))
     else:
-        if as_json or not sys.stdin.isatty():
+        if state.as_json or not sys.stdin.isatty():
             raise OpenClawError("nobody is there to be asked; add --non-interactive --accept-risk, see --help")
         wishes = ask(state, wishes)
     check(wishes)
     edit = apply(state, lambda document: with_wishes(document, wishes, os.environ))
     trouble = None if skip_health or wishes.model.choice != CUSTOM else provider_trouble(edit, wishes.model.provider)
-    if not as_json:
+    if not state.as_json:
         tell(edit, "set up")
         if trouble is not None:
             click.echo(f"warning: {trouble}", err=True)
     if install_daemon:
-        _install(ctx, quiet=as_json)
+        _install(ctx, quiet=state.as_json)
     following = state.advice(next_command(wishes.model, install_daemon=install_daemon))
-    if as_json:
+    if state.as_json:
         # at the end, as one that fails prints its envelope and nothing else
         health = {"checked": not skip_health and wishes.model.choice == CUSTOM, "problem": trouble}
         told = {"installDaemon": install_daemon, "health": health, "next": following}

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from openclaw.cli.collector import resume
-from openclaw.cli.output import State, announce
+from openclaw.cli.output import State, announce, resume
 from openclaw.cli.setup.first_config import write_config
 from openclaw.config.paths import ensure_state_dir
 from openclaw.errors import StartError

@@ -11,8 +11,7 @@ from openclaw.cli.client.calls import run_connected
 from openclaw.cli.client.remote import Introduction, RemoteOptions, find_remote, remote_options
 from openclaw.cli.given import read_text
 from openclaw.cli.options import DEFAULT_TIMEOUT_S
-from openclaw.cli.output import State, json_option, print_json
-from openclaw.cli.tables import clean, is_terminal, say
+from openclaw.cli.output import State, clean, is_terminal, json_option, print_json, say
 from openclaw.cli.talk.turn_request import TurnOptions, TurnRequest, turn_options
 
 if TYPE_CHECKING:
@@ -41,7 +40,6 @@ def agent(
     model: str | None,
     stream: bool,
     where: RemoteOptions,
-    as_json: bool,
 ) -> int:
     """Give an agent a message and print its answer.
 
@@ -51,7 +49,8 @@ def agent(
     request = TurnRequest(text, turn.timeout_s, choices)
 
     async def work(connection: GatewayConnection) -> int:
-        return await _answer(connection, request, as_json=as_json, streams=not as_json and (stream or is_terminal()))
+        streams = not state.as_json and (stream or is_terminal())
+        return await _answer(connection, request, as_json=state.as_json, streams=streams)
 
     introduction = Introduction(request.scopes)
     return run_connected(find_remote(state, where), work, introduction, timeout_s=DEFAULT_TIMEOUT_S)

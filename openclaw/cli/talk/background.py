@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from openclaw.cli.collector import resume
+from openclaw.cli.output import resume
 
 LOOK_INTERVAL_S = 0.2
 """How often the main thread looks for a signal while it waits, in seconds."""

@@ -12,8 +12,7 @@ import click
 
 from openclaw.cli.client.errors import RemoteError
 from openclaw.cli.client.remote import RemoteOptions, find_remote, remote_options
-from openclaw.cli.output import State, advice, terminating
-from openclaw.cli.tables import clean, say
+from openclaw.cli.output import State, advice, clean, say, terminating
 from openclaw.cli.talk.turn_request import TurnOptions, turn_options
 from openclaw.errors import OpenClawError
 

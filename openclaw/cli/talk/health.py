@@ -12,10 +12,10 @@ from openclaw.cli.client.errors import CallFailed
 from openclaw.cli.client.health_routes import fetch
 from openclaw.cli.client.remote import RemoteOptions, find_remote, parse_url, remote_options
 from openclaw.cli.client.told import part
-from openclaw.cli.gateway.health import health_lines
+from openclaw.cli.gateway.call import health_lines
 from openclaw.cli.options import timeout_option
-from openclaw.cli.output import State, fail_json, json_option, print_json
-from openclaw.cli.tables import cell, say
+from openclaw.cli.output import State, fail_json, json_option, print_json, say
+from openclaw.cli.tables import cell
 from openclaw.errors import OpenClawError
 
 METHOD_TIMEOUT_S = 3.0
@@ -28,7 +28,7 @@ METHOD_TIMEOUT_S = 3.0
 @click.option("--verbose", is_flag=True, help="Show its agents and sessions too.")
 @json_option
 @click.pass_obj
-def health(state: State, where: RemoteOptions, timeout_s: float, verbose: bool, as_json: bool) -> int:
+def health(state: State, where: RemoteOptions, timeout_s: float, verbose: bool) -> int:
     """Ask a running gateway how it is; exit 1 if it does not answer or is not ready.
 
     No credential is needed for that. With one, --json and --verbose tell of agents and sessions too; one that is
@@ -44,13 +44,13 @@ def health(state: State, where: RemoteOptions, timeout_s: float, verbose: bool, 
         reason = str(getattr(error, "reason", error)) or type(error).__name__
         hint = "start it with: openclaw gateway run" if where.url is None else "check --url"
         message = state.advice(cell(f"no gateway answers at {base}: {reason}; {hint}"))
-        if as_json:
+        if state.as_json:
             fail_json(message, "gateway_transport_error")
         click.echo(f"openclaw: {message}", err=True)
         return 1
     is_ready = ready.get("ready") is True
-    told = told_by_method(state, where, timeout_s) if as_json or verbose or where.has_secret else {}
-    if as_json:
+    told = told_by_method(state, where, timeout_s) if state.as_json or verbose or where.has_secret else {}
+    if state.as_json:
         print_json({**told, **startup, **ready, "ok": is_ready, "url": base})
     else:
         failing = ", ".join(map(str, ready.get("failing") or ()))

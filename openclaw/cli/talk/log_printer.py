@@ -11,8 +11,8 @@ import attrs
 import click
 
 from openclaw.cli.client.told import texts
-from openclaw.cli.output import json_text
-from openclaw.cli.tables import cell, say
+from openclaw.cli.output import json_text, say
+from openclaw.cli.tables import cell
 
 _COLOURS = {"error": "red", "critical": "red", "fatal": "red", "warn": "yellow", "debug": "bright_black"}
 

@@ -33,12 +33,12 @@ from openclaw.cli.talk.log_printer import LogOptions, LogPrinter
 @remote_options
 @json_option
 @click.pass_obj
-def logs(state: State, wanted: LogOptions, plain: bool, utc: bool, where: RemoteOptions, as_json: bool) -> int:
+def logs(state: State, wanted: LogOptions, plain: bool, utc: bool, where: RemoteOptions) -> int:
     """Show the gateway's log; if it does not run, the log file of this machine."""
     remote = find_remote(state, where)
-    show = LogPrinter(as_json=as_json, colour=has_colour() and not plain, utc=utc)
+    show = LogPrinter(as_json=state.as_json, colour=has_colour() and not plain, utc=utc)
     from openclaw.cli.client.loop import run
-    from openclaw.cli.talk.log_tail import LogTail
+    from openclaw.cli.talk.log_tail import LogTail, tail_file
 
     tail = LogTail(wanted, show)
     try:
@@ -47,6 +47,4 @@ def logs(state: State, wanted: LogOptions, plain: bool, utc: bool, where: Remote
         if remote.kind != "localLoopback" or show.has_begun:
             raise
         click.echo(f"openclaw: {state.advice(error.message)}; this is the log file of this machine", err=True)
-    from openclaw.cli.talk.log_file import tail_file
-
     return tail_file(state.paths.log_dir, wanted, show)

@@ -13,8 +13,8 @@ from openclaw.cli.client.remote import RemoteOptions, find_remote, remote_option
 from openclaw.cli.client.told import number, part
 from openclaw.cli.client.told import rows as rows_of
 from openclaw.cli.options import gathered, timeout_option, together
-from openclaw.cli.output import State, json_option, print_json
-from openclaw.cli.tables import age, print_table, say
+from openclaw.cli.output import State, json_option, print_json, say
+from openclaw.cli.tables import age, print_table
 
 if TYPE_CHECKING:
     from openclaw.cli.client.connection import GatewayConnection
@@ -96,7 +96,7 @@ def list_sessions(state: State, /, **options: Any) -> int:
     return _list(state, **options)
 
 
-def _list(state: State, *, selection: SessionFilter, where: RemoteOptions, timeout_s: float, as_json: bool) -> int:
+def _list(state: State, *, selection: SessionFilter, where: RemoteOptions, timeout_s: float) -> int:
     if selection.agent_id is not None and selection.all_agents:
         raise click.UsageError("--agent and --all-agents exclude each other")
     asked = {"agentId": selection.agent_id, "activeMinutes": selection.active_minutes}
@@ -107,7 +107,7 @@ def _list(state: State, *, selection: SessionFilter, where: RemoteOptions, timeo
 
     listing = run_connected(find_remote(state, where), ask, timeout_s=timeout_s)
     listing["activeMinutes"] = selection.active_minutes
-    if as_json:
+    if state.as_json:
         print_json(listing)
     else:
         _print(listing)

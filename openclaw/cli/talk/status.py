@@ -12,8 +12,8 @@ from openclaw.cli.client.errors import RemoteError
 from openclaw.cli.client.remote import Remote, RemoteOptions, find_remote, remote_options
 from openclaw.cli.client.told import number, part, rows
 from openclaw.cli.options import timeout_option
-from openclaw.cli.output import State, json_option, print_json
-from openclaw.cli.tables import age, print_table, say, span
+from openclaw.cli.output import State, json_option, print_json, say
+from openclaw.cli.tables import age, print_table, span
 
 if TYPE_CHECKING:
     from openclaw.cli.client.connection import GatewayConnection
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 @timeout_option()
 @json_option
 @click.pass_obj
-def status(state: State, show_all: bool, where: RemoteOptions, timeout_s: float, as_json: bool) -> int:
+def status(state: State, show_all: bool, where: RemoteOptions, timeout_s: float) -> int:
     """Show a running gateway, its agents and sessions; exit 1 if it cannot be reached."""
     remote = find_remote(state, where)
     gateway = _gateway_part(remote)
@@ -34,13 +34,13 @@ def status(state: State, show_all: bool, where: RemoteOptions, timeout_s: float,
         found = _ask(remote, gateway, timeout_s)
     except RemoteError as error:
         error.message = gateway["error"] = state.advice(error.message)
-        if as_json:
+        if state.as_json:
             print_json({**error.envelope(), "gateway": gateway})
         else:
             say(f"Gateway: {remote.url} unreachable")
         click.echo(f"openclaw: {error.message}", err=True)
         return 1
-    if as_json:
+    if state.as_json:
         print_json({**found["status"], "health": found["health"], "gateway": gateway})
     else:
         _print(state, remote, found, gateway, 50 if show_all else 5)

@@ -1,4 +1,4 @@
-"""C{openclaw config set}: one value or several, checked, with comments kept."""
+"""C{openclaw config set}, C{unset} and C{patch}: values changed, checked, with comments kept."""
 
 from __future__ import annotations
 
@@ -18,8 +18,13 @@ from openclaw.cli.output import State, json_option, print_json
 from openclaw.config.environment import is_env_reference
 from openclaw.errors import OpenClawError
 
+_dry_run = click.option("--dry-run", is_flag=True, help="Check everything and write nothing.")
+
 MAX_BATCH_BYTES = 8 * 1024 * 1024
 """Largest file of C{--batch-file}, bytes."""
+
+MAX_PATCH_BYTES = 2 * 1024 * 1024
+"""Largest patch, bytes."""
 
 MAX_OPERATIONS = 10_000
 """Most values of one batch."""
@@ -77,7 +82,7 @@ class Conditions:
 @click.option("--strict-json", is_flag=True, help="VALUE is JSON; without this it is JSON5, else plain text.")
 @click.option("--merge", is_flag=True, help="Merge objects into what is there.")
 @click.option("--replace", is_flag=True, help="Entries of agents, providers and models may be removed.")
-@click.option("--dry-run", is_flag=True, help="Check everything and write nothing.")
+@_dry_run
 @click.option("--expect-current-json", "expected", metavar="JSON", help="Only if this is the current value.")
 @click.option("--expect-current-absent", "expect_absent", is_flag=True, help="Only if there is no value yet.")
 @click.option("--batch-json", metavar="JSON", help='Several: [{"path": "gateway.port", "value": 18790}, ...]')
@@ -86,7 +91,7 @@ class Conditions:
 @gathered("conditions", Conditions)
 @json_option
 @click.pass_obj
-def set_value(state: State, source: Source, conditions: Conditions, dry_run: bool, as_json: bool) -> int:
+def set_value(state: State, source: Source, conditions: Conditions, dry_run: bool) -> int:
     """Set a value of the configuration file; comments stay.
 
     PATH is like gateway.port, agents.list[0].id or models.providers["a.b"].api. VALUE is JSON5, else plain text.
@@ -99,7 +104,7 @@ def set_value(state: State, source: Source, conditions: Conditions, dry_run: boo
     operations = _operations(source)
     if len(operations) > 1 and (conditions.expected is not None or conditions.expect_absent):
         raise click.UsageError("--expect-current-json and --expect-current-absent go with one value")
-    return _set(state, operations, conditions, dry_run, as_json)
+    return _set(state, operations, conditions, dry_run)
 
 
 def _operations(source: Source) -> tuple[Operation, ...]:
@@ -136,7 +141,7 @@ def _batch(items: Any, name: str) -> tuple[Operation, ...]:
     return tuple(operations)
 
 
-def _set(state: State, operations: Sequence[Operation], conditions: Conditions, dry_run: bool, as_json: bool) -> int:
+def _set(state: State, operations: Sequence[Operation], conditions: Conditions, dry_run: bool) -> int:
     names = ", ".join(operation.path for operation in operations)
     what = f"set {names}" if len(operations) <= 5 else f"set {len(operations)} values"
     told: dict[str, Any] = {
@@ -152,12 +157,12 @@ def _set(state: State, operations: Sequence[Operation], conditions: Conditions, 
             may_shrink=conditions.replace,
         )
     except OpenClawError as error:
-        if not (dry_run and as_json):
+        if not (dry_run and state.as_json):
             raise
         print_json({"ok": False, **told, **_checks(0), "errors": [{"kind": "schema", "message": error.message}]})
         return 1
     references, missing = _references(operations, {**edit.config.env.values(), **_variables(state)})
-    if dry_run and as_json:
+    if dry_run and state.as_json:
         errors = [
             {"kind": "resolvability", "message": f"environment variable not set: {name}", "ref": f"env:{name}"}
             for name in missing
@@ -165,7 +170,7 @@ def _set(state: State, operations: Sequence[Operation], conditions: Conditions, 
         faults = {"errors": errors} if errors else {}
         print_json({"ok": not errors, **told, **_checks(references), **faults})
         return 1 if errors else 0
-    report(edit, what, as_json=as_json, **told)
+    report(state, edit, what, **told)
     return 0
 
 
@@ -223,3 +228,38 @@ def _referenced(value: Any) -> Iterator[str]:
     elif isinstance(value, dict | list):
         for item in value.values() if isinstance(value, dict) else value:
             yield from _referenced(item)
+
+
+@click.command()
+@click.argument("path")
+@_dry_run
+@click.option("--replace", is_flag=True, help="The file may shrink to less than half.")
+@json_option
+@click.pass_obj
+def unset(state: State, path: str, dry_run: bool, replace: bool) -> None:
+    """Remove a value from the configuration file; exit 1 if there is none."""
+    from openclaw.config.edit_document import without_value
+
+    steps = parse_path(path)
+    edit = apply(state, lambda document: without_value(document, steps), dry_run=dry_run, may_shrink=replace)
+    report(state, edit, f"removed {path}", operations=1)
+
+
+@click.command()
+@click.option("--file", "source", type=click.Path(path_type=Path), help="A JSON5 file with the changes.")
+@click.option("--stdin", is_flag=True, help="Read the changes from standard input.")
+@click.option("--replace-path", "replace_paths", multiple=True, metavar="PATH", help="A list to replace as a whole.")
+@_dry_run
+@json_option
+@click.pass_obj
+def patch(state: State, source: Path | None, stdin: bool, replace_paths: tuple[str, ...], dry_run: bool) -> None:
+    """Merge an object into the configuration file: null removes, lists of objects with an id are merged by it."""
+    from openclaw.config.edit_document import merged
+
+    if (source is not None) == stdin:
+        raise click.UsageError("give --file or --stdin")
+    name = str(source or "standard input")
+    changes = read_json5(read_text(source, name, MAX_PATCH_BYTES), name)
+    steps = [parse_path(path) for path in replace_paths]
+    edit = apply(state, lambda document: merged(document, changes, steps), dry_run=dry_run)
+    report(state, edit, f"merged {', '.join(changes) or 'nothing'}", operations=1)

@@ -1,0 +1,145 @@
+"""C{openclaw backup create}, C{restore} and C{verify}: configuration and store in one file, and back."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import tempfile
+import time
+from pathlib import Path
+
+import click
+
+from openclaw.cli.output import State, json_option
+from openclaw.config.lock import StateLock
+from openclaw.config.paths import Paths, ensure_state_dir
+from openclaw.errors import OpenClawError
+
+
+@click.command()
+@click.argument("path", type=click.Path(path_type=Path), required=False)
+@click.option("--include-secrets", is_flag=True, help="Take the .env of the state folder too.")
+@json_option
+@click.pass_obj
+def create(state: State, path: Path | None, include_secrets: bool) -> None:
+    """Write configuration and store into one file, also while the gateway runs.
+
+    PATH is a file or a folder; without it openclaw-backup-TIME.tar.gz in this folder. The file is readable by its
+    owner only: the configuration may hold secrets, and the store holds every conversation.
+    """
+    from openclaw.cli.backup.archive import CONFIG, DOTENV, STORE, folder_in, write_archive
+    from openclaw.cli.backup.store_files import copy_store, look_at_store
+    from openclaw.config.load import MAX_CONFIG_BYTES, MAX_DOTENV_BYTES
+
+    paths, now = state.paths, time.gmtime()
+    name = f"openclaw-backup-{time.strftime('%Y%m%dT%H%M%SZ', now)}.tar.gz"
+    target = Path.cwd() / name if path is None else path / name if path.is_dir() else path
+    if os.path.lexists(target):
+        raise OpenClawError(f"{target} exists already; name another file")
+    schema = None
+    with folder_in(target.parent) as folder:
+        files: dict[str, Path] = {}
+        if _copied(paths.config_path, folder / CONFIG, MAX_CONFIG_BYTES):
+            files[CONFIG] = folder / CONFIG
+        if include_secrets and _copied(paths.state_dir / ".env", folder / DOTENV, MAX_DOTENV_BYTES):
+            files[DOTENV] = folder / DOTENV
+        if paths.store_path.exists():
+            copy_store(paths.store_path, folder / STORE)
+            schema = look_at_store(folder / STORE, thorough=False, immutable=True).version
+            files[STORE] = folder / STORE
+        if not files:
+            raise OpenClawError(f"there is nothing to back up: neither {paths.config_path} nor {paths.store_path}")
+        manifest = write_archive(target, files, time.strftime("%Y-%m-%dT%H:%M:%SZ", now), schema)
+    left_out = ["logs", "models", "workspaces", *([] if include_secrets else [".env"])]
+    state.show(
+        {"ok": True, "path": str(target), **manifest.as_json(), "notIncluded": left_out},
+        f"wrote {target} ({target.stat().st_size:,} bytes): {', '.join(files)}\n"
+        f"not in it: {', '.join(left_out)}\n"
+        "It holds secrets and conversations, and is readable by you alone: keep it so.",
+    )
+
+
+def _copied(path: Path, target: Path, max_bytes: int) -> bool:
+    """Copy a file as it is at one moment; false if there is none."""
+    from openclaw.config.load import read_regular
+
+    found = read_regular(path, max_bytes)
+    if found is None:
+        return False
+    try:
+        target.touch(0o600)
+        target.write_bytes(found[0])
+    except OSError as error:
+        raise OpenClawError(f"{target.parent} cannot be written: {error.strerror}") from None
+    return True
+
+
+@click.command()
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option("--force", is_flag=True, help="Move what is there aside and restore in its place.")
+@json_option
+@click.pass_obj
+def restore(state: State, path: Path, force: bool) -> None:
+    """Put configuration and store of a backup in place; the gateway must not run.
+
+    Nothing is deleted: what is there is kept beside it as NAME.before-restore-TIME.
+    """
+    from openclaw.cli.backup.archive import CONFIG, DOTENV, STORE, folder_in, unpack
+    from openclaw.cli.backup.placing import put_in_place
+    from openclaw.config.edit import locked
+    from openclaw.store.migrate import load_migrations
+
+    paths = state.paths
+    ensure_state_dir(paths)
+    _check_owner(paths)
+    lock = StateLock(paths.lock_path)
+    lock.acquire()
+    try:
+        with folder_in(paths.state_dir) as folder:
+            manifest = unpack(path, folder)
+            newest = load_migrations()[-1].version
+            if manifest.schema is not None and manifest.schema > newest:
+                raise OpenClawError(
+                    f"{path} is of a newer version of the gateway (schema {manifest.schema}, this one knows {newest}); "
+                    "install that version first"
+                )
+            places = {CONFIG: paths.config_path, DOTENV: paths.state_dir / ".env", STORE: paths.store_path}
+            wanted = {folder / one.name: places[one.name] for one in manifest.members}
+            with locked(paths.config_path):
+                kept = put_in_place(wanted, paths, force=force)
+    finally:
+        lock.release()
+    told = {"restored": [str(place) for place in wanted.values()], "kept": [str(place) for place in kept]}
+    lines = [f"restored {manifest.summary}", *(f"what was there is kept: {place}" for place in kept)]
+    lines.append(f"Next: {state.advice('openclaw doctor')}")
+    state.show({"ok": True, "path": str(path), **told}, "\n".join(lines))
+
+
+def _check_owner(paths: Paths) -> None:
+    """
+    See that what is restored will be the gateway's.
+
+    @raise OpenClawError: if root restores into the folder of another user, whose gateway could not read the files.
+    """
+    owner = paths.state_dir.stat().st_uid
+    if os.geteuid() != 0 or owner == 0:
+        return
+    try:
+        name = pwd.getpwuid(owner).pw_name
+    except KeyError:
+        name = f"#{owner}"
+    raise OpenClawError(f"{paths.state_dir} belongs to {name}: restore as that user, with: sudo -u {name}")
+
+
+@click.command()
+@click.argument("path", type=click.Path(path_type=Path))
+@json_option
+@click.pass_obj
+def verify(state: State, path: Path) -> None:
+    """Check every part of a backup; exit 1 if one is damaged."""
+    from openclaw.cli.backup.archive import folder_in, unpack
+
+    with folder_in(path.parent if os.access(path.parent, os.W_OK) else Path(tempfile.gettempdir())) as folder:
+        manifest = unpack(path, folder)
+    told = {"ok": True, "path": str(path), **manifest.as_json()}
+    state.show(told, f"{path} is whole: {manifest.summary}")
