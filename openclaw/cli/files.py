@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
+
+_NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS)
+"""What a disk without links says, such as a memory stick."""
 
 
 @contextmanager
@@ -22,3 +27,41 @@ def new_file(path: Path) -> Iterator[BinaryIO]:
         yield file
         file.flush()
         os.fsync(file.fileno())
+
+
+@contextmanager
+def whole_file(path: Path, *, replaces: bool = False) -> Iterator[BinaryIO]:
+    """
+    A L{new_file} that gets its name where the context ends without an error, and is gone otherwise.
+
+    @param replaces: it takes the place of what has the name.
+    @raise FileExistsError: if there is something of that name, which stays.
+    """
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    try:
+        with new_file(draft) as file:
+            yield file
+        if replaces:
+            draft.replace(path)
+        else:
+            _publish(draft, path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def _publish(draft: Path, path: Path) -> None:
+    """Give a file its name, unless there is something of that name."""
+    try:
+        # a link, unlike a rename, never replaces what somebody else wrote meanwhile
+        os.link(draft, path)
+        return
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+    with new_file(path):
+        pass
+    try:
+        draft.replace(path)
+    except BaseException:
+        path.unlink()
+        raise

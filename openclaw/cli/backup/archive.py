@@ -7,12 +7,10 @@ into a folder of ours, within the sizes that it names itself: what else it may h
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import io
 import json
 import os
-import secrets
 import tarfile
 import tempfile
 import zlib
@@ -25,7 +23,7 @@ import attrs
 
 from openclaw._version import __version__
 from openclaw.cli.backup.store_files import look_at_store
-from openclaw.cli.files import new_file
+from openclaw.cli.files import new_file, whole_file
 from openclaw.cli.output import terminating
 from openclaw.config.load import MAX_CONFIG_BYTES, MAX_DOTENV_BYTES
 from openclaw.errors import OpenClawError
@@ -50,9 +48,6 @@ MAX_BYTES: Mapping[str, int] = {
 """The members that there may be, each with its largest size, bytes."""
 
 _CHUNK = 1 << 20
-
-_NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS)
-"""What a disk without links says, such as a memory stick."""
 
 
 @attrs.frozen
@@ -113,14 +108,11 @@ def folder_in(parent: Path) -> Iterator[Path]:
         yield Path(name)
 
 
-def digest(path: Path) -> tuple[int, str]:
-    """Size and SHA-256 of a file.  Blocks."""
-    found, size = hashlib.sha256(), 0
+def _digest(path: Path) -> tuple[int, str]:
+    """Size and SHA-256 of a file."""
     with path.open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            found.update(chunk)
-            size += len(chunk)
-    return size, found.hexdigest()
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+        return file.tell(), found
 
 
 def write_archive(target: Path, files: Mapping[str, Path], created_at: str, schema: int | None) -> Manifest:
@@ -131,48 +123,21 @@ def write_archive(target: Path, files: Mapping[str, Path], created_at: str, sche
     @param files: the members; nobody may write to them meanwhile.
     @raise OpenClawError: if it cannot be written.
     """
-    draft = target.with_name(f".{target.name}.{secrets.token_hex(8)}")
     try:
-        members = tuple(Member(name, *digest(path)) for name, path in files.items())
+        members = tuple(Member(name, *_digest(path)) for name, path in files.items())
         manifest = Manifest(created_at, __version__, schema, members)
-        try:
-            # GNU, as it has room for any size in the one header that a reader takes
-            layout: dict[str, Any] = {"mode": "w:gz", "compresslevel": 6, "format": tarfile.GNU_FORMAT}
-            with new_file(draft) as file, tarfile.open(fileobj=file, **layout) as archive:
-                _add(archive, MANIFEST, io.BytesIO(json.dumps(manifest.as_json(), indent=2).encode()))
-                for name, path in files.items():
-                    with path.open("rb") as content:
-                        _add(archive, name, content)
-            _publish(draft, target)
-        finally:
-            draft.unlink(missing_ok=True)
+        # GNU, as it has room for any size in the one header that a reader takes
+        layout: dict[str, Any] = {"mode": "w:gz", "compresslevel": 6, "format": tarfile.GNU_FORMAT}
+        with whole_file(target) as file, tarfile.open(fileobj=file, **layout) as archive:
+            _add(archive, MANIFEST, io.BytesIO(json.dumps(manifest.as_json(), indent=2).encode()))
+            for name, path in files.items():
+                with path.open("rb") as content:
+                    _add(archive, name, content)
     except FileExistsError:
         raise OpenClawError(f"{target} exists already; name another file") from None
     except OSError as error:
         raise OpenClawError(f"{target} cannot be written: {error.strerror or error}") from None
     return manifest
-
-
-def _publish(draft: Path, target: Path) -> None:
-    """
-    Give a file its name.
-
-    @raise FileExistsError: if there is something of that name, which stays.
-    @raise OSError: if it cannot be had.
-    """
-    try:
-        # a link, unlike a rename, never replaces what somebody else wrote meanwhile
-        os.link(draft, target)
-        return
-    except OSError as error:
-        if error.errno not in _NO_LINKS:
-            raise
-    os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-    try:
-        draft.replace(target)
-    except BaseException:
-        target.unlink()
-        raise
 
 
 def _add(archive: tarfile.TarFile, name: str, content: IO[bytes]) -> None:
@@ -228,7 +193,10 @@ def _unpack(path: Path, archive: tarfile.TarFile, folder: Path) -> Manifest:
     entry = archive.next()
     if entry is None or entry.name != MANIFEST:
         raise OpenClawError(f"{path} is no backup of this gateway: it does not begin with {MANIFEST}")
-    manifest = _manifest(path, _content(path, archive, entry))
+    listing = archive.extractfile(entry) if entry.isreg() and entry.size <= MAX_BYTES[MANIFEST] else None
+    if listing is None:
+        raise OpenClawError(f"{path} is refused: {MANIFEST} is no ordinary file, or too large")
+    manifest = _manifest(path, listing.read())
     expected = {member.name: member for member in manifest.members}
     while (entry := archive.next()) is not None:
         member = expected.pop(entry.name, None)
@@ -244,13 +212,6 @@ def _unpack(path: Path, archive: tarfile.TarFile, folder: Path) -> Manifest:
         if found.version != manifest.schema:
             raise OpenClawError(f"{path} is damaged: its store has the schema {found.version}, not {manifest.schema}")
     return manifest
-
-
-def _content(path: Path, archive: tarfile.TarFile, entry: tarfile.TarInfo) -> bytes:
-    file = archive.extractfile(entry) if entry.isreg() and entry.size <= MAX_BYTES[MANIFEST] else None
-    if file is None:
-        raise OpenClawError(f"{path} is refused: {MANIFEST} is no ordinary file, or too large")
-    return file.read()
 
 
 def _manifest(path: Path, content: bytes) -> Manifest:
@@ -283,7 +244,10 @@ def _extract(path: Path, archive: tarfile.TarFile, entry: tarfile.TarInfo, targe
     """Copy a member out, with its hash checked on the way."""
     content = archive.extractfile(entry)
     assert content is not None
-    _check_room(path, target.parent, member.size_bytes)
+    disk = os.statvfs(target.parent)
+    if member.size_bytes > disk.f_bavail * disk.f_frsize:
+        size = f"{member.size_bytes / 1e6:.0f} MB"
+        raise OpenClawError(f"{path} needs {size} in {target.parent}, which has not so much space left")
     found = hashlib.sha256()
     with new_file(target) as file:
         while chunk := content.read(_CHUNK):
@@ -293,9 +257,3 @@ def _extract(path: Path, archive: tarfile.TarFile, entry: tarfile.TarInfo, targe
         with suppress(OSError):
             target.unlink()
         raise OpenClawError(f"{path} is damaged: the SHA-256 of {entry.name} is not the one in its list")
-
-
-def _check_room(path: Path, folder: Path, size_bytes: int) -> None:
-    disk = os.statvfs(folder)
-    if size_bytes > disk.f_bavail * disk.f_frsize:
-        raise OpenClawError(f"{path} needs {size_bytes / 1e6:.0f} MB in {folder}, which has not so much space left")

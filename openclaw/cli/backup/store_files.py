@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from urllib.parse import quote
 
@@ -48,15 +49,12 @@ def look_at_store(path: Path, *, thorough: bool, immutable: bool = False) -> Sto
     @param thorough: compare the indexes with the tables too.
     @raise OpenClawError: if it is none, or damaged.
     """
-    try:
-        with closing(connect(path, immutable=immutable)) as connection:
-            (application,) = connection.execute("PRAGMA application_id").fetchone()
-            if application != APPLICATION_ID:
-                raise OpenClawError(f"{path} is not a store of this gateway")
-            (version,) = connection.execute("PRAGMA user_version").fetchone()
-            rows = connection.execute("PRAGMA integrity_check(5)" if thorough else "PRAGMA quick_check(5)").fetchall()
-    except sqlite3.Error as error:
-        raise OpenClawError(f"the store {path} cannot be read: {error}") from None
+    with _told_as(f"the store {path} cannot be read"), closing(connect(path, immutable=immutable)) as connection:
+        (application,) = connection.execute("PRAGMA application_id").fetchone()
+        if application != APPLICATION_ID:
+            raise OpenClawError(f"{path} is not a store of this gateway")
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        rows = connection.execute("PRAGMA integrity_check(5)" if thorough else "PRAGMA quick_check(5)").fetchall()
     faults = [str(text) for (text,) in rows if text != "ok"]
     if faults:
         raise OpenClawError(f"the store {path} is damaged: {'; '.join(faults)[:500]}")
@@ -70,13 +68,8 @@ def copy_store(path: Path, target: Path) -> None:
     @param target: the copy, mode 0600.
     @raise OpenClawError: if that fails; there is no copy then.
     """
-    try:
-        with closing(connect(path)) as connection:
-            back_up(connection, target)
-    except sqlite3.Error as error:
-        raise OpenClawError(f"the store {path} cannot be copied: {error}") from None
-    except OSError as error:
-        raise OpenClawError(f"the store {path} cannot be copied: {error.strerror}") from None
+    with _told_as(f"the store {path} cannot be copied"), closing(connect(path)) as connection:
+        back_up(connection, target)
 
 
 def fold(path: Path) -> None:
@@ -85,8 +78,19 @@ def fold(path: Path) -> None:
 
     @raise OpenClawError: if that fails; nothing is lost then.
     """
+    with (
+        _told_as(f"the store {path} cannot be read"),
+        closing(sqlite3.connect(path, timeout=BUSY_TIMEOUT_S)) as connection,
+    ):
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
+
+@contextmanager
+def _told_as(problem: str) -> Iterator[None]:
+    """Tell what SQLite or the system says against it as one error."""
     try:
-        with closing(sqlite3.connect(path, timeout=BUSY_TIMEOUT_S)) as connection:
-            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        yield
     except sqlite3.Error as error:
-        raise OpenClawError(f"the store {path} cannot be read: {error}") from None
+        raise OpenClawError(f"{problem}: {error}") from None
+    except OSError as error:
+        raise OpenClawError(f"{problem}: {error.strerror}") from None

@@ -11,7 +11,7 @@ import platform
 import uuid
 from collections.abc import Callable, Mapping
 from ipaddress import ip_address
-from typing import Any, TypeVar
+from typing import Any
 
 import attrs
 from twisted.internet import defer
@@ -48,8 +48,6 @@ CLOSE_GOING_AWAY = 1001
 
 Listener = Callable[[str, Mapping[str, Any]], None]
 """Is told an event: its name and its payload."""
-
-T = TypeVar("T")
 
 
 def decode_frame(payload: bytes) -> Any:
@@ -91,7 +89,7 @@ class _Socket(ClientSocket):
         self.factory.connection.frame_received(payload)
 
     def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
-        self.factory.connection.close_told(self, code, reason)
+        self.factory.connection.close_told(code, reason)
 
 
 class _SocketFactory(ClientSocketFactory):
@@ -127,7 +125,6 @@ class _Pending:
     done: Deferred[Any]
     expect_final: bool
     on_accepted: Callable[[Mapping[str, Any]], None] | None
-    deadline: IDelayedCall
 
 
 def _connect_params(introduction: Introduction, remote: Remote) -> dict[str, Any]:
@@ -183,13 +180,14 @@ class GatewayConnection:
         """
         Connect and introduce ourselves; on failure or when cancelled nothing stays open.
 
+        @param timeout_s: for all of it, in seconds.
         @raise GatewayUnreachable: if no gateway answers in time.
         @raise openclaw.cli.client.errors.CallFailed: if the gateway does not want us.
         """
         deadline_s = self._reactor.seconds() + timeout_s
         try:
             await self._connect_socket(timeout_s)
-            await self._within(self._challenged, deadline_s, timeout_s)
+            await self._wait_for_challenge(max(deadline_s - self._reactor.seconds(), 0.001), timeout_s)
             hello = await self._introduce(introduction, max(deadline_s - self._reactor.seconds(), 0.001), timeout_s)
         except BaseException:
             self.abort()
@@ -202,8 +200,11 @@ class GatewayConnection:
 
     async def _connect_socket(self, timeout_s: float) -> None:
         address = self.remote.address
-        kinds: dict[str, Any] = {"ipv4": TCP4ClientEndpoint, "ipv6": TCP6ClientEndpoint, "name": HostnameEndpoint}
-        endpoint: Any = kinds[_kind_of(address.host)](self._reactor, address.host, address.port, timeout=timeout_s)
+        try:
+            kind: Any = TCP4ClientEndpoint if ip_address(address.host).version == 4 else TCP6ClientEndpoint
+        except ValueError:
+            kind = HostnameEndpoint
+        endpoint = kind(self._reactor, address.host, address.port, timeout=timeout_s)
         if address.is_tls:
             from twisted.internet.ssl import optionsForClientTLS  # OpenSSL, which most gateways do not need
 
@@ -214,10 +215,9 @@ class GatewayConnection:
         except (ConnectError, DNSLookupError) as error:
             raise not_reached(self.remote, error, timeout_s) from None
 
-    async def _within(self, waited: Deferred[T], deadline_s: float, timeout_s: float) -> T:
-        left_s = max(deadline_s - self._reactor.seconds(), 0.001)
+    async def _wait_for_challenge(self, left_s: float, timeout_s: float) -> None:
         try:
-            return await waited.addTimeout(left_s, self._reactor)
+            await self._challenged.addTimeout(left_s, self._reactor)
         except defer.TimeoutError:
             raise NoAnswer(
                 f"{self.remote.url} took the connection, but says nothing for {timeout_s:g} s;"
@@ -266,13 +266,15 @@ class GatewayConnection:
         text = json.dumps(frame, separators=(",", ":"))
         self._refuse_larger_than_taken(method, len(text))
         done: Deferred[Any] = Deferred()
-        late = self._reactor.callLater(timeout_s, self._call_is_late, call_id, method, timeout_s)
-        self._calls[call_id] = _Pending(done, expect_final, on_accepted, late)
+        self._calls[call_id] = _Pending(done, expect_final, on_accepted)
         self._socket.sendMessage(text.encode())  # type: ignore[no-untyped-call]
         try:
-            return await done
+            return await done.addTimeout(timeout_s, self._reactor)
+        except defer.TimeoutError:
+            message = f"{self.remote.url} does not answer {method} within {timeout_s:g} s; see openclaw logs"
+            raise NoAnswer(message) from None
         finally:
-            self._forget(call_id)
+            self._calls.pop(call_id, None)
 
     def _refuse_larger_than_taken(self, method: str, size_bytes: int) -> None:
         told = number(part(self.hello, "policy").get("maxPayload"))
@@ -282,18 +284,6 @@ class GatewayConnection:
                 f"{method}: the request has {size_bytes:,} bytes as JSON, and {self.remote.url} takes"
                 f" {limit_bytes:,} at most; send less"
             )
-
-    def _forget(self, call_id: str) -> _Pending | None:
-        pending = self._calls.pop(call_id, None)
-        if pending is not None and pending.deadline.active():
-            pending.deadline.cancel()
-        return pending
-
-    def _call_is_late(self, call_id: str, method: str, timeout_s: float) -> None:
-        pending = self._forget(call_id)
-        if pending is not None:
-            message = f"{self.remote.url} does not answer {method} within {timeout_s:g} s; see openclaw logs"
-            pending.done.errback(NoAnswer(message))
 
     def listen(self, listener: Listener) -> None:
         """Have a function told all events from now on."""
@@ -350,7 +340,7 @@ class GatewayConnection:
             if pending.on_accepted is not None:
                 pending.on_accepted(payload)
             return
-        self._forget(call_id)
+        del self._calls[call_id]
         if ok:
             pending.done.callback(payload)
         else:
@@ -369,7 +359,7 @@ class GatewayConnection:
         self._end = ConnectionEnded(f"{self.remote.url} has not given a sign of life for {self._silence_s:g} s")
         self.abort()
 
-    def close_told(self, socket: _Socket, code: int | None, reason: str | None) -> None:
+    def close_told(self, code: int | None, reason: str | None) -> None:
         """The gateway has closed, or the connection was lost."""
         self._close = code, reason or ""
 
@@ -380,10 +370,8 @@ class GatewayConnection:
             self._silence.cancel()
         if self._end is None:
             self._end = self._reason(socket)
-        for call_id in list(self._calls):
-            pending = self._forget(call_id)
-            if pending is not None:
-                pending.done.errback(self._end)
+        for pending in [self._calls.pop(call_id) for call_id in list(self._calls)]:
+            pending.done.errback(self._end)
         if not self._challenged.called:
             self._challenged.errback(self._end)
         if not self._ended.called:
@@ -414,23 +402,10 @@ class GatewayConnection:
             self._socket.transport.abortConnection()
 
 
-def _kind_of(host: str) -> str:
-    try:
-        return f"ipv{ip_address(host).version}"
-    except ValueError:
-        return "name"
-
-
 async def connect(
     reactor: Any, remote: Remote, introduction: Introduction = READER, *, timeout_s: float
 ) -> GatewayConnection:
-    """
-    Connect to a gateway.
-
-    @param timeout_s: for all of it, in seconds.
-    @raise GatewayUnreachable: if no gateway answers in time.
-    @raise openclaw.cli.client.errors.CallFailed: if the gateway does not want us.
-    """
+    """Connect to a gateway; see L{GatewayConnection.open}."""
     connection = GatewayConnection(reactor, remote)
     await connection.open(introduction, timeout_s)
     return connection

@@ -94,11 +94,6 @@ class RemoteOptions:
     password: str | None = attrs.field(default=None, repr=False)
 
     @property
-    def has_secret(self) -> bool:
-        """Whether it gives a credential."""
-        return self.token is not None or self.password is not None
-
-    @property
     def secret(self) -> GatewaySecret | None:
         """
         The credential that it gives.

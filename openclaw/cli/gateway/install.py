@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 import pwd
 import sys
-import tempfile
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 
 import click
 
+from openclaw.cli.files import whole_file
 from openclaw.cli.gateway.systemd import Service, service_of, system_option, tell
 from openclaw.cli.gateway.unit_file import Program, Unit, UnitOptions, named_profile, passed_endpoint, unit_name
 from openclaw.cli.options import gathered
@@ -205,16 +204,9 @@ def _write(path: Path, text: str) -> None:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, fresh = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                file.write(text)
-            Path(fresh).chmod(0o644)
-            Path(fresh).replace(path)
-        except BaseException:
-            with suppress(OSError):
-                Path(fresh).unlink()
-            raise
+        with whole_file(path, replaces=True) as file:
+            os.fchmod(file.fileno(), 0o644)
+            file.write(text.encode())
     except OSError as error:
         hint = "; a system unit needs root: use sudo" if isinstance(error, PermissionError) else ""
         raise StartError(f"cannot write {path}: {error.strerror or error}{hint}") from None

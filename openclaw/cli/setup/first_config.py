@@ -7,7 +7,7 @@ import secrets
 from contextlib import suppress
 from pathlib import Path
 
-from openclaw.cli.files import new_file
+from openclaw.cli.files import whole_file
 from openclaw.cli.output import advice
 from openclaw.errors import StartError
 
@@ -56,18 +56,12 @@ def write_config(path: Path) -> bool:
     if os.path.lexists(path):
         return False
     text = advice(CONFIG_TEMPLATE) % {"token": secrets.token_urlsafe(32)}
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        try:
-            with new_file(draft) as file:
+        with suppress(FileExistsError):
+            with whole_file(path) as file:
                 file.write(text.encode())
-            with suppress(FileExistsError):
-                # A link, unlike a rename, never replaces what somebody else wrote meanwhile.
-                os.link(draft, path)
-                return True
-        finally:
-            draft.unlink(missing_ok=True)
+            return True
     except OSError as error:
         raise StartError(f"the configuration {path} cannot be written: {error.strerror}") from None
     return False

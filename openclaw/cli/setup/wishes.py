@@ -74,11 +74,7 @@ def check(wishes: Wishes) -> None:
 
     @raise OpenClawError: naming the option at fault.
     """
-    _check_model(wishes.model)
-    _check_gateway(wishes.gateway)
-
-
-def _check_model(model: ModelWish) -> None:
+    model, gateway = wishes.model, wishes.gateway
     if model.choice == CUSTOM:
         if not model.base_url:
             raise OpenClawError("--custom-base-url is needed: the server's URL, such as http://127.0.0.1:8080/v1")
@@ -89,9 +85,6 @@ def _check_model(model: ModelWish) -> None:
             raise OpenClawError("--custom-model-id is needed: the model's name at that server")
     elif model.base_url or model.model_id or model.api_key or model.provider_id:
         raise OpenClawError(f"--custom-... options go with --auth-choice {CUSTOM}")
-
-
-def _check_gateway(gateway: GatewayWish) -> None:
     if (gateway.bind == "custom") != (gateway.custom_host is not None):
         raise OpenClawError("--gateway-bind custom and --gateway-custom-host go together: the address to listen at")
     fault = ADDRESS.fault(gateway.custom_host) if gateway.custom_host is not None else None

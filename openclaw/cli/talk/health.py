@@ -34,9 +34,10 @@ def health(state: State, where: RemoteOptions, timeout_s: float, verbose: bool) 
     No credential is needed for that. With one, --json and --verbose tell of agents and sessions too; one that is
     given here and refused is an error.
     """
-    if where.has_secret:
+    if where.secret is not None:
         find_remote(state, where)  # a credential that must not be sent there is told before anything is asked
-    base = http_base(where.url, "--url") if where.url is not None else configured_url(state)
+    address = parse_url(where.url, "--url") if where.url is not None else find_remote(state).address
+    base = address.text.replace("ws", "http", 1)
     try:
         startup = fetch(f"{base}/startupz", timeout_s)
         ready = fetch(f"{base}/readyz", timeout_s)
@@ -49,7 +50,7 @@ def health(state: State, where: RemoteOptions, timeout_s: float, verbose: bool) 
         click.echo(f"openclaw: {message}", err=True)
         return 1
     is_ready = ready.get("ready") is True
-    told = told_by_method(state, where, timeout_s) if state.as_json or verbose or where.has_secret else {}
+    told = told_by_method(state, where, timeout_s) if state.as_json or verbose or where.secret is not None else {}
     if state.as_json:
         print_json({**told, **startup, **ready, "ok": is_ready, "url": base})
     else:
@@ -76,26 +77,6 @@ def told_by_method(state: State, where: RemoteOptions, timeout_s: float) -> dict
             return {}
         return part(run_call(remote, "health", timeout_s=min(timeout_s, METHOD_TIMEOUT_S)))
     except OpenClawError as error:
-        if where.has_secret and isinstance(error, CallFailed) and error.detail_code.startswith("AUTH_"):
+        if where.secret is not None and isinstance(error, CallFailed) and error.detail_code.startswith("AUTH_"):
             raise
         return {}
-
-
-def http_base(url: str, source: str) -> str:
-    """
-    A gateway's address for HTTP, however it is spelled.
-
-    @param source: where it stands, for the message.
-    @raise OpenClawError: if it is none.
-    """
-    return parse_url(url, source).text.replace("ws", "http", 1)
-
-
-def configured_url(state: State) -> str:
-    """
-    Where the configuration has the gateway listen, or where C{OPENCLAW_GATEWAY_URL} or C{gateway.remote} says it is.
-
-    @raise OpenClawError: if it cannot be used.
-    """
-    remote = find_remote(state)
-    return http_base(remote.url, remote.source)
