@@ -35,12 +35,7 @@ def read_text(source: Path | None, name: str, max_bytes: int) -> str:
 
 
 def read_json(text: str, name: str) -> Any:
-    """
-    Read strict JSON of the command line.
-
-    @param name: the option, for the error.
-    @raise OpenClawError: if it is none.
-    """
+    """Read strict JSON of the command line, from the option C{name}; an L{OpenClawError} if it is none."""
     try:
         return json.loads(text, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
@@ -52,11 +47,7 @@ def _no_constant(name: str) -> Any:
 
 
 def read_json5(text: str, name: str) -> Any:
-    """
-    Read JSON5 of the command line or a file.
-
-    @raise OpenClawError: if it is none.
-    """
+    """Read JSON5 of the command line or a file; an L{OpenClawError} if it is none."""
     from openclaw.config.load import decode_json5
 
     try:

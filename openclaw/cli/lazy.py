@@ -45,11 +45,6 @@ class LazyGroup(click.Group):
 
 
 def lazy_group(package: str, text: str, commands: CommandTable) -> LazyGroup:
-    """
-    A group that does nothing itself.
-
-    @param package: where the modules of its commands are; also gives the group its name.
-    @param text: its help.
-    """
+    """A group that does nothing itself; its commands are in the modules of a package, which gives it its name, too."""
     at = {name: (f"{package}.{module}", found, line) for name, (module, found, line) in commands.items()}
     return LazyGroup(package.rpartition(".")[2], help=text, commands_at=at)

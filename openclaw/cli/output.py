@@ -35,8 +35,6 @@ class State:
     """
     The installation that the commands act on, and how they answer.
 
-    @ivar profile: C{--profile}.
-    @ivar log_level: C{--log-level}.
     @ivar as_json: whether the command was asked for JSON, so that its failure is JSON too.
     """
 
@@ -46,11 +44,7 @@ class State:
 
     @cached_property
     def paths(self) -> Paths:
-        """
-        Where its files are.
-
-        @raise openclaw.errors.StartError: as L{openclaw.config.paths.resolve_paths}.
-        """
+        """Where its files are; a L{openclaw.errors.StartError} if that cannot be told."""
         from openclaw.config.paths import resolve_paths
 
         return resolve_paths(os.environ, self.profile)
@@ -67,11 +61,7 @@ class State:
         return _COMMAND.sub(lambda _: command, text)
 
     def load(self) -> LoadedConfig:
-        """
-        Read its configuration.
-
-        @raise openclaw.errors.ConfigError: if it cannot be used.
-        """
+        """Read its configuration; a L{openclaw.errors.ConfigError} if it cannot be used."""
         from openclaw.config.load import load_config
 
         return load_config(self.paths.config_path, os.environ, state_dir=self.paths.state_dir)

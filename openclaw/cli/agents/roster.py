@@ -54,43 +54,22 @@ def without_agent(document: Any, agent_id: str) -> Any:
             f"{agent_id} answers requests that name no agent; choose another one first: "
             f"openclaw config set agents.defaults.systemAgent.agentId {rest[0]}"
         )
-    section = document["agents"]
-    for written in section.get("entries", {}):
-        if normalise_agent_id(written) == agent_id:
-            document = without_value(document, ("agents", "entries", written))
-    for index in reversed(range(len(section.get("list", ())))):
-        if normalise_agent_id(str(section["list"][index].get("id"))) == agent_id:
-            document = without_value(document, ("agents", "list", str(index)))
+    for place in reversed(_places(document, agent_id)):
+        document = without_value(document, place)
     return document
 
 
 def roster_of(document: Any) -> AgentsConfig:
-    """
-    The agents of a document.
-
-    @raise openclaw.errors.ConfigError: if the document cannot be used.
-    """
+    """The agents of a document; a L{openclaw.errors.ConfigError} if it cannot be used."""
     return parse_config(document, os.environ)[0].agents
 
 
-def place_of(document: Any, agent: str) -> tuple[str, ...]:
-    """
-    Where an agent stands in a document.
-
-    @raise OpenClawError: if it is not there.
-    """
-    agent_id = normalise_agent_id(agent)
-    roster_of(document)  # a roster that cannot be used is told as such
+def _places(document: Any, agent_id: str | None) -> list[tuple[str, ...]]:
+    """Where an agent stands in a document."""
     section = document.get("agents", {})
-    for written in section.get("entries", {}):
-        if normalise_agent_id(written) == agent_id:
-            return ("agents", "entries", written)
-    for index, listed in enumerate(section.get("list", ())):
-        if normalise_agent_id(listed["id"]) == agent_id:
-            return ("agents", "list", str(index))
-    raise OpenClawError(
-        f"there is no agent {agent[:80]} in the configuration; add it: openclaw agents add {agent[:80]}"
-    )
+    written = [(("entries", name), name) for name in section.get("entries", {})]
+    written += [(("list", str(index)), str(one.get("id"))) for index, one in enumerate(section.get("list", ()))]
+    return [("agents", *place) for place, name in written if normalise_agent_id(name) == agent_id]
 
 
 def with_model(document: Any, model: str, agent: str | None = None) -> Any:
@@ -100,7 +79,13 @@ def with_model(document: Any, model: str, agent: str | None = None) -> Any:
     @param agent: the agent whose model it is; C{None} for the defaults.
     @raise OpenClawError: if there is no such agent.
     """
-    place = ("agents", "defaults") if agent is None else place_of(document, agent)
+    place: tuple[str, ...] = ("agents", "defaults")
+    if agent is not None:
+        roster_of(document)  # a roster that cannot be used is told as such
+        place = next(iter(_places(document, normalise_agent_id(agent))), ())
+        if not place:
+            name = agent[:80]
+            raise OpenClawError(f"there is no agent {name} in the configuration; add it: openclaw agents add {name}")
     if isinstance(value_at(document, (*place, "model")), str):
         return with_value(document, (*place, "model"), model)
     return with_value(document, (*place, "model", "primary"), model)

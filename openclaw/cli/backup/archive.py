@@ -52,12 +52,7 @@ _CHUNK = 1 << 20
 
 @attrs.frozen
 class Member:
-    """
-    A file of the archive.
-
-    @ivar size_bytes: its size.
-    @ivar sha256: its hash in hexadecimal digits.
-    """
+    """A file of the archive; its hash is in hexadecimal digits."""
 
     name: str
     size_bytes: int

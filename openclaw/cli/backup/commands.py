@@ -116,11 +116,7 @@ def restore(state: State, path: Path, force: bool) -> None:
 
 
 def _check_owner(paths: Paths) -> None:
-    """
-    See that what is restored will be the gateway's.
-
-    @raise OpenClawError: if root restores into the folder of another user, whose gateway could not read the files.
-    """
+    """Refuse to restore as root into the folder of another user, whose gateway could not read the files."""
     owner = paths.state_dir.stat().st_uid
     if os.geteuid() != 0 or owner == 0:
         return

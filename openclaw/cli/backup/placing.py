@@ -89,7 +89,10 @@ def _set_aside(place: Path, stamp: str, paths: Paths, undo: ExitStack) -> list[P
     is_store = place == paths.store_path
     if place.exists():
         if is_store:
-            _fold(place)
+            # What a killed gateway left beside it comes into it, so that a crash from here on loses nothing of it.
+            # One that is damaged, which may be why another one is restored, stays as it is.
+            with suppress(OpenClawError):
+                fold(place)
         os.link(place, aside)
         undo.callback(aside.unlink, missing_ok=True)
         kept = [aside]
@@ -101,16 +104,6 @@ def _set_aside(place: Path, stamp: str, paths: Paths, undo: ExitStack) -> list[P
             # without its store: SQLite would play it into the one that comes
             kept = kept or [there]
     return kept
-
-
-def _fold(store: Path) -> None:
-    """
-    Bring what a killed gateway left beside its store into it, so that a crash from here on loses nothing of it.
-
-    A store that is damaged, which may be why another one is restored, stays as it is.
-    """
-    with suppress(OpenClawError):
-        fold(store)
 
 
 def _replace(draft: Path, place: Path, stamp: str, undo: ExitStack) -> None:

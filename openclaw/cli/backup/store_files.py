@@ -20,12 +20,7 @@ BUSY_TIMEOUT_S = 10.0
 
 @attrs.frozen
 class StoreState:
-    """
-    What a store's file says of itself.
-
-    @ivar version: of its schema.
-    @ivar newest: the version of the schema that this program makes.
-    """
+    """What a store's file says of itself: the version of its schema, and the newest that this program makes."""
 
     version: int
     newest: int

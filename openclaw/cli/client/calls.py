@@ -56,13 +56,7 @@ def run_call(
     timeout_s: float,
     expect_final: bool = False,
 ) -> Any:
-    """
-    Connect, call one method, and close.
-
-    @return: its answer.
-    @raise SystemExit: with the status of a signal that came.
-    @raise RemoteError: as L{openclaw.cli.client.connection.GatewayConnection.call}.
-    """
+    """Connect, call one method, close, and give its answer; errors and signals as of L{run_connected}."""
 
     async def call(connection: GatewayConnection) -> Any:
         return await connection.call(method, params, timeout_s=timeout_s, expect_final=expect_final)

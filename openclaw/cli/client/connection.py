@@ -154,7 +154,6 @@ class GatewayConnection:
     """
     A connection to a gateway; L{connect} makes it.
 
-    @ivar remote: the gateway.
     @ivar hello: what the gateway said of itself, the payload of C{hello-ok}.
     """
 

@@ -32,11 +32,7 @@ class Loop:
         self._outcome: int | Failure = 0
 
     def run(self, work: Callable[[Any], Awaitable[int]]) -> int:
-        """
-        Run until it has ended; blocks.
-
-        @return: its exit status, or that of a process which a signal ended.
-        """
+        """Run until it has ended; give its exit status, or that of a process which a signal ended.  Blocks."""
         resume()
         self._reactor.callWhenRunning(self._begin, work)
         before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
@@ -87,12 +83,7 @@ class Loop:
 
 
 def run(work: Callable[[Any], Awaitable[int]]) -> int:
-    """
-    Run a coroutine on the process's reactor, which can be done once.
-
-    @param work: gets the reactor; gives the exit status.
-    @return: that, or 130 or 143 after a signal.
-    """
+    """Run a coroutine on the process's reactor, which can be done once; see L{Loop.run}."""
     return Loop(process_reactor()).run(work)
 
 

@@ -38,11 +38,7 @@ _LOCAL_SUFFIXES = (".local", ".localhost", ".internal", ".ts.net")
 
 @attrs.frozen
 class GatewayUrl:
-    """
-    Where a gateway is.
-
-    @ivar text: C{ws://host:port} or C{wss://host:port}, with a path where one was given.
-    """
+    """Where a gateway is: C{ws://host:port} or C{wss://host:port}, with a path where one was given; and its parts."""
 
     text: str
     host: str
@@ -95,11 +91,7 @@ class RemoteOptions:
 
     @property
     def secret(self) -> GatewaySecret | None:
-        """
-        The credential that it gives.
-
-        @raise click.UsageError: if it gives two.
-        """
+        """The credential that it gives; a L{click.UsageError} if it gives two."""
         if self.token is not None and self.password is not None:
             raise click.UsageError("--token and --password exclude each other")
         if self.token is not None:
@@ -161,12 +153,7 @@ def _variable(name: str) -> str:
 
 
 def parse_url(text: str, source: str) -> GatewayUrl:
-    """
-    Read a gateway's address.
-
-    @param source: where it stands, for the message.
-    @raise OpenClawError: if it is none.
-    """
+    """Read a gateway's address, which stands in C{source}; an L{OpenClawError} if it is none."""
     wrong = f"{source}: expected ws://host:port or wss://host:port"
     try:
         parts = urlsplit(text.strip())

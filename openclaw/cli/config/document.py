@@ -36,11 +36,7 @@ def parse_path(text: str) -> Path:
 
 
 def is_setting(path: Path, root: type) -> bool:
-    """
-    Whether a configuration may have something at a path, be it used or only accepted.
-
-    @param root: the class of the whole configuration.
-    """
+    """Whether a configuration, of the class C{root}, may have something at a path, be it used or only accepted."""
     kinds: list[Any] = [root]
     for depth, step in enumerate(path):
         if step in names_at(path[:depth]):

@@ -52,11 +52,7 @@ def hint(edit: Edit) -> str:
 
 
 def tell(edit: Edit, what: str) -> None:
-    """
-    Tell a person what was done.
-
-    @param what: the change, such as C{set gateway.port}.
-    """
+    """Tell a person what was done: the change, such as C{set gateway.port}."""
     path = edit.before.path
     if edit.effect == "unchanged":
         click.echo(hint(edit))
@@ -82,12 +78,7 @@ def outcome(edit: Edit) -> dict[str, Any]:
 
 
 def report(state: State, edit: Edit, what: str, **told: Any) -> None:
-    """
-    Tell what was done as the command was asked to.
-
-    @param what: for a person, as for L{tell}.
-    @param told: for a program, besides the L{outcome}.
-    """
+    """Tell what was done as the command was asked to: a person by L{tell}, a program by C{told} and the L{outcome}."""
     if state.as_json:
         print_json({"ok": True, **told, **outcome(edit)})
     else:

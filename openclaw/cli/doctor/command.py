@@ -84,11 +84,7 @@ def doctor(
 
 
 def chosen(only: Sequence[str], skip: Sequence[str]) -> tuple[list[DoctorCheck], int]:
-    """
-    The checks to run, and how many are left out.
-
-    @raise OpenClawError: if there is no check of a name.
-    """
+    """The checks to run, and how many are left out; an L{OpenClawError} if there is no check of a name."""
     from openclaw.cli.doctor.checks import CHECKS
 
     known = {check.check_id: check for check in CHECKS}
@@ -121,11 +117,7 @@ def surroundings(state: State) -> Surroundings:
 def examine(
     at: Surroundings, checks: Sequence[DoctorCheck], severity_min: str
 ) -> tuple[list[tuple[str, Finding]], int]:
-    """
-    Run checks.
-
-    @return: what they found, each with the check's id, and how many could not run.
-    """
+    """Run checks; give what they found, each with the check's id, and how many could not run."""
     findings: list[tuple[str, Finding]] = []
     not_run = 0
     for check in checks:
@@ -154,11 +146,7 @@ def _for(state: State, finding: Finding) -> Finding:
 
 
 def _repair(at: Surroundings, checks: Sequence[DoctorCheck]) -> tuple[list[str], list[str]]:
-    """
-    Do what the checks can do.
-
-    @return: what was done, and what could not be.
-    """
+    """Do what the checks can do; give what was done, and what could not be."""
     done: list[str] = []
     troubles: list[str] = []
     for check in checks:

@@ -124,11 +124,7 @@ def _enable(service: Service, *, now: bool, is_moved: bool) -> None:
 
 
 def _account(wanted: UnitOptions) -> pwd.struct_passwd | None:
-    """
-    Who a system unit is to run as; C{None} for a user unit.
-
-    @raise StartError: if nobody, or root, is named.
-    """
+    """Who a system unit is to run as; C{None} for a user unit, a L{StartError} for root or somebody unknown."""
     if not wanted.system:
         return None
     name = wanted.run_as or os.environ.get("SUDO_USER", "") or pwd.getpwuid(os.getuid()).pw_name
@@ -197,11 +193,7 @@ def _make_unit(state: State, wanted: UnitOptions) -> Unit:
 
 
 def _write(path: Path, text: str) -> None:
-    """
-    Write a unit file, whole or not at all.
-
-    @raise StartError: if that fails.
-    """
+    """Write a unit file, whole or not at all; a L{StartError} if that fails."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with whole_file(path, replaces=True) as file:
@@ -213,11 +205,7 @@ def _write(path: Path, text: str) -> None:
 
 
 def _present(path: Path) -> str | None:
-    """
-    What is in a unit file; C{None} if there is none.
-
-    @raise StartError: if it is no file that we may replace.
-    """
+    """What is in a unit file; C{None} if there is none, a L{StartError} if it is no file that we may replace."""
     if path.is_symlink():
         raise StartError(f"{path} is a link (a masked unit?); remove it first")
     try:

@@ -32,11 +32,7 @@ system_option = click.option(
 
 @attrs.frozen
 class Service:
-    """
-    One installed service, or one to be.
-
-    @ivar folder: where its unit files are.
-    """
+    """One installed service, or one to be, with the folder of its unit files."""
 
     name: str
     system: bool
@@ -59,11 +55,7 @@ class Service:
         return [*sockets, self.path.name]
 
     def systemctl(self, *arguments: str) -> None:
-        """
-        Have systemd do something.  Blocks.
-
-        @raise StartError: if there is no systemd, it cannot be reached, or it refuses.
-        """
+        """Have systemd do something; a L{StartError} if it is not there, cannot be reached, or refuses.  Blocks."""
         program = shutil.which("systemctl")
         if program is None:
             raise StartError(f"there is no systemctl on this machine; {_NO_SYSTEMD}")
@@ -104,11 +96,7 @@ def _user_folder() -> Path:
 
 
 def installed(state: State, system: bool | None) -> Service:
-    """
-    The installed service: the user's own unless told otherwise.
-
-    @raise StartError: if there is none.
-    """
+    """The installed service, the user's own unless told otherwise; a L{StartError} if there is none."""
     places = [one for one in services_of(state.profile, os.environ) if system is None or one.system == system]
     for service in places:
         if service.path.exists():

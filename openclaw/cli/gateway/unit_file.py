@@ -140,11 +140,7 @@ def unit_name(profile: str) -> str:
 
 
 def named_profile(profile: str | None, environ: Mapping[str, str]) -> str:
-    """
-    The profile that is meant; empty for the usual one.
-
-    @param profile: the command line's C{--profile}; without it C{OPENCLAW_PROFILE}.
-    """
+    """The profile that is meant, by the command line or by C{OPENCLAW_PROFILE}; empty for the usual one."""
     named = profile if profile is not None else environ.get("OPENCLAW_PROFILE", "").strip()
     return "" if named.lower() == "default" else named
 

@@ -93,11 +93,7 @@ def own_command(program: str, profile: str | None, environ: Mapping[str, str]) -
 
 
 def invitation(url: str, config: Config, command: str) -> str:
-    """
-    What to do next, as lines that can be pasted.
-
-    @param command: see L{own_command}.
-    """
+    """What to do next, as lines that can be pasted; C{command} is that of L{own_command}."""
     listening = f"openclaw gateway listening at {url} (stop it with Ctrl-C)\n"
     gateway = config.gateway
     if not gateway.http.endpoints.chat_completions.enabled:

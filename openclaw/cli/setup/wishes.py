@@ -69,11 +69,7 @@ def provider_name(base_url: str) -> str:
 
 
 def check(wishes: Wishes) -> None:
-    """
-    See whether everything is there, and fits.
-
-    @raise OpenClawError: naming the option at fault.
-    """
+    """See whether everything is there, and fits; an L{OpenClawError} names the option at fault."""
     model, gateway = wishes.model, wishes.gateway
     if model.choice == CUSTOM:
         if not model.base_url:

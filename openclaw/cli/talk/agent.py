@@ -45,8 +45,10 @@ def agent(
 
     Ctrl-C stops the run.  The exit status is 0 for an answer, 1 for an error, 130 or 143 after a signal.
     """
-    text, choices = message_of(message, message_file), choices_of(turn, session_id=session_id, model=model)
-    request = TurnRequest(text, turn.timeout_s, choices)
+    named = {"agentId": turn.agent_id, "sessionKey": turn.session_key, "sessionId": session_id}
+    named |= {"model": model, "thinking": turn.thinking}
+    choices = {name: value for name, value in named.items() if value is not None}
+    request = TurnRequest(message_of(message, message_file), turn.timeout_s, choices)
 
     async def work(connection: GatewayConnection) -> int:
         streams = not state.as_json and (stream or is_terminal())
@@ -54,18 +56,6 @@ def agent(
 
     introduction = Introduction(request.scopes)
     return run_connected(find_remote(state, where), work, introduction, timeout_s=DEFAULT_TIMEOUT_S)
-
-
-def choices_of(turn: TurnOptions, *, session_id: str | None = None, model: str | None = None) -> dict[str, str]:
-    """Options as the method C{agent} calls them, without those that were not given."""
-    named = {
-        "agentId": turn.agent_id,
-        "sessionKey": turn.session_key,
-        "sessionId": session_id,
-        "model": model,
-        "thinking": turn.thinking,
-    }
-    return {name: value for name, value in named.items() if value is not None}
 
 
 async def _answer(connection: GatewayConnection, turn: TurnRequest, *, as_json: bool, streams: bool) -> int:

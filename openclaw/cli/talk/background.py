@@ -26,11 +26,7 @@ T = TypeVar("T")
 
 
 class Background:
-    """
-    Runs a reactor in a thread, from entering it as a context to leaving it.
-
-    @param reactor: one that nobody runs.
-    """
+    """Runs a reactor, which nobody else runs, in a thread, from entering it as a context to leaving it."""
 
     def __init__(self, reactor: Any) -> None:
         self.reactor = reactor
@@ -53,11 +49,7 @@ class Background:
         return self._thread.is_alive()
 
     def submit(self, work: Callable[[], Awaitable[T]]) -> Future[T]:
-        """
-        Start a coroutine on the reactor.
-
-        @return: its outcome; wait for it by L{outcome}, which does not keep signals away.
-        """
+        """Start a coroutine on the reactor; wait for it by L{outcome}, which does not keep signals away."""
         future: Future[T] = Future()
 
         async def guarded() -> T:

@@ -93,11 +93,7 @@ def stdin_lines() -> str | None:
 
 
 def converse(background: Background, session: ChatSession, read: ReadLine, interactive: bool) -> int:
-    """
-    Read lines and answer them, until there are no more.
-
-    @return: the exit status.
-    """
+    """Read lines and answer them, until there are no more; give the exit status."""
     status = 0
     if interactive:
         say(f"{session.session_key} at {session.remote.url}; /help shows what can be typed")

@@ -39,11 +39,7 @@ class ChatSession:
         self._running: RunningTurn | None = None
 
     async def connect(self) -> GatewayConnection:
-        """
-        The connection, made anew if there is none.
-
-        @raise openclaw.cli.client.errors.RemoteError: if it cannot be made.
-        """
+        """The connection, made anew if there is none; a C{RemoteError} if it cannot be made."""
         if self._connection is None or not self._connection.is_open:
             self._connection = await connect(
                 self._reactor, self.remote, Introduction(SCOPES), timeout_s=DEFAULT_TIMEOUT_S
@@ -118,7 +114,7 @@ class ChatSession:
         """Stop whatever runs in the session, also what another client began; true if there was something."""
         connection = await self.connect()
         told = await connection.call("chat.abort", self._session(), timeout_s=ABORT_DEADLINE_S)
-        return isinstance(told, dict) and told.get("aborted") is True
+        return part(told).get("aborted") is True
 
     async def close(self) -> None:
         """Close the connection."""

@@ -30,18 +30,9 @@ class LogOptions:
     interval_ms: int
     follow: bool
 
-    @property
-    def interval_s(self) -> float:
-        """The same in seconds."""
-        return self.interval_ms / 1000
-
 
 class LogPrinter:
-    """
-    Prints pieces of a log.
-
-    @ivar has_begun: whether anything was printed.
-    """
+    """Prints pieces of a log; C{has_begun} says whether anything was printed."""
 
     def __init__(self, *, as_json: bool, colour: bool, utc: bool) -> None:
         self.has_begun = False

@@ -77,7 +77,7 @@ class LogTail:
             self._cursor, self._file = told.get("cursor"), told.get("file")
             if not self._wanted.follow:
                 return 0
-            await connection.pause(self._wanted.interval_s)
+            await connection.pause(self._wanted.interval_ms / 1000)
 
     async def _piece(self, connection: GatewayConnection, cursor: Any) -> dict[str, Any]:
         params = {"limit": self._wanted.limit, "maxBytes": self._wanted.max_bytes}
@@ -87,11 +87,7 @@ class LogTail:
 
 
 def tail_file(folder: Path, wanted: LogOptions, show: LogPrinter) -> int:
-    """
-    Show the end of the newest log of a folder, and what comes.  Blocks.
-
-    @return: the exit status.
-    """
+    """Show the end of the newest log of a folder, and what comes; give the exit status.  Blocks."""
     resume()
     cursor: int | None = None
     before: Path | None = None
@@ -113,7 +109,7 @@ def tail_file(folder: Path, wanted: LogOptions, show: LogPrinter) -> int:
             cursor = tail.cursor
         if not wanted.follow:
             return 0
-        time.sleep(wanted.interval_s)
+        time.sleep(wanted.interval_ms / 1000)
 
 
 def _ended_file(before: Path | None, path: Path, cursor: int | None) -> Path | None:

@@ -28,11 +28,7 @@ Write = Callable[[str], None]
 
 
 class Shown:
-    """
-    What of an answer has been shown.
-
-    @param write: shows more.
-    """
+    """What of an answer has been shown; C{write} shows more."""
 
     def __init__(self, write: Write) -> None:
         self._write = write
@@ -68,11 +64,7 @@ class Shown:
 
 
 class RunningTurn:
-    """
-    A turn on its way.
-
-    @ivar session_key: its session, as soon as the gateway has accepted it.
-    """
+    """A turn on its way; C{session_key} is its session, as soon as the gateway has accepted it."""
 
     def __init__(self, connection: GatewayConnection, turn: TurnRequest, shown: Shown | None) -> None:
         self.session_key: str | None = turn.choices.get("sessionKey")
@@ -130,7 +122,7 @@ class RunningTurn:
             answer = await self._connection.call("chat.abort", params, timeout_s=ABORT_DEADLINE_S)
         except RemoteError:
             return False
-        return isinstance(answer, dict) and answer.get("aborted") is True
+        return part(answer).get("aborted") is True
 
     def _accepted(self, payload: Mapping[str, Any]) -> None:
         key = payload.get("sessionKey")

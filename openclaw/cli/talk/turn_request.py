@@ -17,11 +17,7 @@ MAX_TIMEOUT_S = 172_800
 
 @attrs.frozen
 class TurnOptions:
-    """
-    How the command line has messages answered; C{None} where it says nothing.
-
-    @ivar timeout_s: longest run, in seconds.
-    """
+    """How messages are answered, C{None} where the command line does not say; a run lasts C{timeout_s} at most."""
 
     agent_id: str | None
     session_key: str | None
