@@ -24,7 +24,6 @@ COMMANDS = {
     "agents": ("openclaw.cli.groups", "agents", "List, add and delete agents."),
     "backup": ("openclaw.cli.groups", "backup", "Copy configuration and store; verify and restore a copy."),
     "chat": ("openclaw.cli.talk.chat", "chat", "Chat with an agent in the terminal."),
-    "completion": ("openclaw.cli.completion", "completion", "Print the completion script of a shell."),
     "config": ("openclaw.cli.groups", "config", "Show, change and check the configuration."),
     "doctor": ("openclaw.cli.doctor.command", "doctor", "Look for what is wrong, and say what to do."),
     "gateway": ("openclaw.cli.gateway.run", "gateway", "Run the gateway; ask, call and install it."),
@@ -39,6 +38,14 @@ COMMANDS = {
 """Name of each command: its module, its object there, its help in one line."""
 
 
+COMPLETIONS = {
+    "bash": 'eval "$(openclaw completion bash)"   # in ~/.bashrc',
+    "zsh": 'eval "$(openclaw completion zsh)"   # in ~/.zshrc',
+    "fish": "openclaw completion fish | source   # in ~/.config/fish/config.fish",
+}
+"""How each shell is made to complete our commands."""
+
+
 @click.group(cls=LazyGroup, commands_at=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--profile", metavar="NAME", help="Use the separate state folder ~/.openclaw-NAME.")
 @click.option("--log-level", metavar="LEVEL", help="debug, info, warn, error or critical.")
@@ -51,6 +58,21 @@ def cli(ctx: click.Context, profile: str | None, log_level: str | None, no_color
     state.profile, state.log_level = profile, log_level
     if no_color:
         os.environ["NO_COLOR"] = "1"
+
+
+@cli.command(epilog="\b\n" + "\n".join(COMPLETIONS.values()))
+@click.argument("shell", type=click.Choice(sorted(COMPLETIONS)))
+@click.pass_context
+def completion(ctx: click.Context, shell: str) -> None:
+    """Print the completion script of a shell."""
+    from click.shell_completion import get_completion_class
+
+    complete = get_completion_class(shell)
+    assert complete is not None
+    root = ctx.find_root()
+    # not source(): that starts a shell to look at its version and writes a note of its own
+    script = complete(root.command, {}, "openclaw", "_OPENCLAW_COMPLETE")
+    click.echo(script.source_template % script.source_vars())
 
 
 @cli.command()

@@ -116,9 +116,9 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def fail_json(message: str, kind: str = "cli_error") -> None:
+def fail_json(message: str) -> None:
     """Print the envelope of a failure, which every C{--json} has in common."""
-    print_json({"ok": False, "error": {"type": kind, "message": message}})
+    print_json({"ok": False, "error": {"type": "cli_error", "message": message}})
 
 
 @contextlib.contextmanager

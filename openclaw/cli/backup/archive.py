@@ -153,7 +153,11 @@ def unpack(path: Path, folder: Path) -> Manifest:
     @raise OpenClawError: if it is no archive of ours, or damaged; it says how.
     """
     try:
-        with _opened(path) as archive:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with (
+            os.fdopen(descriptor, "rb") as file,
+            tarfile.open(fileobj=file, mode="r|gz", tarinfo=_PlainHeader) as archive,
+        ):
             return _unpack(path, archive, folder)
     except (tarfile.TarError, EOFError, zlib.error, ValueError) as error:
         raise OpenClawError(f"{path} is no backup of this gateway, or damaged: {error}") from None
@@ -175,13 +179,6 @@ class _PlainHeader(tarfile.TarInfo):
         if header.type not in (tarfile.REGTYPE, tarfile.AREGTYPE):
             raise tarfile.TarError("it holds something else than ordinary files")
         return header
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[tarfile.TarFile]:
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    with os.fdopen(descriptor, "rb") as file, tarfile.open(fileobj=file, mode="r|gz", tarinfo=_PlainHeader) as archive:
-        yield archive
 
 
 def _unpack(path: Path, archive: tarfile.TarFile, folder: Path) -> Manifest:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -161,14 +161,19 @@ def _set(state: State, operations: Sequence[Operation], conditions: Conditions, 
             raise
         print_json({"ok": False, **told, **_checks(0), "errors": [{"kind": "schema", "message": error.message}]})
         return 1
-    references, missing = _references(operations, {**edit.config.env.values(), **_variables(state)})
     if dry_run and state.as_json:
+        from openclaw.config.load import read_dotenv
+
+        # what the gateway would have in its environment, as far as it is known here
+        environ = {**edit.config.env.values(), **read_dotenv(state.paths.state_dir / ".env")[0], **os.environ}
+        references = [name for operation in operations for name in _referenced(operation.value)]
         errors = [
             {"kind": "resolvability", "message": f"environment variable not set: {name}", "ref": f"env:{name}"}
-            for name in missing
+            for name in dict.fromkeys(references)
+            if not environ.get(name)
         ]
         faults = {"errors": errors} if errors else {}
-        print_json({"ok": not errors, **told, **_checks(references), **faults})
+        print_json({"ok": not errors, **told, **_checks(len(references)), **faults})
         return 1 if errors else 0
     report(state, edit, what, **told)
     return 0
@@ -206,19 +211,6 @@ def changed(document: Any, operations: Sequence[Operation], conditions: Conditio
             )
         document = after
     return document
-
-
-def _variables(state: State) -> Mapping[str, str]:
-    """What the gateway would have in its environment, as far as it is known here."""
-    from openclaw.config.load import read_dotenv
-
-    return {**read_dotenv(state.paths.state_dir / ".env")[0], **os.environ}
-
-
-def _references(operations: Sequence[Operation], environ: Mapping[str, str]) -> tuple[int, list[str]]:
-    """How many secret references the values hold, and the variables of them that are not set."""
-    names = [name for operation in operations for name in _referenced(operation.value)]
-    return len(names), [name for name in dict.fromkeys(names) if not environ.get(name)]
 
 
 def _referenced(value: Any) -> Iterator[str]:

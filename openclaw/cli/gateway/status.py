@@ -211,15 +211,11 @@ def probe_target(remote: Remote, timeout_s: float) -> dict[str, Any]:
 
 def _probe_report(remote: Remote, target: dict[str, Any], timeout_s: float, duration_ms: int) -> dict[str, Any]:
     connect = target["connect"]
-    warnings = []
-    if connect["scopeLimited"]:
-        warnings.append(
-            {
-                "code": "probe_scope_limited",
-                "message": f"connected, but status could not be read: {connect['error']}",
-                "targetIds": [target["id"]],
-            }
-        )
+    limited = {
+        "code": "probe_scope_limited",
+        "message": f"connected, but status could not be read: {connect['error']}",
+        "targetIds": [target["id"]],
+    }
     return {
         "ok": connect["ok"],
         "degraded": connect["ok"] and not connect["rpcOk"],
@@ -228,7 +224,7 @@ def _probe_report(remote: Remote, target: dict[str, Any], timeout_s: float, dura
         "durationMs": duration_ms,
         "timeoutMs": round(timeout_s * 1000),
         "primaryTargetId": target["id"] if connect["ok"] else None,
-        "warnings": warnings,
+        "warnings": [limited] if connect["scopeLimited"] else [],
         "network": {"localLoopbackUrl": remote.url if remote.kind == "localLoopback" else None},
         "targets": [target],
     }

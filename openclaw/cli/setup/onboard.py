@@ -14,8 +14,7 @@ import click
 from openclaw.cli.config.editing import apply, outcome, tell
 from openclaw.cli.options import gathered
 from openclaw.cli.output import State, json_option, print_json
-from openclaw.cli.setup.questions import ask
-from openclaw.cli.setup.wishes import CUSTOM, DEFAULT_WEIGHTS, LOCAL, SKIP, GatewayWish, ModelWish, Wishes, check
+from openclaw.cli.setup.wishes import CUSTOM, DEFAULT_WEIGHTS, LOCAL, SKIP, GatewayWish, ModelWish, Wishes, ask, check
 from openclaw.errors import OpenClawError
 
 if TYPE_CHECKING:

