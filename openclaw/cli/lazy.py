@@ -44,7 +44,7 @@ class LazyGroup(click.Group):
         return self.commands[name].get_short_help_str(limit=100)
 
 
-def lazy_group(package: str, text: str, commands: CommandTable) -> LazyGroup:
-    """A group that does nothing itself; its commands are in the modules of a package, which gives it its name, too."""
-    at = {name: (f"{package}.{module}", found, line) for name, (module, found, line) in commands.items()}
+def lazy_group(package: str, text: str, commands: Mapping[str, tuple[str, str]]) -> LazyGroup:
+    """A group that does nothing itself; each command is in a module of its name in a package, which names the group."""
+    at = {name: (f"{package}.{name}", found, line) for name, (found, line) in commands.items()}
     return LazyGroup(package.rpartition(".")[2], help=text, commands_at=at)

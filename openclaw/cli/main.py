@@ -24,9 +24,10 @@ COMMANDS = {
     "agents": ("openclaw.cli.groups", "agents", "List, add and delete agents."),
     "backup": ("openclaw.cli.groups", "backup", "Copy configuration and store; verify and restore a copy."),
     "chat": ("openclaw.cli.talk.chat", "chat", "Chat with an agent in the terminal."),
+    "completion": ("openclaw.cli.completion", "completion", "Print the completion script of a shell."),
     "config": ("openclaw.cli.groups", "config", "Show, change and check the configuration."),
     "doctor": ("openclaw.cli.doctor.command", "doctor", "Look for what is wrong, and say what to do."),
-    "gateway": ("openclaw.cli.gateway.run", "gateway", "Run the gateway; ask, call and install it."),
+    "gateway": ("openclaw.cli.groups", "gateway", "Run the gateway; ask, call and install it."),
     "health": ("openclaw.cli.talk.health", "health", "Ask a running gateway how it is."),
     "logs": ("openclaw.cli.talk.logs", "logs", "Show the gateway's log."),
     "models": ("openclaw.cli.groups", "models", "List and choose models; fetch the embedded one."),
@@ -34,16 +35,9 @@ COMMANDS = {
     "quickstart": ("openclaw.cli.setup.quickstart", "quickstart", "Set up what is missing and run the gateway."),
     "sessions": ("openclaw.cli.talk.sessions", "sessions", "List the sessions of a running gateway."),
     "status": ("openclaw.cli.talk.status", "status", "Show a running gateway, its agents and sessions."),
+    "version": ("openclaw.cli.version", "version", "Show the version."),
 }
 """Name of each command: its module, its object there, its help in one line."""
-
-
-COMPLETIONS = {
-    "bash": 'eval "$(openclaw completion bash)"   # in ~/.bashrc',
-    "zsh": 'eval "$(openclaw completion zsh)"   # in ~/.zshrc',
-    "fish": "openclaw completion fish | source   # in ~/.config/fish/config.fish",
-}
-"""How each shell is made to complete our commands."""
 
 
 @click.group(cls=LazyGroup, commands_at=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})
@@ -58,27 +52,6 @@ def cli(ctx: click.Context, profile: str | None, log_level: str | None, no_color
     state.profile, state.log_level = profile, log_level
     if no_color:
         os.environ["NO_COLOR"] = "1"
-
-
-@cli.command(epilog="\b\n" + "\n".join(COMPLETIONS.values()))
-@click.argument("shell", type=click.Choice(sorted(COMPLETIONS)))
-@click.pass_context
-def completion(ctx: click.Context, shell: str) -> None:
-    """Print the completion script of a shell."""
-    from click.shell_completion import get_completion_class
-
-    complete = get_completion_class(shell)
-    assert complete is not None
-    root = ctx.find_root()
-    # not source(): that starts a shell to look at its version and writes a note of its own
-    script = complete(root.command, {}, "openclaw", "_OPENCLAW_COMPLETE")
-    click.echo(script.source_template % script.source_vars())
-
-
-@cli.command()
-def version() -> None:
-    """Show the version."""
-    click.echo(f"openclaw {__version__}")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

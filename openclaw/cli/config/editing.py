@@ -14,6 +14,8 @@ from openclaw.errors import OpenClawError
 if TYPE_CHECKING:
     from openclaw.config.edit import Edit
 
+dry_run_option = click.option("--dry-run", is_flag=True, help="Check everything and write nothing.")
+
 
 def apply(state: State, change: Callable[[Any], Any], *, dry_run: bool = False, may_shrink: bool = False) -> Edit:
     """

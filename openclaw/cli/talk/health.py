@@ -12,7 +12,7 @@ from openclaw.cli.client.errors import CallFailed, GatewayUnreachable
 from openclaw.cli.client.health_routes import fetch
 from openclaw.cli.client.remote import RemoteOptions, find_remote, parse_url, remote_options
 from openclaw.cli.client.told import part
-from openclaw.cli.gateway.call import health_lines
+from openclaw.cli.gateway.health import health_lines
 from openclaw.cli.options import timeout_option
 from openclaw.cli.output import State, json_option, print_json, say
 from openclaw.cli.tables import cell

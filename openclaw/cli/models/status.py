@@ -1,71 +1,16 @@
-"""C{openclaw models list}, C{set} and C{status}: the models of the configuration, and which of them agents use."""
+"""C{openclaw models status}: which models the agents use, and what they lack."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from openclaw.cli.config.editing import apply, report
+from openclaw.agents.resolve import agent_model_ref
+from openclaw.cli.models.available import model_rows, why_unavailable
 from openclaw.cli.output import State, json_option, print_json, say
 from openclaw.cli.tables import print_table
-from openclaw.config.checks import MODEL_REF
-from openclaw.errors import OpenClawError
-
-if TYPE_CHECKING:
-    from openclaw.config.schema import Config
-
-
-@click.command("list")
-@click.option("--all", "_all", is_flag=True, expose_value=False, help="Accepted; all that are configured are shown.")
-@click.option("--local", "only_local", is_flag=True, help="Show the embedded model only.")
-@click.option("--provider", metavar="ID", help="Show the models of this provider only.")
-@click.option("--plain", is_flag=True, help="Print PROVIDER/MODEL and nothing else, a line for each.")
-@json_option
-@click.pass_obj
-def list_models(state: State, only_local: bool, provider: str | None, plain: bool) -> None:
-    """List the models of the configuration."""
-    from openclaw.cli.models.available import model_rows, why_unavailable
-
-    config = state.load().config
-    rows = [
-        row
-        for row in model_rows(config, state.paths.models_dir)
-        if (row["local"] or not only_local) and (provider is None or row["key"].startswith(f"{provider}/"))
-    ]
-    if state.as_json:
-        print_json({"count": len(rows), "models": rows})
-        return
-    if plain:
-        for row in rows:
-            say(row["key"])
-        return
-    if not rows:
-        say("no such model is configured")
-        return
-    width = max(len(row["key"]) for row in rows)
-    for row in rows:
-        tags = f"  [{', '.join(row['tags'])}]" if row["tags"] else ""
-        window = f"{row['contextWindow']:>9,} tokens" if row["contextWindow"] else f"{'?':>9} tokens"
-        trouble = "" if row["available"] else f"  ({state.advice(why_unavailable(config, row))})"
-        click.echo(f"{row['key']:<{width}}{window}{tags}{trouble}")
-
-
-@click.command("set")
-@click.argument("model", metavar="PROVIDER/MODEL")
-@click.option("--agent", "agent", metavar="ID", help="The model of this agent; without this that of the defaults.")
-@json_option
-@click.pass_obj
-def set_model(state: State, model: str, agent: str | None) -> None:
-    """Choose the default model; the fallbacks stay."""
-    from openclaw.cli.agents.roster import with_model
-
-    fault = MODEL_REF.fault(model)
-    if fault is not None:
-        raise OpenClawError(f"{model[:200]}: {fault}")
-    edit = apply(state, lambda document: with_model(document, model, agent))
-    whose = "the default model" if agent is None else f"the model of {agent}"
-    report(state, edit, f"{whose} is now {model}", model=model)
+from openclaw.config.schema import Config
 
 
 @click.command()
@@ -102,9 +47,6 @@ def status(state: State, plain: bool, check: bool) -> int:
 
 def status_report(config: Config, config_path: str, state: State) -> dict[str, Any]:
     """The report as the original's C{models status --json} has it; what there is none of is empty."""
-    from openclaw.agents.resolve import agent_model_ref
-    from openclaw.cli.models.available import model_rows, why_unavailable
-
     agents = config.agents
     default_agent = agents.default_agent_id or agents.agent_ids[0]
     choice = agents.model_for(default_agent)

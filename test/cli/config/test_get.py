@@ -1,13 +1,8 @@
-"""C{openclaw config file}, C{get}, C{schema} and C{validate}, and the group itself."""
+"""C{openclaw config get}."""
 
-import os
-from typing import Any
-
-from test.cli.config.editing_support import EditingTestCase
 from test.cli.support import CommandTestCase
 
 HIDDEN = "__OPENCLAW_REDACTED__"
-
 
 DOCUMENT = {
     "gateway": {"port": 18999, "auth": {"mode": "token", "token": "s3cret"}},
@@ -105,64 +100,3 @@ class GetTests(CommandTestCase):
         self.write({"gateway": {"port": "x"}})
         self.assertEqual(self.run_command("config", "get", "gateway.port"), 78)
         self.assertIn("cannot be used: gateway.port: ", self.err)
-
-
-class FileTests(CommandTestCase):
-    def test_file(self) -> None:
-        self.assertEqual(self.run_command("config", "file"), 0)
-        self.assertEqual(self.out, f"{self.state_dir / 'openclaw.json'}\n")
-
-    def test_profile_and_variable(self) -> None:
-        self.run_command("--profile", "dev", "config", "file")
-        self.assertEqual(self.out, f"{self.home / '.openclaw-dev' / 'openclaw.json'}\n")
-        os.environ["OPENCLAW_CONFIG_PATH"] = "~/x.json"
-        self.run_command("config", "file")
-        self.assertEqual(self.out, f"{self.home / 'x.json'}\n")
-
-
-class OtherTests(EditingTestCase):
-    def test_schema(self) -> None:
-        self.assertEqual(self.run_command("config", "schema"), 0)
-        told: Any = self.json_out()
-        self.assertEqual(told["properties"]["gateway"]["properties"]["port"]["default"], 18789)
-        self.run_command("config", "schema", "--json")
-        self.assertEqual(self.json_out(), told)
-
-    def test_file_as_json(self) -> None:
-        self.run_command("config", "file", "--json")
-        self.assertEqual(self.json_out(), {"path": str(self.path), "exists": True})
-
-    def test_help_lists_all(self) -> None:
-        self.run_command("config", "--help")
-        for name in ("file", "get", "patch", "schema", "set", "unset", "validate"):
-            self.assertIn(f"  {name} ", self.out)
-
-
-class ValidateTests(CommandTestCase):
-    def test_absent(self) -> None:
-        self.assertEqual(self.run_command("config", "validate"), 0)
-        self.assertIn("there is no such file; the defaults apply", self.out)
-
-    def test_valid_with_warning(self) -> None:
-        path = self.write({"skills": {}})
-        self.assertEqual(self.run_command("config", "validate"), 0)
-        self.assertEqual(self.out, f"{path}: valid\n  warning: these settings are accepted and not used: skills\n")
-        self.assertEqual(self.run_command("config", "validate", "--json"), 0)
-        self.assertEqual(
-            self.json_out(),
-            {"valid": True, "path": str(path), "warnings": ["these settings are accepted and not used: skills"]},
-        )
-
-    def test_invalid_names_all(self) -> None:
-        path = self.write({"gateway": {"port": "x", "bind": 1, "nope": 1}, "nope": 1, "agents": {"list": 1}})
-        self.assertEqual(self.run_command("config", "validate"), 1)
-        self.assertEqual(len(self.err.splitlines()), 6)
-        self.assertTrue(self.err.startswith(f"openclaw: the configuration {path} cannot be used:\n  "))
-        self.assertEqual(self.run_command("config", "validate", "--json"), 1)
-        told = self.json_out()
-        self.assertEqual((told["valid"], told["path"], len(told["issues"])), (False, str(path), 5))
-
-    def test_not_json5(self) -> None:
-        self.write("{ a: ")
-        self.assertEqual(self.run_command("config", "validate"), 1)
-        self.assertIn("line 1", self.err)

@@ -1,4 +1,4 @@
-"""C{openclaw config set}, C{unset} and C{patch}: values changed, checked, with comments kept."""
+"""C{openclaw config set}: one value or several, checked, with comments kept."""
 
 from __future__ import annotations
 
@@ -11,20 +11,15 @@ import attrs
 import click
 
 from openclaw.cli.config.document import parse_path
-from openclaw.cli.config.editing import apply, report
+from openclaw.cli.config.editing import apply, dry_run_option, report
 from openclaw.cli.given import read_json, read_json5, read_text
 from openclaw.cli.options import gathered
 from openclaw.cli.output import State, json_option, print_json
 from openclaw.config.environment import is_env_reference
 from openclaw.errors import OpenClawError
 
-_dry_run = click.option("--dry-run", is_flag=True, help="Check everything and write nothing.")
-
 MAX_BATCH_BYTES = 8 * 1024 * 1024
 """Largest file of C{--batch-file}, bytes."""
-
-MAX_PATCH_BYTES = 2 * 1024 * 1024
-"""Largest patch, bytes."""
 
 MAX_OPERATIONS = 10_000
 """Most values of one batch."""
@@ -82,7 +77,7 @@ class Conditions:
 @click.option("--strict-json", is_flag=True, help="VALUE is JSON; without this it is JSON5, else plain text.")
 @click.option("--merge", is_flag=True, help="Merge objects into what is there.")
 @click.option("--replace", is_flag=True, help="Entries of agents, providers and models may be removed.")
-@_dry_run
+@dry_run_option
 @click.option("--expect-current-json", "expected", metavar="JSON", help="Only if this is the current value.")
 @click.option("--expect-current-absent", "expect_absent", is_flag=True, help="Only if there is no value yet.")
 @click.option("--batch-json", metavar="JSON", help='Several: [{"path": "gateway.port", "value": 18790}, ...]')
@@ -220,38 +215,3 @@ def _referenced(value: Any) -> Iterator[str]:
     elif isinstance(value, dict | list):
         for item in value.values() if isinstance(value, dict) else value:
             yield from _referenced(item)
-
-
-@click.command()
-@click.argument("path")
-@_dry_run
-@click.option("--replace", is_flag=True, help="The file may shrink to less than half.")
-@json_option
-@click.pass_obj
-def unset(state: State, path: str, dry_run: bool, replace: bool) -> None:
-    """Remove a value from the configuration file; exit 1 if there is none."""
-    from openclaw.config.edit_document import without_value
-
-    steps = parse_path(path)
-    edit = apply(state, lambda document: without_value(document, steps), dry_run=dry_run, may_shrink=replace)
-    report(state, edit, f"removed {path}", operations=1)
-
-
-@click.command()
-@click.option("--file", "source", type=click.Path(path_type=Path), help="A JSON5 file with the changes.")
-@click.option("--stdin", is_flag=True, help="Read the changes from standard input.")
-@click.option("--replace-path", "replace_paths", multiple=True, metavar="PATH", help="A list to replace as a whole.")
-@_dry_run
-@json_option
-@click.pass_obj
-def patch(state: State, source: Path | None, stdin: bool, replace_paths: tuple[str, ...], dry_run: bool) -> None:
-    """Merge an object into the configuration file: null removes, lists of objects with an id are merged by it."""
-    from openclaw.config.edit_document import merged
-
-    if (source is not None) == stdin:
-        raise click.UsageError("give --file or --stdin")
-    name = str(source or "standard input")
-    changes = read_json5(read_text(source, name, MAX_PATCH_BYTES), name)
-    steps = [parse_path(path) for path in replace_paths]
-    edit = apply(state, lambda document: merged(document, changes, steps), dry_run=dry_run)
-    report(state, edit, f"merged {', '.join(changes) or 'nothing'}", operations=1)
