@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import click
+from click.shell_completion import get_completion_class
 
 HOW = {
     "bash": 'eval "$(openclaw completion bash)"   # in ~/.bashrc',
@@ -17,8 +18,6 @@ HOW = {
 @click.pass_context
 def completion(ctx: click.Context, shell: str) -> None:
     """Print the completion script of a shell."""
-    from click.shell_completion import get_completion_class
-
     complete = get_completion_class(shell)
     assert complete is not None
     root = ctx.find_root()

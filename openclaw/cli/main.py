@@ -15,8 +15,10 @@ from collections.abc import Sequence
 import click
 
 from openclaw._version import __version__
+from openclaw.cli.client.errors import RemoteError
 from openclaw.cli.lazy import LazyGroup
 from openclaw.cli.output import State, fail_json, print_json
+from openclaw.config.describe import describe, exit_status
 from openclaw.errors import OpenClawError
 
 COMMANDS = {
@@ -113,9 +115,6 @@ def _told_system_error(error: OSError, state: State) -> int:
 
 def _told(error: OpenClawError, state: State) -> int:
     """Tell an error; give the exit status."""
-    from openclaw.cli.client.errors import RemoteError
-    from openclaw.config.describe import describe, exit_status
-
     error.message = state.advice(error.message)
     if isinstance(error, RemoteError):
         if state.as_json:

@@ -22,12 +22,7 @@ from openclaw.ids import normalise_agent_id
 @json_option
 @click.pass_obj
 def add(
-    state: State,
-    name: str,
-    workspace: Path | None,
-    model: str | None,
-    agent_dir: str | None,
-    bindings: tuple[str, ...],
+    state: State, name: str, workspace: Path | None, model: str | None, agent_dir: str | None, bindings: tuple[str, ...]
 ) -> None:
     """Add an agent to the configuration.
 

@@ -39,12 +39,7 @@ CONFIG = "openclaw.json"
 STORE = "gateway.sqlite"
 DOTENV = ".env"
 
-MAX_BYTES: Mapping[str, int] = {
-    MANIFEST: 64 * 1024,
-    CONFIG: MAX_CONFIG_BYTES,
-    DOTENV: MAX_DOTENV_BYTES,
-    STORE: 1 << 40,
-}
+MAX_BYTES: Mapping[str, int] = {MANIFEST: 64 * 1024, CONFIG: MAX_CONFIG_BYTES, DOTENV: MAX_DOTENV_BYTES, STORE: 1 << 40}
 """The members that there may be, each with its largest size, bytes."""
 
 _CHUNK = 1 << 20

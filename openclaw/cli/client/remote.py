@@ -18,6 +18,8 @@ import click
 
 from openclaw.cli.options import gathered, together
 from openclaw.cli.output import State
+from openclaw.config.auth_mode import bind_host, effective_auth, listen_port
+from openclaw.config.gateway import is_loopback_host
 from openclaw.errors import ConfigError, OpenClawError, StartError
 
 if TYPE_CHECKING:
@@ -199,8 +201,6 @@ def _secret_of_environment(kind: SecretKind) -> GatewaySecret | None:
 
 
 def _place(remote: Remote) -> tuple[str, int, bool]:
-    from openclaw.config.gateway import is_loopback_host
-
     address = remote.address
     host = "localhost" if is_loopback_host(address.host) else address.host.lower()
     return host, address.port, address.is_tls
@@ -210,8 +210,6 @@ def _configured(loaded: LoadedConfig) -> Remote:
     """The gateway of the configuration."""
     if loaded.config.gateway.mode == "remote":
         return _configured_remote(loaded)
-    from openclaw.config.auth_mode import bind_host, effective_auth, listen_port
-
     host, port = bind_host(loaded.config), listen_port(loaded.config, loaded.environ)
     if host in ("0.0.0.0", "::"):  # noqa: S104 -- compared, not listened at
         host = "127.0.0.1" if host == "0.0.0.0" else "::1"  # noqa: S104
@@ -234,12 +232,8 @@ def _configured_remote(loaded: LoadedConfig) -> Remote:
     section = loaded.config.gateway.remote
     # Without them such a configuration is refused.
     assert section is not None and section.url is not None
-    remote = Remote(
-        parse_url(section.url, "gateway.remote.url"),
-        "gateway.remote.url",
-        "configRemote",
-        GatewaySecret("token", "none is configured"),
-    )
+    source, none = "gateway.remote.url", GatewaySecret("token", "none is configured")
+    remote = Remote(parse_url(section.url, source), source, "configRemote", none)
     for kind in _SECRET_KINDS:
         written = section.token if kind == "token" else section.password
         if written is not None and written.missing:

@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from openclaw.cli.backup.store_files import look_at_store
-from openclaw.cli.doctor.findings import Finding, Surroundings, real
+from openclaw.cli.doctor.findings import Finding, Severity, Surroundings, real
 from openclaw.cli.doctor.running import restart_hint
 from openclaw.config.paths import ensure_state_dir
 from openclaw.errors import OpenClawError
@@ -96,11 +96,8 @@ def state_folder(at: Surroundings) -> Iterator[Finding]:
     free = shutil.disk_usage(folder).free
     if free < LOW_DISK_BYTES:
         message = f"the disk of {folder} has {free / 1e6:.0f} MB left"
-        yield Finding(
-            "error" if free < FULL_DISK_BYTES else "warning",
-            message,
-            f"free some space: du -sh {shlex.quote(str(folder))}/*",
-        )
+        severity: Severity = "error" if free < FULL_DISK_BYTES else "warning"
+        yield Finding(severity, message, f"free some space: du -sh {shlex.quote(str(folder))}/*")
 
 
 def repair_state_folder(at: Surroundings) -> Iterator[str]:

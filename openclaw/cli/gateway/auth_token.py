@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from openclaw.cli.output import State, json_option
+from openclaw.config.auth_mode import effective_auth
 from openclaw.errors import StartError
 
 
@@ -14,8 +15,6 @@ from openclaw.errors import StartError
 @click.pass_obj
 def auth_token(state: State, show: bool) -> None:
     """Show the credential that clients need."""
-    from openclaw.config.auth_mode import effective_auth
-
     loaded = state.load()
     auth = effective_auth(loaded.config, loaded.environ)
     if auth.secret is None:

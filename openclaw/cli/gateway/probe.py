@@ -91,9 +91,8 @@ def probe_target(remote: Remote, timeout_s: float) -> dict[str, Any]:
     try:
         run_connected(remote, look, Introduction(mode="probe"), timeout_s=timeout_s)
     except RemoteError as error:
-        target["connect"].update(
-            error=error.message, close=error.told_code if isinstance(error.told_code, int) else None
-        )
+        close = error.told_code if isinstance(error.told_code, int) else None
+        target["connect"].update(error=error.message, close=close)
     return target
 
 

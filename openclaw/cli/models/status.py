@@ -22,7 +22,6 @@ def status(state: State, plain: bool, check: bool) -> int:
     """Show which models the agents use, and what they lack."""
     loaded = state.load()
     report = status_report(loaded.config, str(loaded.path), state)
-    missing = report["auth"]["missingProvidersInUse"]
     if state.as_json:
         print_json(report)
     elif plain:
@@ -32,17 +31,13 @@ def status(state: State, plain: bool, check: bool) -> int:
         say(f"Default model: {report['resolvedDefault']}")
         if report["fallbacks"]:
             say(f"Fallbacks: {', '.join(report['fallbacks'])}")
-        rows = [
-            (row["provider"], row["effective"]["kind"], row["effective"]["detail"])
-            for row in report["auth"]["providers"]
-        ]
+        rows = [(row["provider"], *row["effective"].values()) for row in report["auth"]["providers"]]
         if rows:
             print_table(("Provider", "Credential", "Value"), rows)
         for trouble in report["auth"]["modelRouteIssues"]:
             say(f"{trouble['model']}: {trouble['message']}")
-    if (missing or report["auth"]["modelRouteIssues"]) and check:
-        return 1
-    return 0
+    lacks = report["auth"]["missingProvidersInUse"] or report["auth"]["modelRouteIssues"]
+    return 1 if check and lacks else 0
 
 
 def status_report(config: Config, config_path: str, state: State) -> dict[str, Any]:
@@ -50,7 +45,6 @@ def status_report(config: Config, config_path: str, state: State) -> dict[str, A
     agents = config.agents
     default_agent = agents.default_agent_id or agents.agent_ids[0]
     choice = agents.model_for(default_agent)
-    resolved = agent_model_ref(config, default_agent)
     used = dict.fromkeys(agent_model_ref(config, agent_id) for agent_id in agents.agent_ids)
     for agent_id in agents.agent_ids:
         own = agents.model_for(agent_id)
@@ -66,7 +60,7 @@ def status_report(config: Config, config_path: str, state: State) -> dict[str, A
     return {
         "configPath": config_path,
         "defaultModel": choice.primary if choice is not None else None,
-        "resolvedDefault": resolved,
+        "resolvedDefault": agent_model_ref(config, default_agent),
         "fallbacks": list(choice.fallbacks) if choice is not None else [],
         "imageModel": None,
         "imageFallbacks": [],

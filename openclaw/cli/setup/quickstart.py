@@ -8,17 +8,14 @@ import shutil
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from openclaw.cli.output import State, announce, resume
 from openclaw.cli.setup.first_config import write_config
 from openclaw.config.paths import ensure_state_dir
+from openclaw.config.schema import Config
 from openclaw.errors import StartError
-
-if TYPE_CHECKING:
-    from openclaw.config.schema import Config
 
 
 @click.command()

@@ -68,13 +68,10 @@ class LogPrinter:
 
     def _line(self, raw: str) -> None:
         entry = parse_line(raw)
-        if entry is None:
-            if self._as_json:
-                self._json({"type": "raw", "raw": raw})
-            else:
-                say(raw)
-        elif self._as_json:
-            self._json({"type": "log", **entry, "raw": raw})
+        if self._as_json:
+            self._json({"type": "raw", "raw": raw} if entry is None else {"type": "log", **entry, "raw": raw})
+        elif entry is None:
+            say(raw)
         else:
             say_line(entry, colour=self._colour, utc=self._utc)
 

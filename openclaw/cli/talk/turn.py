@@ -87,16 +87,11 @@ class RunningTurn:
         connection, turn = self._connection, self._turn
         if self._shown is not None:
             connection.listen(self._heard)
+        called = connection.call(
+            "agent", turn.params(), timeout_s=turn.timeout_s + GRACE_S, expect_final=True, on_accepted=self._accepted
+        )
         try:
-            self._call = Deferred.fromCoroutine(
-                connection.call(
-                    "agent",
-                    turn.params(),
-                    timeout_s=turn.timeout_s + GRACE_S,
-                    expect_final=True,
-                    on_accepted=self._accepted,
-                )
-            )
+            self._call = Deferred.fromCoroutine(called)
             answer = await self._call
         except CancelledError:
             await self.abort()
