@@ -57,7 +57,7 @@ _GATEWAY_COMMANDS = {
     "start": (f"{_GATEWAY}.verbs", "start", "Start the service."),
     "status": (f"{_GATEWAY}.status", "status", "Show where the gateway is, and whether it answers."),
     "stop": (f"{_GATEWAY}.verbs", "stop", "Stop the service."),
-    "uninstall": (f"{_GATEWAY}.verbs", "uninstall", "Remove the service."),
+    "uninstall": (f"{_GATEWAY}.uninstall", "uninstall", "Remove the service."),
 }
 
 
