@@ -7,8 +7,8 @@ sent it, letter by letter (C{Alice} and C{alice} are two people).
 
 from __future__ import annotations
 
+import os
 import re
-import uuid
 
 import attrs
 
@@ -87,11 +87,22 @@ def client_session_key(text: str, agent_id: str, source: str) -> SessionKey:
     return SessionKey(agent_id, rest)
 
 
+_VARIANT = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
+"""The two upper bits of this digit tell which kind of UUID it is."""
+
+
 def new_run_id(prefix: str = "chatcmpl") -> str:
     """A new run id, which is the response's C{id} too: C{<prefix>_<uuid>}."""
-    return f"{prefix}_{uuid.uuid4()}"
+    # As uuid.uuid4() makes it, which takes three times as long: one is made for each request.
+    text = os.urandom(16).hex()
+    return f"{prefix}_{text[:8]}-{text[8:12]}-4{text[13:16]}-{_VARIANT[text[16]]}{text[17:20]}-{text[20:]}"
 
 
 def new_entry_id() -> str:
     """A new id of a transcript entry: 32 hexadecimal digits."""
-    return uuid.uuid4().hex
+    return new_token()
+
+
+def new_token() -> str:
+    """128 random bits as 32 hexadecimal digits."""
+    return os.urandom(16).hex()

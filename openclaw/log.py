@@ -23,7 +23,7 @@ from zope.interface import implementer
 
 from openclaw.errors import StartError
 from openclaw.log_files import CLOSE_DEADLINE_S, MAX_FILE_BYTES, LogFiles, Told
-from openclaw.log_levels import Levels
+from openclaw.log_levels import Levels, debugging
 from openclaw.log_lines import Line, level_of, line_of, subsystem_of
 from openclaw.log_stream import LineStream
 from openclaw.redact import Redactor, process_redactor
@@ -97,6 +97,7 @@ def begin_logging(
     levels = parse_levels(level)
     colour = not environ.get("NO_COLOR") and environ.get("TERM") != "dumb" and stream.isatty()
     observer = StreamLog(stream, levels, redactor, style, colour=colour)
+    debugging.tell("console", levels.admits_debug)
     globalLogBeginner.beginLoggingTo([observer], redirectStandardIO=False, discardBuffer=True)
 
 
@@ -130,6 +131,7 @@ class FileLog:
         self, folder: Path, level: str, redactor: Redactor = process_redactor, *, max_file_bytes: int = MAX_FILE_BYTES
     ) -> None:
         self._folder = folder
+        self._is_begun = False
         self._levels = parse_levels(level)
         self._redactor = redactor
         self._files = LogFiles(
@@ -141,6 +143,8 @@ class FileLog:
     def start(self) -> None:
         """Begin; what is logged at the very end of the process is written too."""
         self._files.start()
+        self._is_begun = True
+        debugging.tell("files", self._levels.admits_debug)
         globalLogPublisher.addObserver(self)
         call_at_exit(self.stop)
 
@@ -151,6 +155,8 @@ class FileLog:
         It blocks until that is done, at most C{deadline_s} seconds, so call it in a thread.
         """
         forget_at_exit(self.stop)
+        self._is_begun = False
+        debugging.tell("files", None)
         with suppress(ValueError):
             globalLogPublisher.removeObserver(self)
         self._files.close(deadline_s)
@@ -162,6 +168,8 @@ class FileLog:
         @raise StartError: if there is no such level.
         """
         self._levels = parse_levels(level)
+        if self._is_begun:
+            debugging.tell("files", self._levels.admits_debug)
 
     def __call__(self, event: LogEvent) -> None:
         """Have one event written."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from typing import Literal
 
 import attrs
 
@@ -82,6 +83,11 @@ class Levels:
             least = self._known[subsystem] = self._least_of(subsystem)
         return LEVELS[level] >= least
 
+    @property
+    def admits_debug(self) -> bool:
+        """Whether any part may write lines of debugging."""
+        return min((self.least, *self.parts.values())) <= LEVELS["debug"]
+
     def _least_of(self, subsystem: str) -> int:
         name = subsystem
         while name:
@@ -93,3 +99,26 @@ class Levels:
                 if subsystem == quiet or subsystem.startswith(f"{quiet}."):
                     return max(least, self.least)
         return self.least
+
+
+class Debugging:
+    """
+    Whether lines of debugging are written anywhere: those that come with each request are not made else.
+
+    @ivar is_on: true also as long as it is not known of both the console and the files.
+    """
+
+    def __init__(self) -> None:
+        self._wanted: dict[str, bool] = {}
+        self.is_on = True
+
+    def tell(self, where: Literal["console", "files"], wanted: bool | None) -> None:
+        """Say whether they are wanted somewhere; C{None} when that is not known any more."""
+        self._wanted.pop(where, None)
+        if wanted is not None:
+            self._wanted[where] = wanted
+        self.is_on = len(self._wanted) < 2 or any(self._wanted.values())
+
+
+debugging = Debugging()
+"""That of this process."""

@@ -7,7 +7,7 @@ Twisted's own functions ask for an C{IReactorTime}, which L{Clock}, the part of 
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
-from typing import Any, Generic, NoReturn, TypeVar, cast
+from typing import Any, Generic, NoReturn, TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import LoopingCall, deferLater
@@ -82,7 +82,7 @@ def _give(waiter: Deferred[T], value: T | None, error: Exception | None) -> None
     if error is not None:
         waiter.errback(another(error))
     else:
-        waiter.callback(cast(T, value))
+        waiter.callback(value)  # type: ignore[arg-type]
 
 
 def within(
@@ -100,18 +100,18 @@ def within(
         C{too_late} is not given.  Cancelling it cancels what is waited for.
     """
     waiting = waited if isinstance(waited, Deferred) else Deferred.fromCoroutine(waited)
-    return waiting.addTimeout(seconds, cast(Any, clock), too_late)
+    return waiting.addTimeout(seconds, clock, too_late)  # type: ignore[arg-type]
 
 
 def pause(seconds: float, clock: Clock) -> Deferred[None]:
     """Let C{seconds} pass; with 0, all else that the reactor has to do now.  Cancelling it stops the timer."""
-    return deferLater(cast(Any, clock), seconds)
+    return deferLater(clock, seconds)  # type: ignore[arg-type]
 
 
 def looping(call: Callable[[], object], clock: Clock) -> LoopingCall:
     """A repeated call, not started yet; what it returns is waited for before the next one."""
     calls = LoopingCall(call)
-    calls.clock = cast(Any, clock)
+    calls.clock = clock  # type: ignore[assignment]
     return calls
 
 
@@ -148,7 +148,7 @@ def in_time(answer: Deferred[T], clock: Clock) -> Deferred[T]:
     @return: C{answer}; fails with L{StoreError} of the code L{STORE_TIMEOUT} after L{STORE_TIMEOUT_S}.  Cancelling
         it only stops waiting.
     """
-    return within(answer, STORE_TIMEOUT_S, clock, _too_late)
+    return answer.addTimeout(STORE_TIMEOUT_S, clock, _too_late)  # type: ignore[arg-type]
 
 
 def _too_late(result: Any, timeout_s: float) -> NoReturn:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from openclaw.log_levels import LEVELS, Levels, level_number
+from openclaw.log_levels import LEVELS, Debugging, Levels, level_number
 
 
 class LevelsTests(SynchronousTestCase):
@@ -49,3 +49,26 @@ class LevelsTests(SynchronousTestCase):
 
     def test_numbers(self) -> None:
         self.assertLess(level_number("info"), level_number("error"))
+
+
+class DebuggingTests(SynchronousTestCase):
+    def test_on_unless_nobody_wants_it(self) -> None:
+        """As long as it is not known of both, there may be somebody else who listens."""
+        debugging = Debugging()
+        self.assertTrue(debugging.is_on)
+        for where, wanted, is_on in (
+            ("console", False, True),
+            ("files", False, False),
+            ("files", True, True),
+            ("files", False, False),
+            ("console", True, True),
+            ("console", False, False),
+            ("files", None, True),
+        ):
+            debugging.tell(where, wanted)  # type: ignore[arg-type]
+            self.assertEqual(is_on, debugging.is_on, (where, wanted))
+
+    def test_of_levels(self) -> None:
+        """One part that wants it is enough."""
+        for text, wanted in (("info", False), ("info,http=debug", True), ("debug,http=warn", True), ("silent", False)):
+            self.assertEqual(wanted, Levels.parse(text).admits_debug, text)

@@ -139,12 +139,14 @@ class RunAnswer:
     @property
     def text(self) -> str:
         """The text of all calls so far."""
-        return "".join([*(answer.text for answer in self._earlier), self.last.text])
+        return "".join([answer.text for answer in (*self._earlier, self.last)]) if self._earlier else self.last.text
 
     @property
     def reasoning(self) -> str:
         """The reasoning of all calls so far."""
-        return "".join([*(answer.reasoning for answer in self._earlier), self.last.reasoning])
+        if not self._earlier:
+            return self.last.reasoning
+        return "".join([answer.reasoning for answer in (*self._earlier, self.last)])
 
     def usage(self, prompt: Sequence[Message]) -> Usage:
         """

@@ -56,7 +56,10 @@ def build_context(
     told = [message for message in new if not _says_nothing(message)]
     if told and told[0].role == "user" and unanswered_run is not None:
         conversation.append(Message("assistant", NO_ANSWER))
-    return tuple(_pair_calls([*conversation, *told]))
+    conversation += told
+    if any(message.role == "tool" or message.tool_calls for message in conversation):
+        conversation = _pair_calls(conversation)
+    return tuple(conversation)
 
 
 def _pair_calls(messages: Sequence[Message]) -> list[Message]:

@@ -59,6 +59,7 @@ class RunPlan:
         turn comes.
     @ivar instructions: the agent's own part of the system message.
     @ivar timeout_s: seconds that the run may take once it is placed; C{None} for no bound.
+    @ivar session_key: the session, in full; that of an unstored one, too.
     """
 
     caller: Caller
@@ -67,11 +68,11 @@ class RunPlan:
     candidates: Sequence[Candidate]
     instructions: str
     timeout_s: float | None
-    repetition: Repetition = attrs.field(factory=Repetition)
+    repetition: Repetition = Repetition()
+    session_key: str = attrs.field(init=False)
 
-    @property
-    def session_key(self) -> str:
-        """The session, in full; that of an unstored one, too."""
+    @session_key.default
+    def _spell_key(self) -> str:
         return str(self.target.session_key)
 
     @property

@@ -58,7 +58,7 @@ class RunRequest:
     asked: Asked
     received_s: float
     channel: str = DEFAULT_CHANNEL
-    options: RunOptions = attrs.field(factory=RunOptions)
+    options: RunOptions = RunOptions()
 
     @property
     def shown_id(self) -> str:

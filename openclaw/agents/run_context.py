@@ -59,13 +59,17 @@ class Journal:
         error, placed = outcome.error, self.placed
         was_cancelled = isinstance(error, RunCancelled)
         ended_at_ms = now_ms(self.clock)
-        ended = attrs.evolve(
-            self.record,
-            model_ref=timings.model_ref or self.record.model_ref,
-            status="done" if error is None else "cancelled" if was_cancelled else "failed",
-            ended_at_ms=ended_at_ms,
-            usage=outcome.usage,
-            error_code=error.code if error is not None else None,
+        begun = self.record
+        ended = RunRecord(
+            begun.run_id,
+            begun.agent_id,
+            begun.session_key,
+            timings.model_ref or begun.model_ref,
+            "done" if error is None else "cancelled" if was_cancelled else "failed",
+            begun.started_at_ms,
+            ended_at_ms,
+            outcome.usage,
+            error.code if error is not None else None,
         )
         entries: Sequence[Entry] = ()
         if placed.tip_id is not None:

@@ -28,6 +28,7 @@ from openclaw.config.schema import Config
 from openclaw.errors import Draining, RunCancelled
 from openclaw.events import EventBus, RunBegan, Timings
 from openclaw.interfaces import Caller, Clock
+from openclaw.log_levels import debugging
 from openclaw.log_lines import add_log_context
 from openclaw.models import ModelCatalog
 from openclaw.sessions.lanes import LaneLimits, Lanes, Slot
@@ -166,12 +167,11 @@ class Runs:
 
     async def _start(self, plan: RunPlan) -> Run:
         run_id = plan.request.run_id
-        add_log_context(run_id=run_id)
+        add_log_context(run_id=run_id, session_key=plan.session_key)
         if self._draining:
             raise _draining()
         # Not while planning: a request that is answered already needs no model.
         check_usable(plan.candidates)
-        add_log_context(session_key=plan.session_key)
         timings = Timings(plan.request.received_s, admitted=self._clock.seconds())
         sent = plan.sent
         try:
@@ -191,12 +191,13 @@ class Runs:
             raise
         finally:
             self._cancelled.discard(run_id)
-        log.debug(
-            "run {run_id} of {caller} in {session} begins",
-            run_id=run_id,
-            caller=plan.caller.name,
-            session=plan.session_key,
-        )
+        if debugging.is_on:
+            log.debug(
+                "run {run_id} of {caller} in {session} begins",
+                run_id=run_id,
+                caller=plan.caller.name,
+                session=plan.session_key,
+            )
         self._live[run_id] = work
         work.begin(partial(self._over, run_id))
         return work.run

@@ -49,11 +49,13 @@ class Work:
         """Start working; C{over} is called once, when everybody was told the end, as the last thing of all."""
         self._over = over
         if self._timeout_s is not None:
-            late = RunTimeout("the run took longer than agents.defaults.timeoutSeconds or its caller allows")
-            self._deadline = self._context.clock.callLater(self._timeout_s, self.stop, late)
+            self._deadline = self._context.clock.callLater(self._timeout_s, self._is_late)
         Deferred.fromCoroutine(self._work()).addErrback(
             lambda failure: log.failure("run {run_id} was not ended properly", failure, run_id=self.run.id)
         )
+
+    def _is_late(self) -> None:
+        self.stop(RunTimeout("the run took longer than agents.defaults.timeoutSeconds or its caller allows"))
 
     def stop(self, error: OpenClawError) -> None:
         """

@@ -10,6 +10,7 @@ from twisted.logger import Logger
 from twisted.web.http_headers import Headers
 
 from openclaw.http.table import RouteTable
+from openclaw.log_levels import debugging
 
 CLIENT_LEFT = 499
 """The status of a request whose client left before its answer was complete; never on the wire."""
@@ -56,8 +57,10 @@ class AccessLog:
         """Tell of a request that is over."""
         if self._count is not None:
             self._count(self._routes.label(served.path), served.status)
-        write = log.info if served.status >= 500 else log.debug
-        write(
+        is_failure = served.status >= 500
+        if not (is_failure or debugging.is_on):
+            return
+        (log.info if is_failure else log.debug)(
             "{method} {path} {status} {milliseconds:.0f} ms",
             method=served.method.decode("ascii", "backslashreplace"),
             path=served.path[:1000].decode("ascii", "backslashreplace"),

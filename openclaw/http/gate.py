@@ -8,7 +8,6 @@ mechanics of connections are in L{openclaw.http.connection.channel}.
 from __future__ import annotations
 
 import re
-import uuid
 from collections.abc import Callable, Mapping
 
 import attrs
@@ -20,6 +19,7 @@ from openclaw.auth.scopes import require
 from openclaw.config.schema import Config
 from openclaw.errors import BodyTooLarge, MethodNotAllowed, NotFound, RequestError
 from openclaw.http.table import MAX_SMALL_BODY_BYTES, Route, RouteTable
+from openclaw.ids import new_token
 from openclaw.interfaces import Caller
 
 _SLASHES = re.compile(rb"/{2,}")
@@ -56,7 +56,7 @@ def request_id(headers: Headers) -> str:
     given = headers.getRawHeaders(b"X-Request-Id")
     if given is not None and len(given) == 1 and _REQUEST_ID.fullmatch(given[0]):
         return given[0].decode("ascii")
-    return uuid.uuid4().hex
+    return new_token()
 
 
 def asks_for_websocket(method: bytes, headers: Headers) -> bool:

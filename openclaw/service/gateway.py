@@ -6,7 +6,7 @@ import errno
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError
@@ -31,15 +31,15 @@ from openclaw.process.clock import SteadyClock
 from openclaw.process.failures import log_bug
 from openclaw.process.memory import Collector, raise_descriptor_limit
 from openclaw.providers.http import make_agent, make_http_client
-from openclaw.providers.local import LocalProvider, make_local_model
-from openclaw.providers.local_process import LocalModel
-from openclaw.providers.local_spawn import LocalSettings
 from openclaw.providers.registry import Catalog
 from openclaw.service.compose import Core, compose
 from openclaw.service.stop import STOP_ORDER, stop_runs
 from openclaw.sessions.retention import Retention
 from openclaw.store.store import GatewayStore
 from openclaw.waits import Promise
+
+if TYPE_CHECKING:
+    from openclaw.providers.local_process import LocalModel
 
 _LISTEN_HINTS = {
     errno.EADDRINUSE: "another program uses it; stop that, or choose another port",
@@ -185,7 +185,11 @@ class Gateway:
 
     def _make_runs(self, store: GatewayStore, local: LocalModel | None) -> Runs:
         client = self._client(persistent=True)
-        provider = LocalProvider(local, self._client(persistent=False), self.reactor) if local is not None else None
+        provider = None
+        if local is not None:
+            from openclaw.providers.local import LocalProvider
+
+            provider = LocalProvider(local, self._client(persistent=False), self.reactor)
         catalog = Catalog(self._current, client, self.reactor, provider, lambda: self.live.environ)
         runs = Runs(self._current, catalog, store, self.reactor)
         self._parts.add("the runs", lambda: stop_runs(runs, self._grace_s()), lambda: self._grace_s() + STEP_DEADLINE_S)
@@ -196,6 +200,10 @@ class Gateway:
         config = self.plan.config
         if not needs_local_model(config):
             return None
+        # Only now: most gateways have no use for it, and it costs a fiftieth of the start.
+        from openclaw.providers.local import make_local_model
+        from openclaw.providers.local_spawn import LocalSettings
+
         local = config.models.local
         settings = LocalSettings(local.model, local.context_tokens, local.parallel, local.threads)
         custom_path = Path(local.path) if local.path is not None else None

@@ -17,7 +17,7 @@ from contextlib import suppress
 from typing import Any
 
 import attrs
-from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 
 from openclaw.agents.plan import Repetition, RunPlan
@@ -131,16 +131,17 @@ class Joins:
         self._recent.clear()
         self._calls.clear()
 
-    def start(self, plan: RunPlan, claim: Claim) -> Deferred[Part]:
+    async def start(self, plan: RunPlan, claim: Claim) -> Part:
         """
         Start a run, join one, or tell an old answer.
 
-        @return: fires with the request's part as soon as it is known which run answers; that one may still wait for
-            its place, and one that no other request can meet is started by L{OwnRun.placed}.  Fails as L{share} does.
+        @return: the request's part as soon as it is known which run answers; that one may still wait for its place,
+            and one that no other request can meet is started by L{OwnRun.placed}.
+        @raise openclaw.errors.OpenClawError: as L{share}, also for what cancelling means.
         """
         if not claim.can_be_met:
-            return succeed(OwnRun(plan, self._runs.start, int(self._clock.seconds())))
-        return Deferred.fromCoroutine(self._start(plan, claim))
+            return OwnRun(plan, self._runs.start, int(self._clock.seconds()))
+        return await self._start(plan, claim)
 
     def share(self, plan: RunPlan, claim: Claim) -> Deferred[Reader]:
         """
