@@ -38,11 +38,13 @@ class Outcome:
     @ivar printed: a part of what it prints, on whichever stream.
     @ivar status: its exit status.
     @ivar stdin: what it reads.
+    @ivar after_an_edit: it shows what an edit has the gateway do at each request, within a second.
     """
 
     printed: str = ""
     status: int = 0
     stdin: str = ""
+    after_an_edit: bool = False
 
 
 WITHOUT_A_GATEWAY = {
@@ -97,7 +99,9 @@ WITH_A_GATEWAY = {
         "openclaw_build_info"
     ),
     # Each request is a line since the level was set.
-    "openclaw logs --json | jq 'select(.type == \"log\").raw | fromjson | select(.requestId)'": Outcome('"requestId"'),
+    "openclaw logs --json | jq 'select(.type == \"log\").raw | fromjson | select(.requestId)'": Outcome(
+        '"requestId"', after_an_edit=True
+    ),
     "openclaw gateway call health": Outcome('"ok": true'),
     "openclaw gateway call sessions.list --params '{\"limit\": 5}'": Outcome('"sessions"'),
     """openclaw gateway call agent --expect-final \
@@ -202,7 +206,21 @@ class CommandsTests(GatewayTestCase):
             if re.search(rf"\b{tool} ", command) and shutil.which(tool) is None:
                 self.skipped.append(f"{tool} is not installed: {command}")
                 return ""
-        done = subprocess.run(
+        done = self.run_once(command, outcome)
+        deadline_s = time.monotonic() + DEADLINE_S
+        while outcome.after_an_edit and outcome.printed not in done.stdout and time.monotonic() < deadline_s:
+            with socket.create_connection(("127.0.0.1", self.port)) as request:
+                request.sendall(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+                self.assertIn(b"200", request.recv(64))
+            done = self.run_once(command, outcome)
+        self.assertEqual(done.returncode, outcome.status, f"{command}\n{done.stdout}")
+        self.assertIn(self.here(outcome.printed), done.stdout, command)
+        self.assertNotIn("Traceback", done.stdout, command)
+        return done.stdout
+
+    def run_once(self, command: str, outcome: Outcome) -> subprocess.CompletedProcess[str]:
+        """Run a command to its end."""
+        return subprocess.run(
             ["bash", "-o", "pipefail", "-ec", self.here(command)],
             check=False,
             cwd=self.home,
@@ -213,10 +231,6 @@ class CommandsTests(GatewayTestCase):
             text=True,
             timeout=DEADLINE_S * 2,
         )
-        self.assertEqual(done.returncode, outcome.status, f"{command}\n{done.stdout}")
-        self.assertIn(self.here(outcome.printed), done.stdout, command)
-        self.assertNotIn("Traceback", done.stdout, command)
-        return done.stdout
 
     def check_all(self, commands: dict[str, Outcome]) -> None:
         """Run commands one after the other."""
