@@ -47,7 +47,7 @@ class Levels:
     The least level that is written, for all and for single parts.
 
     @ivar least: for whatever is not named in C{parts}.
-    @ivar parts: by the name of a part; C{http} means C{http.chat} too, and the longest name counts.
+    @ivar parts: by the name of a part; C{http} means C{http.openai.chat} too, and the longest name counts.
     """
 
     least: int = LEVELS["info"]

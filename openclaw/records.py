@@ -162,12 +162,17 @@ class KeyClaim:
 
 @attrs.frozen
 class KeptError:
-    """An error that a repetition of the request would meet again."""
+    """
+    An error that a repetition of the request would meet again.
+
+    @ivar is_request: whether it is the request's fault, whatever model server is asked.
+    """
 
     status: int
     message: str
     code: str | None
     param: str | None
+    is_request: bool = False
 
 
 @attrs.frozen

@@ -288,6 +288,7 @@ class CommandTests(SynchronousTestCase):
                 (["--original", found], ["ours", "original"]),
             ):
                 options = command.parser().parse_args(argv)
+                # By its public way it would start these programs.
                 makers = command._makers(options, command.TARGETS)
                 self.assertEqual(list(makers), names)
                 if argv:  # none of these programs is there

@@ -241,5 +241,6 @@ class FileLogTests(SynchronousTestCase):
         self.assertEqual(messages, ["***", "logging.redactPatterns: ab takes too long and is not used any more"])
 
     def test_lost_lines(self) -> None:
+        # Losing lines takes a full pipe, of which test_log_stream has tests; here is only what is told.
         line = log_module._lost(7)
         self.assertEqual((line.level, line.message[:7]), ("warn", "7 lines"))

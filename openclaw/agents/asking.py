@@ -12,6 +12,7 @@ from openclaw.agents.models import Candidate, Prompt, falls_back, most_telling
 from openclaw.agents.run_context import RunContext
 from openclaw.errors import OpenClawError, ProviderAuthFailed, ProviderFailed, ProviderQuota, ProviderRateLimited
 from openclaw.models import ModelRequest, ResolvedModel
+from openclaw.waits import without_frames
 
 log = Logger()
 
@@ -61,8 +62,7 @@ class Asking:
             if answer.last.produced_output:
                 raise failure.error
             errors.append(failure.error)
-            # Its traceback holds this frame, and with it the answer, until the next collection.
-            failure.error.__traceback__ = None
+            without_frames(failure.error)
             if failure.is_final or not following or not falls_back(failure.error):
                 break
             if not (run.retries.may_start() and run.goes_on):

@@ -97,4 +97,4 @@ def most_telling(errors: Sequence[OpenClawError]) -> int:
         0 if there is none.  So a wrong key of a fallback does not hide that the first choice is only busy, and the
         other way round.
     """
-    return next((place for place, error in enumerate(errors) if not error.retry_useless), 0)
+    return next((position for position, error in enumerate(errors) if not error.retry_useless), 0)

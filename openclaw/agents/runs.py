@@ -109,9 +109,9 @@ class Runs:
         """
         Admit a run and place it.
 
-        @return: fires with the L{Run} once it has its turn and its turn is on disk; fails with an L{OpenClawError}
-            if the run is refused.  Cancelling it takes the run out of the queue; a turn that was being stored at
-            that moment stays in the transcript without an answer.
+        @return: fires with the L{Run} once it has its turn and its turn is on disk; fails with an
+            L{openclaw.errors.OpenClawError} if the run is refused.  Cancelling it takes the run out of the queue; a
+            turn that was being stored at that moment stays in the transcript without an answer.
         """
         starting = Deferred.fromCoroutine(self._start(plan))
         self._starting[starting] = plan

@@ -1,4 +1,8 @@
-"""Groups of commands whose modules are imported when a command is used."""
+"""
+Groups of commands whose modules are imported when a command is used.
+
+For the same reason some commands import in their functions what only they need and what is slow to import.
+"""
 
 from __future__ import annotations
 

@@ -9,7 +9,6 @@ from typing import Annotated, Any
 
 import attrs
 from msgspec import Meta
-from twisted.internet.defer import Deferred
 from twisted.internet.defer import TimeoutError as WaitedTooLong
 
 from openclaw.agents.runs import Runs
@@ -28,7 +27,7 @@ from openclaw.records import KeptRun, SessionQuery
 from openclaw.sharing.joins import Joins
 from openclaw.sharing.shared import Claim, Reader
 from openclaw.stores import SessionStore
-from openclaw.waits import another, in_time, now_ms, within
+from openclaw.waits import SHORT_STORE_TIMEOUT_S, Promise, another, in_time, now_ms, within
 
 ABORTED_BY = "rpc"
 """The C{stopReason} of a run that its caller ended, as in the original."""
@@ -137,21 +136,23 @@ class Agent:
 
         @return: how it ended; C{status} C{timeout} if it has not, or nobody knows it.
         """
-        told: Deferred[RunOver] = Deferred()
+        told: Promise[RunOver] = Promise()
 
         def listen(event: BusEvent) -> None:
             names = (event.info.shown_id, event.info.run_id)
-            if isinstance(event, RunOver) and params.run_id in names and not told.called:
-                told.callback(event)
+            if isinstance(event, RunOver) and params.run_id in names:
+                told.fire(event)
 
         # Others may have started it, and it may not have begun yet.
         unsubscribe = self.runs.bus.subscribe(listen)
         share: Reader | None = None
         try:
-            with suppress(StoreError):
-                share = await self.joins.find(call.caller, _claim(params.run_id))
+            # A store that does not answer knows nothing; what is under way is heard of all the same.
+            with suppress(StoreError, WaitedTooLong):
+                finding = self.joins.find(call.caller, _claim(params.run_id))
+                share = await within(finding, SHORT_STORE_TIMEOUT_S, self.clock)
             # What is over is told however short the wait may be.
-            ending: Any = told if share is None else share.outcome()
+            ending: Any = told.wait() if share is None else share.outcome()
             over = await within(ending, min(params.timeout_ms, MAX_WAIT_MS) / 1000, self.clock)
         except WaitedTooLong:
             return {"runId": params.run_id, "status": "timeout"}

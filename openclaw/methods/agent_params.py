@@ -123,7 +123,7 @@ def check_params(caller: Caller, params: AgentParams) -> None:
 
 
 def choose_session(config: Config, params: AgentParams) -> SessionKey:
-    """The session of a call's key, else its agent's main one; L{InvalidRequest} if there is no such agent or key."""
+    """The session of a call's key, else its agent's main one; L{openclaw.errors.InvalidRequest} if there is none."""
     agent_id = named_agent(config, "agent", params.agent_id) if params.agent_id else None
     if params.session_key:
         key = named_session(config, "agent", params.session_key, agent_id)

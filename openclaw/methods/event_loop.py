@@ -38,10 +38,10 @@ class EventLoopDelay:
     """
     Looks how late a timer comes.
 
-    @param clock: the timers.
-    @param now: seconds that never jump; what is measured with.
-    @param cpu_s: processor time of this process so far, seconds.
-    @param thread_s: processor time of the thread that calls it so far, which is the reactor's, seconds.
+    @ivar _clock: the timers.
+    @ivar _now: seconds that never jump; what is measured with.
+    @ivar _cpu_s: processor time of this process so far, seconds.
+    @ivar _thread_s: processor time of the thread that calls it so far, which is the reactor's, seconds.
     """
 
     _clock: Clock

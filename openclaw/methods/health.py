@@ -87,7 +87,7 @@ class HealthReport:
     Sessions are counted only when somebody asks, and one count at a time: at most every L{COUNTS_KEPT_S}, or every
     L{COUNTS_FRESH_S} for whoever waits for it.
 
-    @param source: what the gateway says of itself.
+    @ivar _source: what the gateway says of itself.
     @ivar event_loop: measures the reactor.
     @ivar counts: the sessions as they were counted last.
     """

@@ -1,5 +1,6 @@
 """
-What a model server's failure means: from statuses, error objects and network errors to L{ProviderError}s.
+What a model server's failure means: from statuses, error objects and network errors to provider errors
+(L{openclaw.errors.ProviderError}).
 
 Texts of a provider reach the client cut short, without control characters and without our own secrets; texts of
 exceptions do not reach it at all.

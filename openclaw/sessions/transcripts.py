@@ -20,7 +20,7 @@ from openclaw.interfaces import Clock
 from openclaw.records import Entry, Transcript
 from openclaw.sessions.tree import SessionTree
 from openclaw.stores import SessionStore
-from openclaw.waits import Promise, in_time, pause
+from openclaw.waits import Promise, in_time, now_ms, pause
 
 MAX_CACHED_BYTES = 16 * 1024 * 1024
 """Most memory that kept transcripts take, as their trees estimate it."""
@@ -175,9 +175,9 @@ class TranscriptCache:
         if load.work is not None:
             load.work.cancel()
 
-    def _expired_ms(self) -> float:
+    def _expired_ms(self) -> int:
         """When the detached roots were stored that have just become too old, milliseconds since 1970."""
-        return self._clock.seconds() * 1000 - DETACHED_KEPT_MS
+        return now_ms(self._clock) - DETACHED_KEPT_MS
 
     def _evict(self) -> None:
         while self.size_bytes > self._max_bytes:

@@ -119,11 +119,11 @@ class Turns:
             looking.cancel()
         return await self._lanes.enter(None)
 
-    async def begin(self, lane: Slot, sent: SentTurn, run: RunRecord) -> PlacedTurn:
+    async def begin(self, slot: Slot, sent: SentTurn, run: RunRecord) -> PlacedTurn:
         """
         Find the turn's place and store it.
 
-        @param lane: from L{enter}; it keeps its session lane only if the turn becomes a part of the history.
+        @param slot: from L{enter}; it keeps its session lane only if the turn becomes a part of the history.
         @raise StoreError: if the session cannot be read or the turn not stored.  If the wait for that is cancelled,
             or takes too long, the turn may be stored yet; the run's end is then stored after it, so that no run stays
             there as running.  Of the code L{openclaw.stores.KEY_KNOWN} if the turn's key is no new one.
@@ -136,10 +136,10 @@ class Turns:
             tree = await self.transcripts.tree(key)
             placement = sent.place_in(tree)
             if placement.detached:
-                lane.leave_session()
-            elif not lane.has_session:
+                slot.leave_session()
+            elif not slot.has_session:
                 # It did not need the lane when it entered.  Meanwhile the session has changed.
-                await lane.enter_session(key)
+                await slot.enter_session(key)
                 continue
             branch = tree.branch(placement.parent_id)
             entries = _chain(placement.parent_id, placement.new, run)

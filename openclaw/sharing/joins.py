@@ -27,7 +27,7 @@ from openclaw.errors import IdempotencyConflict, OpenClawError, ResultNotKept, R
 from openclaw.events import RunFailed, RunFinished, RunOutcome
 from openclaw.interfaces import Caller, Clock
 from openclaw.messages import Usage
-from openclaw.records import KeptRun, KeyClaim, KeyEnd
+from openclaw.records import KeptRun, KeyClaim, KeyEnd, KeySurface
 from openclaw.sessions.placement import UNKNOWN_RUN
 from openclaw.sharing.kept import answer_size, events_of, kept_result, with_answer
 from openclaw.sharing.log import Batch, EventLog
@@ -39,8 +39,8 @@ from openclaw.waits import STORE_TIMEOUT, in_time, now_ms, without_frames
 MAX_KEPT_CHARACTERS = 1024 * 1024
 """Largest answer that is kept to be told again."""
 
-MAX_CALLS = 1000
-"""How many calls over the WebSocket are remembered that failed in a way that may pass."""
+MAX_ENDED_CALLS = 1000
+"""How many calls over the WebSocket are remembered whose end the store does not have; the oldest go."""
 
 MAX_ATTEMPTS = 16
 """How many failed runs of one request are remembered to look for its turn; the first ones go."""
@@ -108,7 +108,7 @@ class Joins:
         self._keyed: dict[Name, Shared] = {}
         self._recent: Recent[Shared | Attempts] = Recent(clock)
         # How calls over the WebSocket have ended, where the store does not say so; they must not push HTTP's out.
-        self._calls: Recent[Shared] = Recent(clock, MAX_CALLS)
+        self._calls: Recent[Shared] = Recent(clock, MAX_ENDED_CALLS)
         self._live: set[Shared] = set()
 
     @property
@@ -185,7 +185,7 @@ class Joins:
         if shared is None:
             known = await in_time(self._store.find_key(self._key_claim(caller, claim, "")), self._clock)
             if known is not None and known.state == "too_large":
-                raise _too_large()
+                raise _too_large(claim.surface)
             if known is None or known.result is None:
                 return None
             shared = Shared(self._clock, claim, known.result.run_id, known.result.session_key, streamed=False)
@@ -321,7 +321,7 @@ class Joins:
             if known.fingerprint != wanted.fingerprint:
                 raise _conflict()
             if known.state == "too_large":
-                raise _too_large()
+                raise _too_large(wanted.surface)
             if known.result is not None:
                 self._let_go(shared)
                 shared.replay(known.result)
@@ -385,7 +385,9 @@ class Joins:
     ) -> None:
         """Keep the result, then tell the end."""
         error = outcome.error
-        is_final = error is None or shared.claim.is_final(error)
+        # What was refused before anything was stored says nothing of the next time, which may find other settings.
+        was_refused = keeping is not None and not keeping.has_ended and not isinstance(error, RunCancelled)
+        is_final = error is None or (shared.claim.is_final(error) and not was_refused)
         is_kept = held is None
         if held is not None:
             if keeping is not None and keeping.is_stored:
@@ -395,15 +397,15 @@ class Joins:
                 is_kept = await self._save(shared, held, outcome) and keeping is None
             else:
                 self._free(held)
-                # Over HTTP nobody asks later how a run has ended, and what was refused says nothing of the next time.
+                # Over HTTP nobody asks later how a run has ended.
                 is_kept = keeping is None or not keeping.has_ended
             self._let_go(shared)
         if error is not None or shared.log is not None:
             # Nobody asks the outcome for it: it was told already, or is not to be.
             outcome = attrs.evolve(outcome, text="", reasoning="", tool_calls=())
-        shared.end(outcome, terminal)
         if shared.name is not None and not is_kept:
             shared.entry = self._ended(shared.name).add(shared.name, shared)
+        shared.end(outcome, terminal)
         self._remember(shared)
 
     async def _save(self, shared: Shared, held: KeyClaim, outcome: RunOutcome) -> bool:
@@ -481,8 +483,9 @@ def _name(caller: Caller, claim: Claim) -> Name:
     return claim.surface, caller.name, claim.key
 
 
-def _too_large() -> ResultNotKept:
-    return ResultNotKept("the answer to this Idempotency-Key was too large to be kept")
+def _too_large(surface: KeySurface) -> ResultNotKept:
+    name = "Idempotency-Key" if surface == "http" else "idempotencyKey"
+    return ResultNotKept(f"the answer to this {name} was too large to be kept")
 
 
 def _conflict() -> IdempotencyConflict:

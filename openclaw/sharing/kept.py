@@ -9,7 +9,7 @@ from __future__ import annotations
 import attrs
 
 from openclaw.agents.answer import Answer
-from openclaw.errors import OpenClawError, ProviderRejected, RequestError, RunCancelled
+from openclaw.errors import InvalidRequest, OpenClawError, ProviderRejected, RequestError, RunCancelled
 from openclaw.events import ReasoningDelta, RunEvent, RunFailed, RunFinished, RunOutcome, TextDelta, ToolCallDelta
 from openclaw.records import KeptError, KeptResult, KeptRun
 from openclaw.sharing.log import EventLog
@@ -39,7 +39,7 @@ def kept_result(
     """What to keep of a run that succeeded, or that failed with an error that is told again."""
     error = outcome.error
     if error is not None:
-        kept = KeptError(error.http_status, error.message, error.code, error.param)
+        kept = KeptError(error.http_status, error.message, error.code, error.param, isinstance(error, RequestError))
         return KeptResult(run_id, session_key, created_s, usage=outcome.usage, error=kept, run=run)
     return KeptResult(
         run_id,
@@ -62,6 +62,9 @@ def outcome_of(kept: KeptResult) -> RunOutcome:
     again: OpenClawError
     if error.code == RunCancelled.default_code:
         again = RunCancelled(error.message)
+    elif error.is_request:
+        again = InvalidRequest(error.message, code=error.code, param=error.param)
+        again.http_status = error.status
     else:
         again = ProviderRejected(error.message, status=error.status, code=error.code, param=error.param)
     return RunOutcome("", None, kept.usage, again)

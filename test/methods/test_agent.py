@@ -11,6 +11,7 @@ from twisted.internet.defer import Deferred
 
 from openclaw.config.agents import AgentEntry, ModelChoice
 from openclaw.errors import (
+    ContextTooLong,
     Draining,
     InvalidRequest,
     ModelNotFound,
@@ -31,7 +32,8 @@ from openclaw.sharing import joins as joins_module
 from openclaw.sharing.shared import Claim, Reader
 from openclaw.store.idempotency import KEPT_MS
 from openclaw.stores import IdempotencyStore, SessionStore
-from openclaw.waits import STORE_TIMEOUT_S
+from openclaw.waits import SHORT_STORE_TIMEOUT_S, STORE_TIMEOUT_S
+from openclaw.ws.dispatch import wire_error
 from test.fakes import HeldStore, Started, config_with
 from test.methods.support import ADMINISTRATOR, USAGE, WRITER, Called, MethodBench, MethodTestCase
 
@@ -228,6 +230,16 @@ class AgentTests(MethodTestCase):
         called = self.gateway.call("agent", {"message": "hi", "model": "nobody/m"}, ADMINISTRATOR)
         self.refused(called, ModelNotFound)
         self.assertEqual([], self.texts())
+
+    def test_unknown_model_with_a_key(self) -> None:
+        """The refusal is not kept: the repeated call finds the model once it is there."""
+        params = {"message": "hi", "model": "nobody/m", "idempotencyKey": "k"}
+        self.gateway.bench.catalog.unknown.add("nobody")
+        for _ in range(2):
+            self.refused(self.gateway.call("agent", params, ADMINISTRATOR), ModelNotFound)
+        self.gateway.bench.catalog.unknown.remove("nobody")
+        self.gateway.answer("here")
+        self.assertEqual("ok", self.ok(self.gateway.call("agent", params, ADMINISTRATOR))["status"])
 
     def test_bug(self) -> None:
         """A bug in the door ends the turn with an error and is logged."""
@@ -443,6 +455,24 @@ class KeptTests(MethodTestCase):
         self.refused(self.ask("hi", idempotencyKey="refused"), ProviderRejected)
         self.assertEqual(["error", "error"], [self.wait(name)["status"] for name in ("aborted", "refused")])
         self.assertEqual(2, len(self.gateway.provider.requests))
+
+    def test_error_of_the_request_is_told_as_one(self) -> None:
+        """From the store, too: what is wrong with the request is not said of the model server."""
+        self.gateway.provider.enqueue(ContextTooLong("too long"))
+        first = self.refused(self.ask("hi", idempotencyKey="k"), ContextTooLong)
+        self.gateway.joins.forget()
+        again = self.refused(self.ask("hi", idempotencyKey="k"), InvalidRequest)
+        self.assertEqual(wire_error(first), wire_error(again))
+        self.assertEqual((first.http_status, 1), (again.http_status, len(self.gateway.provider.requests)))
+
+    def test_wait_with_a_store_that_hangs(self) -> None:
+        """It is not waited for as long as for what has to be stored."""
+        self.held.holds.add("find_key")
+        called = self.gateway.call("agent.wait", {"runId": "k", "timeoutMs": 0})
+        self.gateway.clock.advance(SHORT_STORE_TIMEOUT_S)
+        self.gateway.clock.advance(0)
+        self.assertEqual("timeout", self.ok(called)["status"])
+        self.held.release()
 
     def test_aborted_in_the_queue_stays_so(self) -> None:
         """After a restart, too."""

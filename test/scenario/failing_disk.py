@@ -17,6 +17,7 @@ def use_faults_of(path: Path) -> None:
 
     def run_on_failing_disk(group: Group) -> list[Outcome]:
         fault = path.read_text()
+        # The connection is nobody's business but here, where the disk behind it is to fail.
         connection = group._connection
         (pages,) = connection.execute("PRAGMA page_count").fetchone()
         connection.execute(f"PRAGMA max_page_count = {pages if fault == 'full' else 1 << 30}")

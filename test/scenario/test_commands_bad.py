@@ -114,6 +114,7 @@ def upgrade(connection: socket.socket) -> None:
     key = next(
         line.split(b":", 1)[1].strip() for line in head.split(b"\r\n") if line.lower().startswith(b"sec-websocket-key")
     )
+    # A constant of RFC 6455, which Autobahn has under a private name only.
     accept = base64.b64encode(hashlib.sha1(key + WebSocketProtocol._WS_MAGIC).digest())
     connection.sendall(
         b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"

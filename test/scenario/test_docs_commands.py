@@ -125,7 +125,7 @@ EXCEPTIONS = {
     ".venv/bin/pip install -q --upgrade '.[local]'": "installs from the package index, as the one above",
     ". .venv/bin/activate": "changes the shell that reads it, and nothing else",
     "loginctl enable-linger": "needs systemd, and changes this machine",
-    "openclaw gateway install --now": "needs systemd: test/cli/gateway/test_service_unit.py has one of its own",
+    "openclaw gateway install --now": "needs systemd: test/cli/gateway/test_install.py has one of its own",
     "sudo openclaw gateway install --system --run-as openclaw --now": "needs root and systemd",
     "openclaw gateway start": "needs systemd",
     "openclaw gateway stop": "needs systemd",

@@ -555,7 +555,7 @@ class ScaleTests(SynchronousTestCase):
         self.looked_up = 0
 
     def count_lookups(self) -> None:
-        """Count what is compared node by node."""
+        """Count what is compared node by node, which no result tells."""
         for name in ("_matches", "_begins"):
             function = getattr(placement_module, name)
 

@@ -466,6 +466,7 @@ class KeyTests(JoinsTestCase):
         self.assertIsNone(self.record())
 
     def test_bug(self) -> None:
+        # A bug: there is none to be had by the public way.
         self.patch(joins_module, "_pump", lambda *_: 1 / 0)
         ask = self.ask(KEY)
         self.assertEqual(str(ask.failed), "internal error")

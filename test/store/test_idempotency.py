@@ -247,6 +247,7 @@ class SurfaceTests(IdempotencyTestCase):
         self.assertEqual(self.claim("r4"), KeyRecord(A, "done", ("r1",), RESULT))
 
     def test_do_not_push_each_other_out(self) -> None:
+        # What a result takes on disk is the store's own affair, and the bound counts it.
         size = len(idempotency._encode(RESULT))
         for bound, most in (("MAX_KEYS", 3), ("MAX_TOTAL_BYTES", 3 * size)):
             self.setUp()

@@ -268,7 +268,7 @@ class WebSocketTestCase(MemoryTestCase):
         self.build()
 
     def build(self) -> None:
-        """Make the site anew."""
+        """Make the site anew: by hand, as these tests need counted ids and methods and phases of their own."""
         ids = itertools.count(1)
         self.policy = AccessPolicy(lambda: self.config, {}, self.clock, on_loopback_bind=self.on_loopback_bind)
         surface = Surface(self.policy, self.methods.table(), self.bus, self.snapshot, self.presence, lambda: self.phase)

@@ -93,7 +93,7 @@ class RemoteOptions:
 
     @property
     def secret(self) -> GatewaySecret | None:
-        """The credential that it gives; a L{click.UsageError} if it gives two."""
+        """The credential that it gives; a C{click.UsageError} if it gives two."""
         if self.token is not None and self.password is not None:
             raise click.UsageError("--token and --password exclude each other")
         if self.token is not None:

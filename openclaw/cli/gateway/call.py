@@ -50,7 +50,7 @@ def call(
 
 
 def params_of(text: str) -> dict[str, Any]:
-    """Read C{--params}; a L{click.UsageError} if it is no JSON object."""
+    """Read C{--params}; a C{click.UsageError} if it is no JSON object."""
     try:
         value = read_json(text, "--params")
     except OpenClawError as error:

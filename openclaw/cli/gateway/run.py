@@ -35,7 +35,12 @@ def run(state: State, /, **options: Any) -> int:
 def run_gateway(
     state: State, *, config: Path | None, port: int | None, bind: str | None, endpoint: str | None, verbose: bool
 ) -> int:
-    """Run it as the options say; give the exit status, or a L{StartError} if it cannot be started.  Blocks."""
+    """
+    Run it as the options say.  Blocks.
+
+    @return: the exit status.
+    @raise openclaw.errors.StartError: if it cannot be started.
+    """
     from openclaw.config.plan import Options, plan
 
     if endpoint is not None and (port is not None or bind is not None):

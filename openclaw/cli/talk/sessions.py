@@ -24,7 +24,7 @@ PAGE_SIZE = 1000
 
 
 def limit_of(ctx: click.Context, param: click.Parameter, value: str) -> int | None:
-    """Read C{--limit}: the number, or C{None} for C{all}; a L{click.BadParameter} if it is neither."""
+    """Read C{--limit}: the number, or C{None} for C{all}; a C{click.BadParameter} if it is neither."""
     text = value.strip().lower()
     if text == "all":
         return None

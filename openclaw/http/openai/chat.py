@@ -34,8 +34,8 @@ class ChatCompletions:
     """
     The route.
 
-    @param runs: the door to the agents.
-    @param joins: answers requests that are sent more than once, and those whose runs go on without their clients.
+    @ivar _runs: the door to the agents.
+    @ivar _joins: answers requests that are sent more than once, and those whose runs go on without their clients.
     """
 
     _runs: Runs
