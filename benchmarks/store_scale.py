@@ -84,7 +84,11 @@ def build(path: Path, sessions: int) -> None:
             "VALUES (?, ?, 'main', ?, ?, ?, ?, ?)",
             _sessions(numbers),
         )
-        connection.executemany("INSERT INTO entries VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", _entries(numbers))
+        connection.executemany(
+            "INSERT INTO entries (seq, session_id, id, parent_seq, run_id, role, payload, stop_reason, created_at_ms) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            _entries(numbers),
+        )
         connection.executemany(
             "INSERT INTO runs (run_id, agent_id, session_key, model_ref, status, started_at_ms, ended_at_ms, "
             "prompt_tokens, completion_tokens) VALUES (?, 'main', ?, 'p/m', 'done', ?, ?, 100, 20)",

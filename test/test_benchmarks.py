@@ -15,7 +15,7 @@ import msgspec
 from twisted.trial.unittest import SynchronousTestCase
 
 from benchmarks import __main__ as command
-from benchmarks import report, stats, suite, targets
+from benchmarks import report, stats, store_scale, suite, targets
 from benchmarks.load import Plan, Result
 from benchmarks.report import Row
 from benchmarks.stats import Spread
@@ -242,6 +242,17 @@ from benchmarks.model_server import main
 main(["--port", sys.argv[-1]])
 """
 """A gateway for the tests: the model server under the gateway's command line."""
+
+
+class StoreScaleTests(SynchronousTestCase):
+    """The store that is measured when it is large."""
+
+    def test_built_as_the_schema_is(self) -> None:
+        path = Path(self.mktemp())
+        store_scale.build(path, 2)
+        with contextlib.closing(store_scale.open_database(path)) as connection:
+            rows = connection.execute("SELECT count(*), count(own_calls) FROM entries").fetchone()
+        self.assertEqual((2 * store_scale.ENTRIES_EACH, 0), rows)
 
 
 class CommandTests(SynchronousTestCase):
