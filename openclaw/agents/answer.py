@@ -123,6 +123,10 @@ class RunAnswer:
         self._earlier_usage = Usage()
         self.last = Answer(keeps_text=keeps_text)
 
+    @property
+    def _calls(self) -> tuple[Answer, ...]:
+        return (*self._earlier, self.last)
+
     def next_call(self) -> None:
         """Go on with another call; of one that told nothing there stays what it cost, as far as that was counted."""
         if self.last.usage is not None:
@@ -139,14 +143,12 @@ class RunAnswer:
     @property
     def text(self) -> str:
         """The text of all calls so far."""
-        return "".join([answer.text for answer in (*self._earlier, self.last)]) if self._earlier else self.last.text
+        return "".join([answer.text for answer in self._calls])
 
     @property
     def reasoning(self) -> str:
         """The reasoning of all calls so far."""
-        if not self._earlier:
-            return self.last.reasoning
-        return "".join([answer.reasoning for answer in (*self._earlier, self.last)])
+        return "".join([answer.reasoning for answer in self._calls])
 
     def usage(self, prompt: Sequence[Message]) -> Usage:
         """
@@ -173,5 +175,5 @@ class RunAnswer:
 
     def forget(self) -> None:
         """Let the answer go; see L{Answer.forget}."""
-        for answer in (*self._earlier, self.last):
+        for answer in self._calls:
             answer.forget()

@@ -61,8 +61,7 @@ class Asking:
                 return answer.last
             if answer.last.produced_output:
                 raise failure.error
-            errors.append(failure.error)
-            without_frames(failure.error)
+            errors.append(without_frames(failure.error))
             if failure.is_final or not following or not falls_back(failure.error):
                 break
             if not (run.retries.may_start() and run.goes_on):

@@ -13,6 +13,7 @@ the transaction that stores the turn, and its result is in the one that stores t
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -163,14 +164,14 @@ class Joins:
 
     def cancel(self, run_id: str) -> bool:
         """End a run that L{Runs} does not know yet, as its key is being looked at; gives whether there is one."""
-        found = [shared for shared in self._before_run() if shared.shown_id == run_id]
-        for shared in found:
-            shared.cancel()
-        return bool(found)
+        return bool(self._cancel(lambda shared: shared.shown_id == run_id))
 
     def cancel_session(self, session_key: str) -> list[str]:
         """End those of a session that L{Runs} does not know yet; gives the ids by which their clients know them."""
-        found = [shared for shared in self._before_run() if shared.session_key == session_key]
+        return self._cancel(lambda shared: shared.session_key == session_key)
+
+    def _cancel(self, is_meant: Callable[[Shared], bool]) -> list[str]:
+        found = [shared for shared in self._before_run() if is_meant(shared)]
         for shared in found:
             shared.cancel()
         return [shared.shown_id for shared in found]
@@ -181,7 +182,7 @@ class Joins:
     async def find(self, caller: Caller, claim: Claim) -> Reader | None:
         """A share in what is known of a key, C{None} if nothing; fails as L{share} does."""
         name = _name(caller, claim)
-        shared = self._keyed.get(name) or self._ended(name).get(name)
+        shared = self._in_memory(name)
         if shared is None:
             known = await in_time(self._store.find_key(self._key_claim(caller, claim, "")), self._clock)
             if known is not None and known.state == "too_large":
@@ -190,7 +191,6 @@ class Joins:
                 return None
             shared = Shared(self._clock, claim, known.result.run_id, known.result.session_key, streamed=False)
             shared.replay(known.result)
-        assert isinstance(shared, Shared)
         return shared.attach(claim)
 
     async def _start(self, plan: RunPlan, claim: Claim) -> Reader:
@@ -222,9 +222,14 @@ class Joins:
                 return earlier.attach(claim)
         return None
 
+    def _in_memory(self, name: Name) -> Shared | None:
+        """The run of a key that is under way, or has ended in a way that the store does not have."""
+        shared = self._keyed.get(name) or self._ended(name).get(name)
+        assert shared is None or isinstance(shared, Shared)
+        return shared
+
     async def _find_keyed(self, name: Name, claim: Claim) -> Reader | None:
-        while (shared := self._keyed.get(name) or self._ended(name).get(name)) is not None:
-            assert isinstance(shared, Shared)
+        while (shared := self._in_memory(name)) is not None:
             if shared.claim.fingerprint != claim.fingerprint:
                 if shared.claimed.has_fired:
                     raise _conflict()

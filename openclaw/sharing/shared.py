@@ -87,7 +87,6 @@ class Shared:
     @ivar done: fires with the outcome, at once with the end that is told.
     @ivar over: fires when all is stored that is to be stored after the end.
     @ivar is_stopping: it has been cancelled, or is over; then nobody may join it, except to be told the answer.
-    @ivar has_ended: it is over.
     @ivar is_replay: there is no run, but an old answer.
     @ivar name: the key that it holds, if it has one.
     @ivar entry: where it is remembered, if it is.
@@ -108,7 +107,6 @@ class Shared:
         self.done: Promise[RunOutcome] = Promise()
         self.over: Promise[None] = Promise()
         self.is_stopping = False
-        self.has_ended = False
         self.is_replay = False
         self.name: Name | None = None
         self.entry: Kept[Any] | None = None
@@ -123,6 +121,11 @@ class Shared:
         self._outcome: RunOutcome | None = None
 
     # ------------------------------------------------------------------------------ for those who read
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it is over."""
+        return self._outcome is not None
 
     @property
     def is_before_run(self) -> bool:
@@ -222,7 +225,7 @@ class Shared:
 
     def end(self, outcome: RunOutcome, terminal: Batch) -> None:
         """The run is over: tell it."""
-        self.has_ended = self.is_stopping = True
+        self.is_stopping = True
         self._stop = None
         self._stop_alone()
         self._outcome = outcome
