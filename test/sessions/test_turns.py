@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 from twisted.internet.defer import CancelledError
@@ -277,32 +278,32 @@ class RetryTests(ChatTestCase):
         self.tick()
         self.assertEqual(["u1", "hal"], self.texts(KEY))
 
+    def fail_to_answer_again(self, sent: Sequence[str | Message]) -> str:
+        """After two turns ask for another answer, which fails; gives the id of its run."""
+        self.chat("u1", answer="a1")
+        self.chat("u1", assistant("a1"), "u2", answer="a2")
+        self.provider.enqueue(ProviderRejected("no", status=400))
+        failed = self.chat(*sent)
+        failed.failed()
+        assert failed.run is not None
+        return failed.run.id
+
     def test_another_answer_that_is_asked_for_again_is_current(self) -> None:
         for sent in (("u1",), ("u1", assistant("a1"), "edited")):
             self.setUp()
-            self.chat("u1", answer="a1")
-            self.chat("u1", assistant("a1"), "u2", answer="a2")
-            self.provider.enqueue(ProviderRejected("no", status=400))
-            failed = self.chat(*sent)
-            failed.failed()
-            assert failed.run is not None
+            failed_run = self.fail_to_answer_again(sent)
             # A title does not count as what was said meanwhile.
             self.chat(TITLE, answer="title")
-            self.chat(*sent, answer="new", retry_of=failed.run.id)
+            self.chat(*sent, answer="new", retry_of=failed_run)
             self.assertEqual([*(m if isinstance(m, str) else m.text for m in sent), "new"], self.texts(KEY))
 
     def test_another_answer_that_comes_late(self) -> None:
         for sent in (("u1",), ("u1", assistant("a1"), "edited")):
             self.setUp()
-            self.chat("u1", answer="a1")
-            self.chat("u1", assistant("a1"), "u2", answer="a2")
-            self.provider.enqueue(ProviderRejected("no", status=400))
-            failed = self.chat(*sent)
-            failed.failed()
-            assert failed.run is not None
+            failed_run = self.fail_to_answer_again(sent)
             self.provider.enqueue_text("a3")
             self.bench.start("u3", key=KEY)
-            self.chat(*sent, answer="late", retry_of=failed.run.id)
+            self.chat(*sent, answer="late", retry_of=failed_run)
             self.assertEqual(["u1", "a1", "u2", "a2", "u3", "a3"], self.texts(KEY))
 
     def test_a_detached_root_is_extended_by_a_turn_that_is_answered_later(self) -> None:
