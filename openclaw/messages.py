@@ -41,12 +41,14 @@ class Message:
     @ivar text: its text; several text parts are joined by a newline.
     @ivar tool_calls: calls of an assistant message.
     @ivar tool_call_id: the call that a tool message answers.
+    @ivar reasoning: what the model thought before an assistant message, for models that are to be told it again.
     """
 
     role: Role
     text: str
     tool_calls: tuple[ToolCall, ...] = ()
     tool_call_id: str | None = None
+    reasoning: str = ""
 
 
 @attrs.frozen

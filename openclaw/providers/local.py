@@ -23,7 +23,8 @@ from openclaw.interfaces import Clock
 from openclaw.models import ModelRequest, ProviderStream
 from openclaw.providers.local_process import LocalModel
 from openclaw.providers.local_spawn import LocalSettings
-from openclaw.providers.openai_completions import Endpoint, OpenAICompletionsProvider
+from openclaw.providers.openai_completions import OpenAICompletionsProvider
+from openclaw.providers.openai_request import Endpoint
 from openclaw.providers.weights import locate
 from openclaw.waits import within
 

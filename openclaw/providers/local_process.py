@@ -45,7 +45,7 @@ from openclaw.providers.local_spawn import (
     library_installed,
     resident_bytes,
 )
-from openclaw.providers.openai_completions import Endpoint
+from openclaw.providers.openai_request import Endpoint
 from openclaw.waits import Promise
 
 START_DEADLINE_S = 120.0

@@ -17,7 +17,8 @@ from openclaw.errors import ModelNotFound, ProviderAuthFailed
 from openclaw.interfaces import Clock
 from openclaw.models import ModelProvider, ResolvedModel
 from openclaw.providers.keys import KeyedProvider, KeyRing
-from openclaw.providers.openai_completions import Endpoint, OpenAICompletionsProvider
+from openclaw.providers.openai_completions import OpenAICompletionsProvider
+from openclaw.providers.openai_request import Endpoint
 
 REMOTE_TIMEOUT_S = 120.0
 """Seconds to the first byte and between two of them, where the configuration does not say."""

@@ -16,7 +16,8 @@ from twisted.web.iweb import IResponse
 from openclaw.messages import Message
 from openclaw.models import ModelRequest, Sampling
 from openclaw.providers.http import make_agent, make_http_client, post, ready_url
-from openclaw.providers.openai_completions import Endpoint, OpenAICompletionsProvider
+from openclaw.providers.openai_completions import OpenAICompletionsProvider
+from openclaw.providers.openai_request import Endpoint
 
 REQUEST = ModelRequest("m", (Message("user", "hi"),), Sampling())
 

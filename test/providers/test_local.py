@@ -22,7 +22,8 @@ from openclaw.providers.http import make_http_client
 from openclaw.providers.local import READY_TIMEOUT_S, LocalProvider, make_local_model
 from openclaw.providers.local_process import STOPPED, LocalModel
 from openclaw.providers.local_spawn import LocalSettings
-from openclaw.providers.openai_completions import Endpoint, OpenAICompletionsProvider
+from openclaw.providers.openai_completions import OpenAICompletionsProvider
+from openclaw.providers.openai_request import Endpoint
 from test.providers.local_fakes import FakeReactor
 
 REQUEST = ModelRequest("smollm2-135m", (Message("user", "hello"),), Sampling())

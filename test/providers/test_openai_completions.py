@@ -27,7 +27,8 @@ from openclaw.errors import (
 from openclaw.events import ProviderFinished, ProviderUsage, ReasoningDelta, TextDelta, ToolCallDelta
 from openclaw.messages import Message, ToolCall, Usage
 from openclaw.models import ModelRequest, Sampling
-from openclaw.providers.openai_completions import Endpoint, OpenAICompletionsProvider, encode_request
+from openclaw.providers.openai_completions import OpenAICompletionsProvider
+from openclaw.providers.openai_request import Endpoint, encode_request
 from openclaw.providers.sse import MAX_EVENT_BYTES
 from test.providers.http_fakes import DONE, REQUEST, Call, Peer, Upstream, chunk, event, text, usage
 

@@ -16,7 +16,8 @@ from openclaw.errors import ModelNotFound, ProviderAuthFailed
 from openclaw.models import ModelProvider, ModelRequest
 from openclaw.providers import registry
 from openclaw.providers.keys import KeyedProvider
-from openclaw.providers.openai_completions import Endpoint, OpenAICompletionsProvider
+from openclaw.providers.openai_completions import OpenAICompletionsProvider
+from openclaw.providers.openai_request import Endpoint
 from openclaw.providers.registry import Catalog, endpoint_of, is_self_hosted, keys_of, keys_of_environ
 from openclaw.providers.scripted import ScriptedProvider
 from test.providers.http_fakes import REQUEST
