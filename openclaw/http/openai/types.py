@@ -38,6 +38,21 @@ MAX_RESPONSE_FORMAT_BYTES = 1024 * 1024
 MAX_PINNED_BYTES = 256 * 1024
 """Largest body in which half of a surrogate pair is looked for, so as to name its field."""
 
+_SYSTEM = ("system", "developer")
+
+_TEXT_PARTS = ("text", "input_text", "output_text", "refusal")
+
+_PART_KINDS = {
+    "image_url": "an image",
+    "input_image": "an image",
+    "input_audio": "a recording",
+    "audio": "a recording",
+    "file": "a file",
+    "input_file": "a file",
+    "video_url": "a video",
+}
+"""What stands in the place of parts of these types in earlier messages."""
+
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 # msgspec has no unions with Raw; this stands for an absent value and for null alike.
@@ -49,6 +64,7 @@ class ContentPart(Struct, gc=False):
 
     type: str
     text: str | None = None
+    refusal: str | None = None
 
 
 class FunctionCall(Struct, gc=False):
@@ -73,6 +89,8 @@ class ChatMessage(Struct, gc=False):
     name: str | None = None
     tool_calls: list[CallOfTool] | None = None
     tool_call_id: str | None = None
+    # Of what other servers have taught clients to send back; whatever else it is, it is none.
+    reasoning_content: Any = None
 
 
 class StreamOptions(Struct):
@@ -225,10 +243,11 @@ def read_conversation(request: ChatRequest) -> Conversation:
     _check_count(request.messages)
     messages: list[Message] = []
     system: list[str] = []
+    newest = max((index for index, wire in enumerate(request.messages) if wire.role not in _SYSTEM), default=0)
     for index, wire in enumerate(request.messages):
         where = f"messages.{index}"
-        text = _text(wire.content, where)
-        if wire.role in ("system", "developer"):
+        text = _text(wire.content, where, is_newest=index == newest)
+        if wire.role in _SYSTEM:
             system.append(text)
         elif wire.role == "user":
             messages.append(Message("user", text))
@@ -236,7 +255,9 @@ def read_conversation(request: ChatRequest) -> Conversation:
             calls = tuple(
                 ToolCall(call.id, call.function.name, call.function.arguments) for call in wire.tool_calls or ()
             )
-            messages.append(Message("assistant", text, tool_calls=calls))
+            thought = wire.reasoning_content
+            reasoning = thought if isinstance(thought, str) else ""
+            messages.append(Message("assistant", text, tool_calls=calls, reasoning=reasoning))
         else:
             messages.append(Message("tool", text, tool_call_id=_call_id(wire, where)))
     if not any(message.role == "tool" or message.tool_calls or message.text.strip() for message in messages):
@@ -253,7 +274,13 @@ def _check_count(messages: Sequence[ChatMessage]) -> None:
         )
 
 
-def _text(content: str | list[ContentPart] | None, where: str) -> str:
+def _text(content: str | list[ContentPart] | None, where: str, *, is_newest: bool) -> str:
+    """
+    The text of a message.
+
+    @param is_newest: whether it is what is to be answered.  In an earlier message a part that cannot be taken is no
+        reason to refuse the conversation for ever: a note stands in its place.
+    """
     if content is None:
         return ""
     if isinstance(content, str):
@@ -261,12 +288,27 @@ def _text(content: str | list[ContentPart] | None, where: str) -> str:
     texts: list[str] = []
     for index, part in enumerate(content):
         param = f"{where}.content.{index}"
-        if part.type not in ("text", "input_text"):
-            raise InvalidRequest(f"{param}.type: content of this type is not supported", param=f"{param}.type")
-        if part.text is None:
-            raise InvalidRequest(f"{param}.text is required", param=f"{param}.text")
-        texts.append(part.text)
+        text = part.refusal if part.type == "refusal" else part.text
+        if part.type not in _TEXT_PARTS:
+            kind = _PART_KINDS.get(part.type, "something else")
+            if is_newest:
+                raise _unsupported(part.type, f"{param}.type")
+            text = f"[Not shown here: {kind}.]"
+        elif text is None:
+            field = "refusal" if part.type == "refusal" else "text"
+            raise InvalidRequest(f"{param}.{field} is required", param=f"{param}.{field}")
+        texts.append(text)
     return "\n".join(texts)
+
+
+def _unsupported(kind: str, param: str) -> InvalidRequest:
+    if kind in ("image_url", "input_image"):
+        return InvalidRequest(
+            f"{param}: images are not supported by this gateway yet", code="images_unsupported", param=param
+        )
+    if kind in _PART_KINDS:
+        return InvalidRequest(f"{param}: {kind} parts are not supported by this gateway yet", param=param)
+    return InvalidRequest(f"{param}: content of this type is not supported", param=param)
 
 
 def _call_id(wire: ChatMessage, where: str) -> str:

@@ -102,6 +102,7 @@ WRONG: list[tuple[bytes, str | None]] = [
     (message(content=[{"type": "text", "text": "x"}, {"type": "input_audio"}]), "messages.1.content.1.type"),
     (message(content=[{"type": "text"}]), "messages.1.content.0.text"),
     (message(content=[{"type": "text", "text": 5}]), "messages.1.content.0.text"),
+    (message(content=[{"type": "refusal"}]), "messages.1.content.0.refusal"),
     (message(name=5), "messages.1.name"),
     (message(role="tool", content="x"), "messages.1.tool_call_id"),
     (message(role="tool", content="x", tool_call_id=""), "messages.1.tool_call_id"),
@@ -290,6 +291,38 @@ class GoodBodyTests(SynchronousTestCase):
                 Message("tool", "", tool_call_id="2"),
             ),
         )
+
+    def conversation(self, *messages: dict[str, Any]) -> tuple[Message, ...]:
+        return read_conversation(read(json.dumps({"messages": messages}).encode())).messages
+
+    def test_what_is_unsupported_is_refused_by_name_in_the_newest_message(self) -> None:
+        for kind, words in (
+            ("image_url", "images are not supported by this gateway yet"),
+            ("input_audio", "input_audio parts are not supported by this gateway yet"),
+            ("file", "file parts are not supported by this gateway yet"),
+            ("hologram", "content of this type is not supported"),
+        ):
+            newest = {"role": "user", "content": [{"type": "text", "text": "look"}, {"type": kind}]}
+            with self.assertRaises(InvalidRequest) as caught:
+                self.conversation(USER, {"role": "assistant", "content": "hi"}, newest, {"role": "system"})
+            self.assertEqual(f"messages.2.content.1.type: {words}", caught.exception.message)
+            self.assertEqual("images_unsupported" if kind == "image_url" else None, caught.exception.code)
+
+    def test_what_is_unsupported_ends_no_conversation(self) -> None:
+        """A picture that was sent once is sent again with each later turn."""
+        parts = [{"type": kind} for kind in ("image_url", "input_audio", "file", "hologram")]
+        kept = self.conversation({"role": "user", "content": [{"type": "text", "text": "look"}, *parts]}, USER)
+        notes = ("an image", "a recording", "a file", "something else")
+        text = "\n".join(["look", *(f"[Not shown here: {note}.]" for note in notes)])
+        self.assertEqual((Message("user", text), Message("user", "hi")), kept)
+
+    def test_what_an_assistant_refused_or_thought(self) -> None:
+        refused = {"role": "assistant", "content": [{"type": "refusal", "refusal": "no"}]}
+        self.assertEqual(Message("assistant", "no"), self.conversation(refused, USER)[0])
+        thought = {"role": "assistant", "content": "a", "reasoning_content": "hm"}
+        self.assertEqual(Message("assistant", "a", reasoning="hm"), self.conversation(thought, USER)[0])
+        odd = thought | {"reasoning_content": [{"type": "text"}]}
+        self.assertEqual(Message("assistant", "a"), self.conversation(odd, USER)[0])
 
     def test_escaped_text(self) -> None:
         data = b'{"messages":[{"role":"user","content":"\\ud83d\\ude00\\u0000 \\/"}]}'
