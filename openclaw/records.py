@@ -12,8 +12,11 @@ import attrs
 
 from openclaw.messages import FinishReason, Message, ToolCall, Usage
 
-StopReason = FinishReason | Literal["aborted", "error"]
-"""Why an assistant entry ends where it ends: the model's reason, or that the run was cancelled or failed."""
+StopReason = FinishReason | Literal["aborted", "error", "refused"]
+"""
+Why an assistant entry ends where it ends: the model's reason, or that the run was cancelled or failed, or that the
+model server refused the turn itself, which later turns are not to be refused for.
+"""
 
 RunStatus = Literal["running", "done", "failed", "cancelled", "interrupted"]
 """State of a run in the store; C{interrupted} is one that the process died under."""

@@ -11,15 +11,16 @@ from twisted.internet.defer import TimeoutError as WaitedTooLong
 from twisted.internet.interfaces import IDelayedCall
 
 from openclaw.agents.answer import Delta
+from openclaw.agents.models import falls_back
 from openclaw.agents.plan import Keeping
 from openclaw.agents.retry import Retries
 from openclaw.agents.run import RunEvents
-from openclaw.errors import Draining, OpenClawError, RunCancelled, StoreError
+from openclaw.errors import ContextTooLong, Draining, OpenClawError, ProviderRejected, RunCancelled, StoreError
 from openclaw.events import EventBus, RunInfo, RunOutcome, RunTold, Timings
 from openclaw.ids import new_entry_id
 from openclaw.interfaces import Clock
 from openclaw.messages import Message
-from openclaw.records import Entry, KeptRun, RunRecord
+from openclaw.records import Entry, KeptRun, RunRecord, StopReason
 from openclaw.sessions.lanes import Slot
 from openclaw.sessions.turns import PlacedTurn, Turns
 from openclaw.waits import SHORT_STORE_TIMEOUT_S, STORE_TIMEOUT, now_ms, pause, within
@@ -57,7 +58,6 @@ class Journal:
         @raise StoreError: if that fails or takes too long; then it is not certain whether it is stored.
         """
         error, placed = outcome.error, self.placed
-        was_cancelled = isinstance(error, RunCancelled)
         ended_at_ms = now_ms(self.clock)
         begun = self.record
         ended = RunRecord(
@@ -65,7 +65,7 @@ class Journal:
             begun.agent_id,
             begun.session_key,
             timings.model_ref or begun.model_ref,
-            "done" if error is None else "cancelled" if was_cancelled else "failed",
+            "done" if error is None else "cancelled" if isinstance(error, RunCancelled) else "failed",
             begun.started_at_ms,
             ended_at_ms,
             outcome.usage,
@@ -73,8 +73,8 @@ class Journal:
         )
         entries: Sequence[Entry] = ()
         if placed.tip_id is not None:
-            reason = outcome.reason if error is None else "aborted" if was_cancelled else "error"
-            message = Message("assistant", outcome.text, tool_calls=outcome.tool_calls)
+            reason = outcome.reason if error is None else _how_it_ended(error, outcome)
+            message = Message("assistant", outcome.text, outcome.tool_calls, reasoning=outcome.reasoning)
             entries = (Entry(new_entry_id(), placed.tip_id, ended.run_id, message, ended_at_ms, reason),)
         key = None
         if self.keeping is not None:
@@ -100,6 +100,18 @@ class Journal:
         """Wait for the store only a little longer; harmless if nothing is being stored."""
         if self._storing is not None and self._patience is None:
             self._patience = self.clock.callLater(SHORT_STORE_TIMEOUT_S, self._storing.cancel)
+
+
+def _how_it_ended(error: OpenClawError, outcome: RunOutcome) -> StopReason:
+    """
+    Why an answer that did not come to its end stands in the transcript as it does.
+
+    What a model server calls wrong with the request, another server would, too, and each time it is in the prompt.
+    """
+    if isinstance(error, RunCancelled):
+        return "aborted"
+    is_refusal = isinstance(error, ContextTooLong | ProviderRejected) and not falls_back(error)
+    return "refused" if is_refusal and not outcome.produced_output else "error"
 
 
 @attrs.define(eq=False)

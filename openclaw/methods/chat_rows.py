@@ -17,6 +17,7 @@ _STOP: dict[StopReason, str] = {
     "content_filter": "error",
     "aborted": "aborted",
     "error": "error",
+    "refused": "error",
 }
 
 CUT_MARK = "\n…(truncated)…"

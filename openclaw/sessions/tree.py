@@ -53,6 +53,8 @@ def is_silent(message: Message) -> bool:
 
 def _size(entry: Entry) -> int:
     size = ENTRY_BYTES + getsizeof(entry.message.text)
+    if entry.message.reasoning:
+        size += getsizeof(entry.message.reasoning)
     for call in entry.message.tool_calls:
         size += CALL_BYTES + getsizeof(call.id) + getsizeof(call.name) + getsizeof(call.arguments)
     if entry.own_calls:

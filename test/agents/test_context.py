@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
+import attrs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from openclaw.agents.context import NO_ANSWER, NO_RESULT, STRAY_RESULT, build_context
+from openclaw.agents.context import NO_ANSWER, NO_BEGINNING, NO_RESULT, STRAY_RESULT, build_context
 from openclaw.messages import Message, ToolCall
 from openclaw.records import Entry, StopReason
+from openclaw.sessions.tree import is_silent
 from test.fakes import assistant, user
 
 U1, A1, U2, A2, U3 = user("u1"), assistant("a1"), user("u2"), assistant("a2"), user("u3")
-GAP = assistant(NO_ANSWER)
+GAP, BEGINNING = assistant(NO_ANSWER), user(NO_BEGINNING)
 SYSTEM = Message("system", "prompt")
 
 
@@ -92,9 +95,18 @@ class ConversationTests(SynchronousTestCase):
         branch = [entry(U1, "r1"), entry(assistant("hal"), "r1", "aborted")]
         self.assertEqual([U1, assistant("hal"), U2], conversation(branch, U2))
 
-    def test_empty_answer_is_left_out(self) -> None:
-        branch = [entry(U1, "r1"), entry(assistant(""), "r1", "stop")]
-        self.assertEqual([U1, U2], conversation(branch, U2))
+    def test_empty_answer(self) -> None:
+        """A server with a strict template refuses an empty answer, and two turns without one between."""
+        for text in ("", " \n"):
+            branch = [entry(U1, "r1"), entry(assistant(text), "r1", "stop")]
+            self.assertEqual([U1, GAP, U2], conversation(branch, U2))
+
+    def test_thoughts_before_an_empty_answer(self) -> None:
+        thought = Message("assistant", "", reasoning="hm")
+        branch = [entry(U1, "r1"), entry(thought, "r1", "length")]
+        self.assertEqual([U1, attrs.evolve(GAP, reasoning="hm"), U2], conversation(branch, U2))
+        branch += [entry(A1, "r2", "stop")]
+        self.assertEqual([U1, A1, U2], conversation(branch, U2))
 
     def test_asked_again(self) -> None:
         branch = [entry(U1, "r1"), entry(assistant(""), "r1", "aborted")]
@@ -106,11 +118,22 @@ class ConversationTests(SynchronousTestCase):
 
     def test_several_messages_of_one_request(self) -> None:
         branch = [entry(U1, "r1"), entry(U2, "r1"), entry(A2, "r1", "stop")]
-        self.assertEqual([U1, U2, A2, U3], conversation(branch, U3))
-        self.assertEqual([U1, U2], conversation((), U1, U2))
+        self.assertEqual([U1, GAP, U2, A2, U3], conversation(branch, U3))
+        self.assertEqual([U1, GAP, U2], conversation((), U1, U2))
+
+    def test_an_answer_that_was_let_go_on(self) -> None:
+        more = Message("assistant", "more", reasoning="hm")
+        branch = [*TURN_1, entry(more, "r2", "stop")]
+        joined = Message("assistant", "a1\n\nmore", reasoning="hm")
+        self.assertEqual([U1, joined, U2], conversation(branch, U2))
+        self.assertEqual([U1, A1], conversation((), U1, A1))
+
+    def test_a_conversation_that_begins_with_an_answer(self) -> None:
+        self.assertEqual([BEGINNING, A1, U2], conversation((), A1, U2))
 
     def test_empty_answers_that_the_client_sent(self) -> None:
-        self.assertEqual([U1, U2], conversation((), U1, assistant(""), U2))
+        self.assertEqual([U1, GAP, U2], conversation((), U1, assistant(""), U2))
+        self.assertEqual([U1], conversation((), assistant(""), U1))
         self.assertEqual([U1, A1], conversation(TURN_1, assistant("")))
 
     def test_tool_traffic_stays(self) -> None:
@@ -122,7 +145,52 @@ class ConversationTests(SynchronousTestCase):
         self.assertEqual([U1, call, result, GAP, U2], conversation(branch, U2))
 
 
+class RefusedTests(SynchronousTestCase):
+    """A turn that a server refused is not sent again: the session would be refused for ever."""
+
+    def refused(self, run_id: str) -> Entry:
+        return entry(assistant(""), run_id, "refused")
+
+    def test_between_answers(self) -> None:
+        branch = [*TURN_1, entry(U2, "r2"), self.refused("r2")]
+        self.assertEqual([U1, A1, U3], conversation(branch, U3))
+        branch += [entry(U3, "r3"), entry(A2, "r3", "stop")]
+        self.assertEqual([U1, A1, U3, A2, user("u4")], conversation(branch, user("u4")))
+
+    def test_the_first_and_several(self) -> None:
+        branch = [entry(U1, "r1"), self.refused("r1"), entry(U2, "r2"), self.refused("r2")]
+        self.assertEqual([U3], conversation(branch, U3))
+
+    def test_behind_a_turn_that_failed(self) -> None:
+        branch = [entry(U1, "r1"), entry(assistant(""), "r1", "error"), entry(U2, "r2"), self.refused("r2")]
+        self.assertEqual([U1, GAP, U3], conversation(branch, U3))
+
+    def test_asked_again_and_refused_again(self) -> None:
+        branch = [*TURN_1, entry(U2, "r2"), self.refused("r3")]
+        self.assertEqual([U1, A1, U3], conversation(branch, U3))
+        self.assertEqual([U1, A1, U2], conversation(branch[:-1]))
+        # Another answer to a turn that has one.
+        self.assertEqual([U1, A1, U2], conversation([*TURN_1, self.refused("r2")], U2))
+
+    def test_the_agents_own_calls_go_with_it(self) -> None:
+        call = calling("c1")
+        branch = [*TURN_1, entry(U2, "r2"), entry(call, "r2", "tool_calls"), entry(result("c1"), "r2")]
+        self.assertEqual([U1, A1, U3], conversation([*branch, self.refused("r2")], U3))
+
+    def test_a_result_of_the_client(self) -> None:
+        call = calling("c1")
+        branch = [entry(U1, "r1"), entry(call, "r1", "tool_calls"), entry(result("c1", "huge"), "r2")]
+        asked = [U1, call, result("c1", NO_RESULT), GAP, U2]
+        self.assertEqual(asked, conversation([*branch, self.refused("r2")], U2))
+
+    def test_the_conversation_before_it_stays(self) -> None:
+        """What a client brought along from elsewhere is stored by the run that was refused."""
+        branch = [entry(U1, "r1"), entry(A1, "r1"), entry(U2, "r1"), self.refused("r1")]
+        self.assertEqual([U1, A1, U3], conversation(branch, U3))
+
+
 _CALLS = st.lists(st.sampled_from("abc"), max_size=3, unique=True)
+_ENDS: tuple[StopReason | None, ...] = ("stop", "stop", "length", "aborted", "error", "refused", None)
 _MESSAGES = st.one_of(
     st.builds(user, st.sampled_from(["", "u"])),
     st.builds(lambda text, ids: calling(*ids, text=text), st.sampled_from(["", "a"]), _CALLS),
@@ -155,20 +223,21 @@ class CallTests(SynchronousTestCase):
         self.assertEqual([U1, call, *results], conversation(branch, *results[2:]))
 
     def test_a_result_of_no_call(self) -> None:
-        self.assertEqual([stray("r"), U1], conversation((), result("c1"), result("c2", " "), U1))
+        self.assertEqual([stray("r"), GAP, U1], conversation((), result("c1"), result("c2", " "), U1))
         late = [U1, calling("c1"), U2, result("c1", "5"), U3]
-        asked = [U1, calling("c1"), result("c1", NO_RESULT), U2, stray("5"), U3]
+        asked = [U1, calling("c1"), result("c1", NO_RESULT), U2, GAP, stray("5"), GAP, U3]
         self.assertEqual(asked, conversation((), *late))
 
     def test_a_result_that_is_told_twice(self) -> None:
-        sent = [calling("c1", "c2"), result("c9"), result("c1", "5"), result("c1", "6"), result("c2", "7"), U1]
-        asked = [sent[0], sent[2], sent[4], stray("r"), stray("6"), U1]
+        sent = [U1, calling("c1", "c2"), *map(result, ("c9", "c1", "c1", "c2"), "r567"), U2]
+        strays = user(f"{stray('r').text}\n\n{stray('6').text}")
+        asked = [*sent[:2], sent[3], sent[5], strays, GAP, U2]
         self.assertEqual(asked, conversation((), *sent))
 
     def test_ids_that_a_provider_gave_twice(self) -> None:
-        sent = [calling("c", "c"), result("c", "5"), result("c", "6"), U1]
+        sent = [U1, calling("c", "c"), result("c", "5"), result("c", "6"), U2]
         self.assertEqual(sent, conversation((), *sent))
-        self.assertEqual([*sent[:2], result("c", NO_RESULT), U1], conversation((), *sent[:2], U1))
+        self.assertEqual([*sent[:3], result("c", NO_RESULT), U2], conversation((), *sent[:3], U2))
 
     def test_the_prefix_stays_the_same(self) -> None:
         """What was made up for a call is there in the later turns, too, even if its result comes late."""
@@ -183,12 +252,12 @@ class CallTests(SynchronousTestCase):
         self.assertEqual([*first, A1, stray("r"), A2, U3], conversation(branch, U3))
 
     @settings(max_examples=300, derandomize=True, deadline=None, database=None)
-    @given(st.lists(st.tuples(_MESSAGES, st.integers(0, 2), st.booleans()), max_size=20), st.integers(0, 20))
-    def test_laws(self, said: list[tuple[Message, int, bool]], stored: int) -> None:
+    @given(st.lists(st.tuples(_MESSAGES, st.integers(0, 2), st.sampled_from(_ENDS)), max_size=20), st.integers(0, 20))
+    def test_laws(self, said: list[tuple[Message, int, StopReason | None]], stored: int) -> None:
         runs = [sum(step for _, step, _ in said[: place + 1]) for place in range(len(said))]
         branch = [
-            entry(message, f"r{run}", ("aborted" if cut else "stop") if message.role == "assistant" else None)
-            for (message, _, cut), run in zip(said[:stored], runs, strict=False)
+            entry(message, f"r{run}", reason if message.role == "assistant" else None)
+            for (message, _, reason), run in zip(said[:stored], runs, strict=False)
         ]
         new = [message for message, _, _ in said[stored:]]
         asked = conversation(branch, *new)
@@ -201,16 +270,38 @@ class CallTests(SynchronousTestCase):
                 self.assertEqual([], waiting)
                 waiting = [call.id for call in message.tool_calls]
         self.assertEqual([], waiting)
+        # The user first, and no two of a role in a row; no answer is empty.
+        self.assertEqual(["user"] if asked else [], [message.role for message in asked[:1]])
+        for before, message in pairwise(asked):
+            self.assertTrue(message.role == "tool" or before.role != message.role)
+        self.assertTrue(
+            all(message.text.strip() or message.tool_calls for message in asked if message.role == "assistant")
+        )
         # All else is there, in its order, and nothing that was said is lost.
-        told = [message for message, _, _ in said if message != assistant("")]
+        if any(each.stop_reason == "refused" for each in branch):
+            return
+        told = [message for message, _, _ in said if not is_silent(message)]
         others = [message for message in told if message.role != "tool"]
-        is_made = lambda message: message == GAP or message.text.startswith(STRAY_RESULT)  # noqa: E731
-        self.assertEqual(others, [m for m in asked if m.role != "tool" and not is_made(m)])
+        is_made = lambda m: m in (GAP, BEGINNING) or m.text.startswith(STRAY_RESULT)  # noqa: E731
+        of_others = [m for m in asked if m.role != "tool" and not is_made(m)]
+        self.assertEqual(_texts(others), _texts(of_others))
+        self.assertEqual([m.tool_calls for m in others if m.tool_calls], [m.tool_calls for m in asked if m.tool_calls])
         results = [m.text for m in told if m.role == "tool" and m.text.strip()]
-        self.assertEqual(len(results), sum(m.text in ("r", stray("r").text) for m in asked))
+        told_results = [m.text.count(STRAY_RESULT) or (m.role == "tool" and m.text == "r") for m in asked]
+        self.assertEqual(len(results), sum(told_results))
         # Without such trouble a prompt is what was said.
-        if _is_paired(told) and not branch:
+        if _is_paired(told) and _takes_turns(told) and not branch:
             self.assertEqual(told, asked)
+
+
+def _texts(messages: Sequence[Message]) -> list[str]:
+    """The texts in their order, those of joined answers apart."""
+    return [text for message in messages for text in message.text.split("\n\n") if text]
+
+
+def _takes_turns(told: Sequence[Message]) -> bool:
+    roles = [message.role for message in told]
+    return roles[:1] in ([], ["user"]) and all(b == "tool" or a != b for a, b in pairwise(roles))
 
 
 def _is_paired(told: Sequence[Message]) -> bool:

@@ -11,11 +11,14 @@ from twisted.logger import LogEvent, LogLevel, formatEvent, globalLogPublisher
 from openclaw.agents import answer as answer_module
 from openclaw.agents import work as work_module
 from openclaw.agents.answer import RunAnswer
+from openclaw.agents.context import NO_ANSWER
 from openclaw.config.agents import AgentEntry
 from openclaw.errors import (
+    ContextTooLong,
     LastingProviderFailure,
     ProviderAuthFailed,
     ProviderFailed,
+    ProviderRejected,
     RunCancelled,
     RunTimeout,
     StoreError,
@@ -184,6 +187,39 @@ class EndTests(BenchTestCase):
         self.assertIsInstance(run.failed(), ProviderAuthFailed)
         self.assertFalse(run.end().produced_output)  # type: ignore[union-attr]
         self.assertEqual(["u", ""], self.texts())
+
+    def test_turn_that_was_refused(self) -> None:
+        """What a server finds wrong with the turn itself leaves the prompts of later turns, and no other failure."""
+        failures = [
+            (ContextTooLong("too long"), "refused"),
+            (ProviderRejected("no", status=400), "refused"),
+            (ProviderRejected("no", status=422), "refused"),
+            (ProviderRejected("no such model", status=404), "error"),
+            (ProviderAuthFailed("bad key"), "error"),
+        ]
+        for number, (error, reason) in enumerate(failures):
+            self.provider.enqueue(error)
+            self.bench.start(f"u{number}", key="k")
+            self.assertEqual(reason, self.branch()[-1].stop_reason)
+        self.provider.enqueue([TextDelta("half")], ProviderRejected("no more", status=400))
+        self.bench.start("more", key="k")
+        self.assertEqual("error", self.branch()[-1].stop_reason)
+        self.provider.enqueue_text("ok")
+        self.bench.start("again", key="k")
+        self.assertEqual(
+            ["u3", NO_ANSWER, "u4", NO_ANSWER, "more", "half", "again"],
+            [message.text for message in self.provider.requests[-1].messages[1:]],
+        )
+
+    def test_thoughts_are_told_to_the_model_again(self) -> None:
+        self.provider.enqueue([ReasoningDelta("hm "), ReasoningDelta("hm"), TextDelta("a"), ProviderFinished("stop")])
+        self.provider.enqueue_text("ok")
+        self.bench.start("u", key="k")
+        self.bench.start("again", key="k")
+        self.assertEqual(
+            [("", "u"), ("hm hm", "a"), ("", "again")],
+            [(message.reasoning, message.text) for message in self.provider.requests[-1].messages[1:]],
+        )
 
     def test_bug_in_the_provider(self) -> None:
         def broken(request: object) -> ScriptedStream:
