@@ -83,6 +83,11 @@ def model_names(config: Config) -> tuple[str, ...]:
     return tuple(names)
 
 
+def model_agent(config: Config, name: str) -> str:
+    """The agent that one of L{model_names} means."""
+    return _choose_agent(config, Selection(model=name))
+
+
 def resolve(config: Config, selection: Selection, run_id: str) -> Target:
     """
     Decide who serves a request.

@@ -18,8 +18,12 @@ class ModelsTests(GatewayTestCase):
         self.assertEqual(answer.status, 200)
         self.assertEqual(answer.headers["content-type"], "application/json; charset=utf-8")
         entries = [
-            {"id": name, "object": "model", "created": int(START_S), "owned_by": "openclaw"}
-            for name in ("openclaw", "openclaw/default", "openclaw/main")
+            {"id": name, "object": "model", "created": int(START_S), "owned_by": "openclaw", "name": shown}
+            for name, shown in (
+                ("openclaw", "main (default)"),
+                ("openclaw/default", "main (default)"),
+                ("openclaw/main", "main"),
+            )
         ]
         self.assertEqual(answer.json, {"object": "list", "data": entries})
 
@@ -27,6 +31,11 @@ class ModelsTests(GatewayTestCase):
         self.config = make_config(agents={"research": AgentEntry(), "main": AgentEntry(default=True)})
         names = [entry["id"] for entry in self.ask("GET", "/v1/models").json["data"]]
         self.assertEqual(names, ["openclaw", "openclaw/default", "openclaw/research", "openclaw/main"])
+
+    def test_names_for_menus(self) -> None:
+        self.config = make_config(agents={"research": AgentEntry(name="Researcher"), "default": AgentEntry()})
+        names = {entry["id"]: entry["name"] for entry in self.ask("GET", "/v1/models").json["data"]}
+        self.assertEqual({"openclaw/research": "Researcher", "openclaw:default": "default"}, names)
 
     def test_one(self) -> None:
         for path in ("openclaw/main", "openclaw%2Fmain", "openclaw"):

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from openclaw.cli.files import whole_file
 from openclaw.cli.output import advice
+from openclaw.config.gateway import DEFAULT_PORT
 from openclaw.errors import StartError
 
 CONFIG_TEMPLATE = """\
@@ -17,7 +18,7 @@ CONFIG_TEMPLATE = """\
 {
   gateway: {
     mode: "local",
-    port: 18789,
+    port: %(port)d,
     // Only this machine can connect. See docs/configuration.md before you change this.
     bind: "loopback",
     auth: {
@@ -46,16 +47,17 @@ CONFIG_TEMPLATE = """\
 """
 
 
-def write_config(path: Path) -> bool:
+def write_config(path: Path, port: int = DEFAULT_PORT) -> bool:
     """
     Write a first configuration with a random token, readable by its owner only, unless there is something.
 
+    @param port: where the gateway is to listen.
     @return: whether it was written.
     @raise StartError: if it cannot be written.
     """
     if os.path.lexists(path):
         return False
-    text = advice(CONFIG_TEMPLATE) % {"token": secrets.token_urlsafe(32)}
+    text = advice(CONFIG_TEMPLATE) % {"token": secrets.token_urlsafe(32), "port": port}
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with suppress(FileExistsError):

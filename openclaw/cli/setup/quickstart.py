@@ -13,13 +13,16 @@ import click
 
 from openclaw.cli.output import State, announce, resume
 from openclaw.cli.setup.first_config import write_config
+from openclaw.config.gateway import DEFAULT_PORT
 from openclaw.config.paths import ensure_state_dir
 from openclaw.config.schema import Config
 from openclaw.errors import StartError
 
 
 @click.command()
-@click.option("--port", type=click.IntRange(1, 65535), help="TCP port in place of gateway.port.")
+@click.option(
+    "--port", type=click.IntRange(1, 65535), help="TCP port in place of gateway.port; a first configuration gets it."
+)
 @click.pass_obj
 def quickstart(state: State, port: int | None) -> int:
     """Set up what is missing (a configuration, the embedded model) and run the gateway in the foreground.
@@ -29,7 +32,7 @@ def quickstart(state: State, port: int | None) -> int:
     from openclaw.config.plan import Options, plan
 
     ensure_state_dir(state.paths)
-    if write_config(state.paths.config_path):
+    if write_config(state.paths.config_path, port or DEFAULT_PORT):
         click.echo(f"wrote {state.paths.config_path}")
     planned = plan(state.paths, os.environ, Options(port=port))
     prepare_model(state, planned.config)

@@ -37,6 +37,11 @@ class WriteConfigTests(CommandTestCase):
         self.assertEqual(loaded.config.agents.agent_ids, ("main",))
         self.assertTrue(needs_local_model(loaded.config))
 
+    def test_port(self) -> None:
+        """What the first run is told, the other terminal's commands find."""
+        write_config(self.path, 4711)
+        self.assertEqual(4711, load_config(self.path, {}).config.gateway.port)
+
     def test_token_is_random(self) -> None:
         other = self.home / "other.json"
         write_config(self.path)

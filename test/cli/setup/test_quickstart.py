@@ -167,6 +167,10 @@ class QuickstartTests(CommandTestCase):
         self.assertNotIn(str(self.planned[0].config.gateway.auth.token.reveal()), self.out + self.err)  # type: ignore[union-attr]
         self.assertEqual(self.levels, ["warn"])
 
+    def test_port_of_the_first_run(self) -> None:
+        self.run_command("quickstart", "--port", "18995")
+        self.assertIn("port: 18995,", self.path.read_text())
+
     def test_later_changes_nothing(self) -> None:
         self.run_command("quickstart")
         before = (self.path.read_text(), self.path.stat().st_mtime_ns)
