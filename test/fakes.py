@@ -80,11 +80,11 @@ class FixedCatalog:
 
     def resolve(self, ref: str) -> ResolvedModel:
         """See L{openclaw.models.ModelCatalog.resolve}."""
-        provider_id, _, model_id = ref.partition("/")
+        provider_id = ref.partition("/")[0]
         if provider_id in self.unknown:
             raise ModelNotFound(f"the provider {provider_id} is not configured")
         keys = self.provider if isinstance(self.provider, KeyedProvider) else None
-        return ResolvedModel(ref, provider_id, model_id, self.provider, 4096, self.max_tokens, keys)
+        return ResolvedModel(ref, self.provider, 4096, self.max_tokens, keys)
 
 
 @attrs.define(eq=False)

@@ -41,7 +41,7 @@ class PromptTests(SynchronousTestCase):
         """Each model has its own name and its own limit of tokens."""
         prompt = Prompt((user("u"),), Sampling(temperature=0.5, max_tokens=50))
         for limit, asked in ((None, 50), (99, 50), (20, 20)):
-            model = ResolvedModel("p/m/x", "p", "m/x", ScriptedProvider(), 4096, limit)
+            model = ResolvedModel("p/m/x", ScriptedProvider(), 4096, limit)
             request = prompt.request(model)
             self.assertEqual(("m/x", (user("u"),)), (request.model, request.messages))
             self.assertEqual((0.5, asked), (request.sampling.temperature, request.sampling.max_tokens))
