@@ -78,6 +78,7 @@ METHODS: Mapping[str, str] = {
     "config.get": "The configuration file and what of it is in force, secrets masked.",
     "health": "How the gateway is: agents, sessions, the delay of its event loop.",
     "logs.tail": "The last lines of the log file, or those since an earlier call.",
+    "models.learned": "What servers refused since the start, and is not sent to them any more.",
     "models.list": "The configured models.",
     "status": "What `openclaw status` shows: version, agents, recent sessions, what waits for a restart.",
     "system-presence": "Who is connected, the gateway itself included.",
