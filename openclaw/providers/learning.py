@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -17,8 +17,8 @@ from twisted.logger import Logger
 from openclaw.models import Lesson
 from openclaw.providers.openai_messages import DEVELOPER, REASONING
 
-MAX_RESENDS = 4
-"""How often a call is sent again within one attempt, each time with one field less."""
+MAX_RESENDS = 8
+"""How often a call is sent again within one attempt, each time with less in it."""
 
 MAX_MODELS = 1000
 """Models about which lessons are kept; the names of models come from clients, so there must be an end."""
@@ -63,26 +63,28 @@ _OF_VALUE = re.compile(
 _LISTED = re.compile(r"(?<!not )(?<!un)(?:supported|allowed|permitted|valid|expected|known)\b")
 
 
-def refused_field(status: int, body: bytes, optional: Collection[str]) -> str | None:
+def refused_fields(status: int, body: bytes, optional: Collection[str]) -> tuple[str, ...]:
     """
     Which of the optional fields of a call its server refuses by name.
 
     @param status: that of the answer; only 400 and 422 are a refusal.
     @param body: what was read of the answer's body.
     @param optional: what was sent and could be left out, as L{openclaw.providers.openai_request.EncodedCall} has it.
-    @return: one of these; C{None} if none is named, or if it is the value that is wrong.
+    @return: some of these; none if none is named, or if it is the value that is wrong.
     """
     if status not in (400, 422) or not optional:
-        return None
+        return ()
     try:
         document = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return _named(body.decode("utf-8", "replace"), optional)
-    named = next((name for name in _named_by_code(document, 0) if name in optional), None)
-    if named is not None:
-        return named
-    texts = list(_texts(document, 0))
-    return next((name for text in texts for name in (_named(text, optional),) if name is not None), None)
+        texts: Iterable[str] = (body.decode("utf-8", "replace"),)
+    else:
+        by_code = tuple(dict.fromkeys(name for name in _named_by_code(document, 0) if name in optional))
+        if by_code:
+            return by_code
+        texts = _texts(document, 0)
+    named = (_named(text, optional) for text in texts)
+    return tuple(name for name in named if name is not None)[:1]
 
 
 def _named_by_code(document: Any, depth: int) -> Iterator[str]:
@@ -125,17 +127,22 @@ def _texts(document: Any, depth: int) -> Iterator[str]:
 def _named(text: str, optional: Collection[str]) -> str | None:
     """The first optional field of which a text says that it is refused."""
     text = text[:MAX_LOOKED_AT].lower()
-    names = {name.lower(): name for name in optional} | {
+    spelt = {name.lower(): name for name in optional} | {
         part: whole for part, whole in _PARTS.items() if whole in optional
     }
-    if not names:
+    if not spelt:
         return None
-    listed = "|".join(re.escape(name) for name in sorted(names, key=len, reverse=True))
+    listed = "|".join(re.escape(name) for name in sorted(spelt, key=len, reverse=True))
     for found in re.finditer(rf"(?<![\w-])(?:{listed})(?![\w-])", text):
         before, after = text[max(0, found.start() - 100) : found.start()], text[found.end() : found.end() + 100]
         if _is_refused(before, after):
-            return names[found.group()]
+            return spelt[found.group()]
     return None
+
+
+def names(text: str, field: str) -> bool:
+    """Whether a text has the name of a field in it."""
+    return re.search(rf"(?<![\w-]){re.escape(field)}(?![\w-])", text) is not None
 
 
 def _is_refused(before: str, after: str) -> bool:
@@ -155,7 +162,7 @@ def setting_for(field: str) -> str | None:
         "store": "compat.supportsStore: false",
         "temperature": "compat.supportsTemperature: false",
         "reasoning_effort": "compat.supportsReasoningEffort: false",
-        REASONING: "compat.strictMessageKeys: true",
+        REASONING: "reasoning: false",
     }.get(field)
 
 
@@ -177,7 +184,7 @@ class Learned:
         known = self._by_ref.get(ref)
         return frozenset() if known is None else frozenset(known)
 
-    def keep(self, ref: str, refused: Iterable[tuple[str, str]]) -> None:
+    def keep(self, ref: str, refused: Mapping[str, str]) -> None:
         """
         Note what a model has answered without; the log tells of each once.
 
@@ -187,7 +194,7 @@ class Learned:
         self._by_ref.move_to_end(ref)
         while len(self._by_ref) > MAX_MODELS:
             self._by_ref.popitem(last=False)
-        for field, reason in refused:
+        for field, reason in refused.items():
             if field in known:
                 continue
             lesson = known[field] = Lesson(ref, field, setting_for(field), reason, self._now_s())

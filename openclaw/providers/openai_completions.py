@@ -22,7 +22,7 @@ from openclaw.models import ModelRequest
 from openclaw.providers.body import BodyReceiver, receive
 from openclaw.providers.failures import error_of_answer
 from openclaw.providers.http import post, request_headers
-from openclaw.providers.learning import MAX_RESENDS, Learned, refused_field
+from openclaw.providers.learning import MAX_RESENDS, Learned, names, refused_fields
 from openclaw.providers.openai_chunks import ChunkReader
 from openclaw.providers.openai_request import Endpoint, PostAddress, address_of, encode_call, headers_of
 from openclaw.providers.sse import MAX_EVENT_BYTES, SseParser
@@ -220,27 +220,26 @@ class CompletionStream:
         """
         ref = f"{self._endpoint.name}/{self._request.model}"
         without = set(self._learned.of(ref))
-        refused: list[tuple[str, OpenClawError]] = []
-        while True:
+        refused: dict[str, OpenClawError] = {}
+        for resends in range(MAX_RESENDS + 1):
             call = encode_call(self._request, without)
             response, body = await self._send(call.data)
-            if response.code == 200:
+            if response.code // 100 == 2:
                 if refused:
-                    self._learned.keep(ref, ((field, error.message) for field, error in refused))
+                    self._learned.keep(ref, {field: error.message for field, error in refused.items()})
                 return response, body
             raw = await self._refused_body(body)
             error = error_of_answer(
                 response.code, response.headers, raw, name=self._endpoint.name, secrets=self._secrets
             )
-            if not isinstance(error, ProviderRejected) or self._over:
-                raise error
-            field = refused_field(response.code, raw, call.optional)
-            if field is None or len(refused) == MAX_RESENDS:
-                # What it says of a call without the field may be the same thing in other words.
-                same = refused and (field is not None or any(name in error.message for name, _ in refused))
-                raise refused[0][1] if same else error
-            without.add(field)
-            refused.append((field, error))
+            fields = refused_fields(response.code, raw, call.optional) if isinstance(error, ProviderRejected) else ()
+            if not fields or resends == MAX_RESENDS or self._over:
+                break
+            without.update(fields)
+            refused |= dict.fromkeys(fields, error)
+        # What the server says of a call without a field may be the same thing in other words.
+        same = isinstance(error, ProviderRejected) and (fields or any(names(error.message, field) for field in refused))
+        raise next(iter(refused.values())) if refused and same else error
 
     async def _send(self, data: bytes) -> tuple[IResponse, BodyReceiver]:
         """Send a body and wait for the head of the answer to it."""

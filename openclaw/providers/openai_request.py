@@ -57,8 +57,12 @@ class PostAddress:
     secrets: Sequence[str] = attrs.field(repr=False)
 
 
-def address_of(endpoint: Endpoint) -> PostAddress | None:
-    """The address of an endpoint, or C{None} if its base URL is none."""
+def address_of(endpoint: Endpoint, *below: str) -> PostAddress | None:
+    """
+    The address of an endpoint, or C{None} if its base URL is none.
+
+    @param below: the path below the base URL where it is not C{/chat/completions}.
+    """
     headers = {
         "Content-Type": "application/json",
         "Accept": "text/event-stream",
@@ -68,7 +72,7 @@ def address_of(endpoint: Endpoint) -> PostAddress | None:
     try:
         url = EncodedURL.from_text(endpoint.base_url)
         path = tuple(part for part in url.path if part)
-        ready = ready_url(url.replace(userinfo="", path=(*path, "chat", "completions")))
+        ready = ready_url(url.replace(userinfo="", path=(*path, *(below or ("chat", "completions")))))
     except ValueError:
         return None
     if url.scheme not in ("http", "https") or not url.host:

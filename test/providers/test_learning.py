@@ -8,7 +8,7 @@ from typing import Any
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from openclaw.providers.learning import MAX_MODELS, Learned, refused_field
+from openclaw.providers.learning import MAX_MODELS, Learned, refused_fields
 
 SENT = frozenset(
     {
@@ -130,35 +130,40 @@ def encoded(said: Any) -> bytes:
 
 
 class RefusedFieldTests(SynchronousTestCase):
-    """L{refused_field}."""
+    """L{refused_fields}."""
 
     def test_named(self) -> None:
         """A field that a server refuses by name, in the words of many servers."""
         for field, said in REFUSED:
             for status in (400, 422):
-                self.assertEqual(field, refused_field(status, encoded(said), SENT), said)
+                self.assertEqual((field,), refused_fields(status, encoded(said), SENT), said)
+
+    def test_all_at_once(self) -> None:
+        """All fields that stand beside a code are refused together."""
+        details = [extra("body", name)["detail"][0] for name in ("seed", "foo", "top_p", "seed")]
+        self.assertEqual(("seed", "top_p"), refused_fields(422, encoded({"detail": details}), SENT))
 
     def test_something_else(self) -> None:
         """A wrong value, an unknown model, another field: nothing of what was sent is refused."""
         for said in NOT_REFUSED:
-            self.assertIsNone(refused_field(400, encoded(said), SENT), said)
+            self.assertEqual((), refused_fields(400, encoded(said), SENT), said)
 
     def test_only_what_was_sent(self) -> None:
         """A field that was not sent cannot be left out, and other statuses refuse nothing."""
         said = encoded(openai("Unknown parameter: 'seed'", param="seed", code="unknown_parameter"))
-        self.assertIsNone(refused_field(400, said, frozenset({"top_p"})))
-        self.assertIsNone(refused_field(400, said, frozenset()))
+        self.assertEqual((), refused_fields(400, said, frozenset({"top_p"})))
+        self.assertEqual((), refused_fields(400, said, frozenset()))
         for status in (401, 404, 429, 500):
-            self.assertIsNone(refused_field(status, said, SENT))
+            self.assertEqual((), refused_fields(status, said, SENT))
 
     def test_deep_and_long(self) -> None:
         """A document of any size is looked at for a moment only."""
         deep: Any = "seed is not supported"
         for _ in range(50):
             deep = {"error": deep}
-        self.assertIsNone(refused_field(400, encoded(deep), SENT))
-        self.assertIsNone(refused_field(400, b"unknown " * 8000 + b"seed", SENT))
-        self.assertIsNone(refused_field(400, b"[" * 60_000, SENT))
+        self.assertEqual((), refused_fields(400, encoded(deep), SENT))
+        self.assertEqual((), refused_fields(400, b"unknown " * 8000 + b"seed", SENT))
+        self.assertEqual((), refused_fields(400, b"[" * 60_000, SENT))
 
 
 class LearnedTests(SynchronousTestCase):
@@ -170,9 +175,9 @@ class LearnedTests(SynchronousTestCase):
 
     def test_kept(self) -> None:
         """What is kept is known of that model only, with the setting that says it for good."""
-        self.learned.keep("p/m", [("max_completion_tokens", "no such field")])
+        self.learned.keep("p/m", {"max_completion_tokens": "no such field"})
         self.clock.advance(5)
-        self.learned.keep("q/m", [("seed", "what?")])
+        self.learned.keep("q/m", {"seed": "what?"})
         self.assertEqual({"max_completion_tokens"}, self.learned.of("p/m"))
         self.assertEqual(frozenset(), self.learned.of("p/n"))
         first, second = self.learned.lessons()
@@ -183,14 +188,14 @@ class LearnedTests(SynchronousTestCase):
 
     def test_forgotten(self) -> None:
         """A provider that is configured anew is asked as if nothing was known."""
-        self.learned.keep("p/m", [("seed", "")])
-        self.learned.keep("pp/m", [("seed", "")])
+        self.learned.keep("p/m", {"seed": ""})
+        self.learned.keep("pp/m", {"seed": ""})
         self.learned.forget("p")
         self.assertEqual(["pp/m"], [lesson.ref for lesson in self.learned.lessons()])
 
     def test_bounded(self) -> None:
         """The models that were taught about longest ago are forgotten."""
         for number in range(MAX_MODELS + 5):
-            self.learned.keep(f"p/{number}", [("seed", "")])
+            self.learned.keep(f"p/{number}", {"seed": ""})
         self.assertEqual(MAX_MODELS, len(self.learned.lessons()))
         self.assertEqual(frozenset(), self.learned.of("p/4"))

@@ -11,7 +11,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from openclaw.config.load import parse_config
 from openclaw.errors import ConfigError, ProviderAuthFailed
 from openclaw.messages import Message, ToolCall
-from openclaw.models import ModelProfile, ModelRequest, Sampling
+from openclaw.models import BodyForm, ModelProfile, ModelRequest, Sampling
+from openclaw.providers.learning import MAX_RESENDS
 from openclaw.providers.openai_request import encode_call, encode_request, headers_of
 from openclaw.providers.registry import Catalog
 from test.providers.http_fakes import DONE, Upstream, chunk, text
@@ -338,18 +339,22 @@ class ResendTests(ProfileTestCase):
         self.assertEqual("422 extra field not permitted: max_completion_tokens", learned.lessons()[0].reason)
 
     def test_several(self) -> None:
-        """Several fields are refused one after another, up to a bound."""
-        call = self.call("seed", "top_p", "stop", "temperature")
+        """Several fields are refused one after another."""
+        fields = ("seed", "top_p", "stop", "temperature", "stream_options", "max_completion_tokens", "max_tokens")
+        call = self.call(*fields)
         peer, sent = self.accept()
-        self.assertFalse({"seed", "top_p", "stop", "temperature"} & set(sent))
+        self.assertEqual({"model", "messages", "stream"}, set(sent))
         self.answer(call, peer)
-        self.assertEqual(4, len(self.upstream.provider._learned.lessons()))
+        self.assertEqual(len(fields), len(self.upstream.provider._learned.lessons()))
 
     def test_bound(self) -> None:
-        """Then what was said first is told, and nothing is remembered."""
-        call = self.call("seed", "top_p", "stop", "temperature", "stream_options")
+        """There is a bound; then what was said first is told, and nothing is remembered."""
+        params = {f"odd_{number}": 1 for number in range(20)}
+        profile = ModelProfile(body=BodyForm(params=params))
+        self.request = ModelRequest("m", HI, Sampling(), profile)
+        call = self.call(*list(params)[: MAX_RESENDS + 1])
         error = self.failureResultOf(call.done).value
-        self.assertEqual("422 extra field not permitted: seed", error.message)
+        self.assertEqual("422 extra field not permitted: odd_0", error.message)
         self.assertEqual((), tuple(self.upstream.provider._learned.lessons()))
 
     def test_other_words(self) -> None:
