@@ -40,7 +40,7 @@ class Prompt:
         name_of, session_id = model.profile.session_ids, None
         if name_of is not None and self.session_key is not None:
             session_id = name_of(self.session_key)
-        return ModelRequest(model.model_id, self.messages, sampling, model.profile, session_id)
+        return ModelRequest(model.model_id, self.messages, sampling, profile=model.profile, session_id=session_id)
 
 
 @attrs.frozen

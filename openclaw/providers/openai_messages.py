@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from openclaw.messages import Message, ToolCall
@@ -47,6 +47,17 @@ def wire_messages(
             wire[REASONING] = message.reasoning
         written.append(wire)
     return written
+
+
+def optional_parts(messages: Sequence[Mapping[str, Any]], form: MessageForm) -> set[str]:
+    """What of written messages could be left out: keys and roles, as C{without} of L{wire_messages} names them."""
+    found: set[str] = set()
+    # A transcript may be long, and most models take none of these.
+    if form.developer_role:
+        found |= {DEVELOPER for message in messages if message["role"] == DEVELOPER}
+    if form.reasoning is not None or form.tool_result_name:
+        found |= {key for message in messages for key in (REASONING, TOOL_NAME) if key in message}
+    return found
 
 
 def _goes_back(message: Message, form: MessageForm) -> bool:

@@ -14,7 +14,7 @@ from hyperlink import EncodedURL
 from openclaw._version import __version__
 from openclaw.models import ModelRequest
 from openclaw.providers.http import RequestURL, ready_url
-from openclaw.providers.openai_messages import DEVELOPER, REASONING, TOOL_NAME, wire_messages
+from openclaw.providers.openai_messages import optional_parts, wire_messages
 from openclaw.providers.thinking import thinking_fields
 
 
@@ -164,9 +164,6 @@ def encode_call(request: ModelRequest, without: Collection[str] = ()) -> Encoded
         fields.setdefault(spare, limits[0])
     left_out = {*without, *(() if form.temperature else ("temperature",)), *(("store",) if form.store is False else ())}
     fields = {name: value for name, value in fields.items() if name not in _SHAPE and name not in left_out - ESSENTIAL}
-    keys = {key for message in messages for key in message}
-    optional = {*fields} - ESSENTIAL | keys & {REASONING, TOOL_NAME}
-    if any(message["role"] == DEVELOPER for message in messages):
-        optional.add(DEVELOPER)
+    optional = {*fields} - ESSENTIAL | optional_parts(messages, request.profile.messages)
     body = {"model": request.model, "messages": messages, "stream": True, **fields}
     return EncodedCall(msgspec.json.encode(body), frozenset(optional))

@@ -138,7 +138,7 @@ async def _ask(model: ResolvedModel, clock: Clock, spoken: Spoken, with_tool: bo
         overrides = {**profile.body.overrides, "tools": [TOOL], "tool_choice": "auto"}
         profile = attrs.evolve(profile, body=attrs.evolve(profile.body, overrides=overrides))
     messages = (Message("user", WORDS),)
-    request = ModelRequest(model.model_id, messages, Sampling(max_tokens=limit), profile)
+    request = ModelRequest(model.model_id, messages, Sampling(max_tokens=limit), profile=profile)
     async with model.provider.stream(request) as stream:
         spoken.head_ms = _since_ms(clock, began_s)
         async for batch in stream:
