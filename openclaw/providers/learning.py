@@ -17,6 +17,8 @@ from twisted.logger import Logger
 from openclaw.models import Lesson
 from openclaw.providers.openai_messages import DEVELOPER, REASONING
 
+log = Logger()
+
 MAX_RESENDS = 8
 """How often a call is sent again within one attempt, each time with less in it."""
 
@@ -173,8 +175,6 @@ class Learned:
     @param now_s: gives the time, in seconds since 1970.
     """
 
-    _log = Logger()
-
     def __init__(self, now_s: Callable[[], float]) -> None:
         self._now_s = now_s
         self._by_ref: OrderedDict[str, dict[str, Lesson]] = OrderedDict()
@@ -199,8 +199,8 @@ class Learned:
                 continue
             lesson = known[field] = Lesson(ref, field, setting_for(field), reason, self._now_s())
             hint = "" if lesson.setting is None else f"; to say so for good: {lesson.setting}"
-            self._log.warn(
-                "the model {ref} does not take {field}, which is left out from now on{hint}: {reason}",
+            log.warn(
+                "the model {ref} does not take {field}, which is left out from now on: {reason}{hint}",
                 ref=ref,
                 field=field,
                 hint=hint,

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from twisted.internet.task import Clock
+from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from openclaw.providers.learning import MAX_MODELS, Learned, refused_fields
@@ -185,6 +186,26 @@ class LearnedTests(SynchronousTestCase):
             ("p/m", 'compat.maxTokensField: "max_tokens"', 0.0), (first.ref, first.setting, first.learned_at_s)
         )
         self.assertEqual(("q/m", None, "what?"), (second.ref, second.setting, second.reason))
+
+    def test_told_once(self) -> None:
+        """The log tells of each field once, with the words that refused it and the setting."""
+        told: list[str] = []
+
+        def observe(event: LogEvent) -> None:
+            told.append(formatEvent(event))
+
+        globalLogPublisher.addObserver(observe)
+        self.addCleanup(globalLogPublisher.removeObserver, observe)
+        for _ in range(2):
+            self.learned.keep("p/m", {"stream_options": "no", "seed": "what?"})
+        self.assertEqual(
+            [
+                "the model p/m does not take stream_options, which is left out from now on: no; to say so for good: "
+                "compat.supportsUsageInStreaming: false",
+                "the model p/m does not take seed, which is left out from now on: what?",
+            ],
+            told,
+        )
 
     def test_forgotten(self) -> None:
         """A provider that is configured anew is asked as if nothing was known."""
