@@ -9,8 +9,10 @@ from __future__ import annotations
 import re
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
+import attrs
 import msgspec
 from twisted.logger import Logger
 
@@ -27,6 +29,12 @@ MAX_MODELS = 1000
 
 MAX_LOOKED_AT = 4000
 """Characters of a refusal that are looked at."""
+
+MAX_TEXTS = 50
+"""Texts within a refusal that are looked at."""
+
+MAX_NAMES = 100
+"""Names of fields within these that are looked at."""
 
 _REFUSALS = frozenset(
     {
@@ -45,19 +53,29 @@ _REFUSALS = frozenset(
 )
 """Codes that say of the field beside them that it is not known, or not in any form that we can have."""
 
+_LIMITS = frozenset({"max_completion_tokens", "max_tokens"})
+"""The names of the limit of an answer."""
+
 _PARTS = {"include_usage": "stream_options", "enable_thinking": "chat_template_kwargs"}
 """The names of parts by which a server may refuse a field."""
 
 _THING = r"(?:parameter|field|argument|option|property|key)"
 _REFUSED = (
-    r"(?:not|n't)\s+(?:currently\s+|yet\s+)?(?:support(?:ed)?|permit(?:ted)?|allow(?:ed)?|recogni[sz]ed?|known?|"
-    rf"accept(?:ed)?|available|implemented|expected|(?:a\s+)?(?:valid|known|supported|recogni[sz]ed)\s+{_THING})"
+    r"(?:(?:not|n't)\s+(?:currently\s+|yet\s+)?|no\s+longer\s+)(?:support(?:ed)?|permit(?:ted)?|allow(?:ed)?|"
+    r"recogni[sz]ed?|known?|accept(?:ed)?|available|implemented|expected|"
+    rf"(?:a\s+)?(?:valid|known|supported|recogni[sz]ed)\s+{_THING})|deprecated|不支持|不允许"
 )
-_UNKNOWN = r"(?:unrecogni[sz]ed|unknown|unsupported|unexpected|extra|extraneous|additional|disallowed|forbidden)"
-_BEFORE = re.compile(rf"(?:{_UNKNOWN}|{_REFUSED})(?P<gap>[^.,;\n]{{0,60}}?)\Z")
+_UNKNOWN = (
+    r"(?:unrecogni[sz]ed|unknown|unsupported|unexpected|extra|extraneous|additional|disallowed|forbidden|未知)"
+    r"(?!\s+(?:type|format|end|token|character)\b)"
+)
+_GAP = rf"(?P<gap>(?:[^.,;\n]|,\s*{_THING}\b){{0,60}}?)"
+_BEFORE = re.compile(rf"(?:{_UNKNOWN}|{_REFUSED}){_GAP}\Z")
 _FORBIDDEN = re.compile(r"extra_forbidden.{0,80}\Z", re.DOTALL)
 _FILLER = rf"\s*(?:{_THING}|input|name|role|setting|is|are|was|were|does|do|has|been|the|this)\b"
-_AFTER = re.compile(rf"\W{{0,4}}(?:{_FILLER}){{0,4}}\s*(?:{_REFUSED}|{_UNKNOWN}|cannot\s+be\s+(?:used|set|specified))")
+_AFTER = re.compile(
+    rf"\W{{0,4}}(?:{_FILLER}){{0,4}}\s*(?:{_REFUSED}|{_UNKNOWN}(?!\s+value\b)|cannot\s+be\s+(?:used|set|specified))"
+)
 _OF_VALUE = re.compile(
     r"\W{0,4}(?:\w+\W+){0,5}?(?:must|should|has\s+to|between|range|greater|less|at\s+(?:most|least)|too\s+\w+|exceeds?|"
     r"maximum|minimum|larger|smaller|expected(?!\s+one\s+of)|[<>]=?)\b|\W{0,4}(?:\w+\W+){0,5}?[<>]=?"
@@ -79,14 +97,12 @@ def refused_fields(status: int, body: bytes, optional: Collection[str]) -> tuple
     try:
         document = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        texts: Iterable[str] = (body.decode("utf-8", "replace"),)
-    else:
-        by_code = tuple(dict.fromkeys(name for name in _named_by_code(document, 0) if name in optional))
-        if by_code:
-            return by_code
-        texts = _texts(document, 0)
-    named = (_named(text, optional) for text in texts)
-    return tuple(name for name in named if name is not None)[:1]
+        return _named(body[:MAX_LOOKED_AT].decode("utf-8", "replace"), optional)
+    by_code = tuple(dict.fromkeys(name for name in _named_by_code(document, 0) if name in optional))
+    if by_code:
+        return by_code
+    # So far apart that no two are read as one.
+    return _named((10 * "\n").join(islice(_texts(document, 0), MAX_TEXTS)), optional)
 
 
 def _named_by_code(document: Any, depth: int) -> Iterator[str]:
@@ -121,25 +137,25 @@ def _texts(document: Any, depth: int) -> Iterator[str]:
     if isinstance(document, str):
         yield document
     elif depth <= 6 and isinstance(document, dict | list):
-        items: Iterable[Any] = document[:20] if isinstance(document, list) else document.values()
+        if isinstance(document, dict):
+            items: Iterable[Any] = (value for key, value in document.items() if key != "input")
+        else:
+            items = document[:20]
         for item in items:
             yield from _texts(item, depth + 1)
 
 
-def _named(text: str, optional: Collection[str]) -> str | None:
-    """The first optional field of which a text says that it is refused."""
+def _named(text: str, optional: Collection[str]) -> tuple[str, ...]:
+    """The first optional field of which a text says that it is refused, if there is one."""
     text = text[:MAX_LOOKED_AT].lower()
-    spelt = {name.lower(): name for name in optional} | {
-        part: whole for part, whole in _PARTS.items() if whole in optional
-    }
-    if not spelt:
-        return None
+    spelt = {form: name for name in optional for form in (name.lower(), name.replace("_", "").lower())}
+    spelt |= {part: whole for part, whole in _PARTS.items() if whole in optional}
     listed = "|".join(re.escape(name) for name in sorted(spelt, key=len, reverse=True))
-    for found in re.finditer(rf"(?<![\w-])(?:{listed})(?![\w-])", text):
+    for found in islice(re.finditer(rf"(?<![\w-])(?:{listed})(?![\w-])", text), MAX_NAMES):
         before, after = text[max(0, found.start() - 100) : found.start()], text[found.end() : found.end() + 100]
         if _is_refused(before, after):
-            return spelt[found.group()]
-    return None
+            return (spelt[found.group()],)
+    return ()
 
 
 def names(text: str, field: str) -> bool:
@@ -214,5 +230,9 @@ class Learned:
 
     def lessons(self) -> Sequence[Lesson]:
         """All that was learned, the oldest first."""
-        lessons = [lesson for known in self._by_ref.values() for lesson in known.values()]
+        lessons: list[Lesson] = []
+        for known in self._by_ref.values():
+            # A server that knows neither name of the limit is helped by no setting.
+            helpless = _LIMITS if known.keys() >= _LIMITS else frozenset()
+            lessons += [attrs.evolve(one, setting=None) if one.field in helpless else one for one in known.values()]
         return sorted(lessons, key=lambda lesson: lesson.learned_at_s)

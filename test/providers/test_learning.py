@@ -97,6 +97,22 @@ REFUSED: tuple[tuple[str, Any], ...] = (
     ("reasoning_content", openai("reasoning_content is not allowed in the input")),
     ("chat_template_kwargs", openai("Unrecognized argument: enable_thinking")),
     ("seed", {"message": "The parameter seed is not recognized", "code": 400}),
+    ("stream_options", openai("stream_options: Extra inputs are not permitted")),
+    ("max_completion_tokens", openai("Extra inputs are not permitted, field: 'max_completion_tokens', value: 100")),
+    ("reasoning_effort", openai("Argument not supported on this model: reasoning_effort")),
+    ("frequency_penalty", openai("Model grok does not support parameter frequencyPenalty.")),
+    ("seed", openai("UnsupportedParamsError: bedrock does not support parameters: ['seed'], for model=x")),
+    ("stream_options", openai("Validation: Unsupported parameter(s): `stream_options`")),
+    ("stream_options", 'Bad request: json: unknown field "stream_options"'),
+    ("top_p", openai("The parameter top_p is no longer supported")),
+    ("temperature", openai("参数 temperature 不支持")),
+    (
+        "max_completion_tokens",
+        openai(
+            "Provider returned error",
+            metadata={"raw": json.dumps(openai("Unsupported parameter: 'max_completion_tokens'"))},
+        ),
+    ),
     ("seed", {"errors": [{"field": "seed", "message": "seed: unknown field"}]}),
 )
 
@@ -110,6 +126,10 @@ NOT_REFUSED: tuple[Any, ...] = (
     openai("unknown field `foo`, expected one of `model`, `seed`, `temperature`"),
     openai("response_format is not supported", param="response_format", code="unsupported_parameter"),
     openai("tools is not supported"),
+    openai("seed: unexpected type string"),
+    openai("unsupported value: 'stop' has too many entries"),
+    openai("stream_options is only allowed when stream is true"),
+    {"detail": [{"type": "string_type", "loc": ["body", "messages"], "input": "seed is not supported", "msg": "no"}]},
     openai("The requested model is not supported."),
     openai("the request was judged to be of high risk"),
     openai("a system message may only stand first"),
@@ -186,6 +206,12 @@ class LearnedTests(SynchronousTestCase):
             ("p/m", 'compat.maxTokensField: "max_tokens"', 0.0), (first.ref, first.setting, first.learned_at_s)
         )
         self.assertEqual(("q/m", None, "what?"), (second.ref, second.setting, second.reason))
+
+    def test_no_limit_at_all(self) -> None:
+        """No setting helps a server that knows neither name of the limit."""
+        self.learned.keep("p/m", {"max_completion_tokens": "", "max_tokens": "", "store": ""})
+        settings = [lesson.setting for lesson in self.learned.lessons()]
+        self.assertEqual([None, None, "compat.supportsStore: false"], settings)
 
     def test_told_once(self) -> None:
         """The log tells of each field once, with the words that refused it and the setting."""
