@@ -57,6 +57,9 @@ OWN_KEYS = (
     "gateway.shutdownDrainMs",
     "models.local",
     "models.providers.*.apiKeys",
+    "models.providers.*.models.*.compat.thinkTags",
+    "models.providers.*.models.*.sendSessionId",
+    "models.providers.*.sendSessionId",
 )
 """The keys that the original does not have; each with what is below it."""
 

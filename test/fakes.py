@@ -26,7 +26,7 @@ from openclaw.errors import ModelNotFound, OpenClawError
 from openclaw.events import RunEvent, RunFailed, RunFinished, RunOutcome, TextDelta
 from openclaw.interfaces import Caller
 from openclaw.messages import Message
-from openclaw.models import ModelProvider, ResolvedModel
+from openclaw.models import Lesson, ModelProfile, ModelProvider, ResolvedModel
 from openclaw.providers.keys import KeyedProvider
 from openclaw.providers.scripted import ScriptedProvider
 from openclaw.records import (
@@ -71,20 +71,28 @@ class FixedCatalog:
     A L{openclaw.models.ModelCatalog} that gives one provider for every model.
 
     @ivar unknown: providers that it says are not configured.
+    @ivar profile: what all models take.
+    @ivar taught: what it says was learned.
     """
 
     def __init__(self, provider: ModelProvider, max_tokens: int | None = None) -> None:
         self.provider = provider
         self.max_tokens = max_tokens
         self.unknown: set[str] = set()
+        self.profile = ModelProfile()
+        self.taught: list[Lesson] = []
 
     def resolve(self, ref: str) -> ResolvedModel:
         """See L{openclaw.models.ModelCatalog.resolve}."""
-        provider_id, _, model_id = ref.partition("/")
+        provider_id = ref.partition("/")[0]
         if provider_id in self.unknown:
             raise ModelNotFound(f"the provider {provider_id} is not configured")
         keys = self.provider if isinstance(self.provider, KeyedProvider) else None
-        return ResolvedModel(ref, provider_id, model_id, self.provider, 4096, self.max_tokens, keys)
+        return ResolvedModel(ref, self.provider, 4096, self.max_tokens, keys, self.profile)
+
+    def lessons(self) -> Sequence[Lesson]:
+        """See L{openclaw.models.ModelCatalog.lessons}."""
+        return self.taught
 
 
 @attrs.define(eq=False)

@@ -76,6 +76,7 @@ MAX_CONSTRUCTOR_ARGUMENTS = 7
 
 WIRE_RECORDS = {
     # Sections of the configuration file, key by key.
+    "openclaw.config.compat.CompatConfig",
     "openclaw.config.gateway.GatewayConfig",
     "openclaw.config.models.ModelConfig",
     "openclaw.config.models.ProviderConfig",

@@ -25,17 +25,22 @@ class Prompt:
 
     @ivar messages: the whole prompt, system message first.
     @ivar sampling: as the client asked.
+    @ivar session_key: the session in full, of which a provider may be told a name; C{None} if there is none.
     """
 
     messages: Sequence[Message]
     sampling: Sampling = attrs.field(factory=Sampling)
+    session_key: str | None = None
 
     def request(self, model: ResolvedModel) -> ModelRequest:
         """The call of one model, the token limit bounded by that model's own."""
         sampling, most = self.sampling, model.max_tokens
         if most is not None and (sampling.max_tokens is None or sampling.max_tokens > most):
             sampling = attrs.evolve(sampling, max_tokens=most)
-        return ModelRequest(model.model_id, self.messages, sampling)
+        name_of, session_id = model.profile.session_ids, None
+        if name_of is not None and self.session_key is not None:
+            session_id = name_of(self.session_key)
+        return ModelRequest(model.model_id, self.messages, sampling, profile=model.profile, session_id=session_id)
 
 
 @attrs.frozen

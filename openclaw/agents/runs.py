@@ -30,7 +30,7 @@ from openclaw.events import EventBus, RunBegan, Timings
 from openclaw.interfaces import Caller, Clock
 from openclaw.log_levels import debugging
 from openclaw.log_lines import add_log_context
-from openclaw.models import ModelCatalog
+from openclaw.models import Lesson, ModelCatalog
 from openclaw.sessions.lanes import LaneLimits, Lanes, Slot
 from openclaw.sessions.turns import SentTurn, Turns
 from openclaw.stores import SessionStore
@@ -94,6 +94,10 @@ class Runs:
     def waiting(self) -> int:
         """How many runs wait for their session or for a slot."""
         return self._lanes.waiting
+
+    def lessons(self) -> Sequence[Lesson]:
+        """What servers taught of their models since the start, oldest first."""
+        return self._catalog.lessons()
 
     def can_begin(self, plan: RunPlan) -> bool:
         """Whether L{start} would neither refuse the run nor let it wait for others."""

@@ -39,7 +39,7 @@ class Work:
         self._timeout_s = plan.timeout_s
         asked = plan.request.asked
         messages = build_context(plan.instructions, asked.system, placed.branch, placed.new)
-        self._asking = Asking(plan.candidates, Prompt(messages, asked.sampling))
+        self._asking = Asking(plan.candidates, Prompt(messages, asked.sampling, plan.session_key))
         self._answer = RunAnswer(keeps_text=plan.is_stored or plan.request.options.whole)
         self._deadline: IDelayedCall | None = None
         self._model_part: Deferred[None] | None = None

@@ -79,6 +79,7 @@ models = lazy_group(
     "List and choose models; fetch the embedded one.",
     {
         "list": ("list_models", "List the models of the configuration."),
+        "probe": ("probe", "Ask a model for a few words; tell what its server does."),
         "pull": ("pull", "Fetch the weights of an embedded model into the state folder."),
         "set": ("set_model", "Choose the default model."),
         "status": ("status", "Show which models agents use, and what they lack."),

@@ -55,10 +55,16 @@ UNUSED: Mapping[str, frozenset[str]] = {
         "gateway.http.endpoints.responses": "files images maxUrlParts",
         "models": "catalogRefresh",
         "models.providers.*": """
-            agentRuntime authHeader injectNumCtxForOpenAICompat localService params region request
+            agentRuntime region request
         """,
         "models.providers.*.models.*": """
-            agentRuntime compat cost headers mediaInput metadataSource params thinkingLevelMap
+            agentRuntime cost mediaInput metadataSource
+        """,
+        "models.providers.*.models.*.compat": """
+            cacheControlFormat codeMode requiresOpenAiAnthropicToolPayload sendSessionAffinityHeaders
+            supportsEagerToolInputStreaming supportsInstructions supportsJsonSchemaResponseFormat
+            supportsLongCacheRetention supportsPromptCacheKey supportsResponsesContinuation supportsStrictMode
+            toolCallArgumentsEncoding unsupportedToolSchemaKeywords visibleReasoningDetailTypes zaiToolStream
         """,
         "agents.defaults": """
             authInheritance blockStreamingBreak blockStreamingChunk blockStreamingCoalesce blockStreamingDefault

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import attrs
 
 from openclaw.config.checks import HEADER_NAME, HTTP_URL, Between, Text
+from openclaw.config.compat import CompatConfig, checked_levels, checked_params
 from openclaw.config.gateway import Problem
 from openclaw.config.secret import Secret
 
@@ -56,8 +57,14 @@ class ModelConfig:
     @ivar context_window: tokens that it can read, prompt and answer together.
     @ivar context_tokens: accepted and not used; C{contextWindow} counts.
     @ivar max_tokens: most tokens of one answer; without it the provider's.
-    @ivar reasoning: whether it thinks before it answers.
+    @ivar reasoning: whether it thinks before it answers; it gets the reasoning of its earlier answers back.
     @ivar input: kinds of content that it takes.
+    @ivar headers: a header of calls of this model; it beats the provider's of that name.
+    @ivar params: a further field of the call's body, with any content; what a client asks for beats it.  The fields of
+        an extra body in it beat those, too.
+    @ivar thinking_level_map: the server's word for a level of thinking; null for one that is not to be sent.
+    @ivar send_session_id: in place of the provider's.
+    @ivar compat: how its server differs from OpenAI's own.
     """
 
     id: Text
@@ -69,13 +76,20 @@ class ModelConfig:
     max_tokens: Tokens | None = None
     reasoning: bool = False
     input: tuple[Literal["text", "image", "audio", "video"], ...] = ("text",)
+    headers: Mapping[Annotated[str, HEADER_NAME], Secret] = attrs.field(factory=dict)
+    params: Mapping[str, Any] = attrs.field(factory=dict)
+    thinking_level_map: Mapping[str, Any] = attrs.field(factory=dict)
+    send_session_id: bool | None = None
+    compat: CompatConfig = attrs.field(factory=CompatConfig)
 
     def settled(self, problem: Problem) -> Self:
-        """Refuse a protocol that we don't speak yet."""
+        """Refuse a protocol that we don't speak yet, and fields of a body that are not to be set."""
         _check_api(self.api, (), problem)
         if self.base_url is not None:
             problem(("baseUrl",), "a URL for one model is not available yet; make it a provider of its own")
-        return self
+        params = checked_params(self.params, ("params",), problem)
+        levels = checked_levels(self.thinking_level_map, ("thinkingLevelMap",), problem)
+        return attrs.evolve(self, params=params, thinking_level_map=levels)
 
 
 @attrs.frozen
@@ -92,6 +106,12 @@ class ProviderConfig:
     @ivar timeout_seconds: longest silence of the server, seconds; without it 120, in a network of one's own 300.
     @ivar max_tokens: most tokens of one answer, for models that don't say it themselves.
     @ivar models: what is known of single models; others of the server can be used, too.
+    @ivar params: a further field of each call's body; those of a model beat it.
+    @ivar auth_header: true sends the key in C{Authorization} whatever C{headers} say; false does not send it there, and
+        C{headers} must say who we are.
+    @ivar inject_num_ctx: true asks Ollama for a window of the model's C{contextWindow}.
+    @ivar local_service: a server that is started when it is needed; not available yet.
+    @ivar send_session_id: whether calls have C{X-Session-ID}, a name of the session that does not change.
     """
 
     base_url: Annotated[str, HTTP_URL]
@@ -103,9 +123,21 @@ class ProviderConfig:
     timeout_seconds: Annotated[float, Between(1, 86_400)] | None = None
     max_tokens: Tokens | None = None
     models: tuple[ModelConfig, ...] = ()
+    params: Mapping[str, Any] = attrs.field(factory=dict)
+    auth_header: bool | None = None
+    inject_num_ctx: bool = attrs.field(default=False, metadata={"disk": "injectNumCtxForOpenAICompat"})
+    local_service: Mapping[str, Any] | None = None
+    send_session_id: bool = True
+
+    @property
+    def says_who_we_are(self) -> bool:
+        """Whether a header, or a user in the URL, does without a key."""
+        if any(name.lower() in ("authorization", "x-api-key", "api-key") for name in self.headers):
+            return True
+        return "@" in self.base_url.partition("://")[2].partition("/")[0]
 
     def settled(self, problem: Problem) -> Self:
-        """Refuse a protocol that we don't speak yet, and two models of one name."""
+        """Refuse a protocol that we don't speak yet, two models of one name, and what a model would need to answer."""
         _check_api(self.api, (), problem)
         if self.auth not in ("api-key", "token"):
             problem(("auth",), f'"{self.auth}" is not available yet; use "api-key"')
@@ -114,7 +146,14 @@ class ProviderConfig:
             if model.id in seen:
                 problem(("models", str(index), "id"), f'a second model "{model.id}"')
             seen.add(model.id)
-        return attrs.evolve(self, base_url=self.base_url.rstrip("/"))
+        if self.local_service is not None:
+            problem(
+                ("localService",), "a server cannot be started by the gateway yet; start it as a service of its own"
+            )
+        if self.auth_header is False and not self.headers and (self.api_key is not None or self.api_keys):
+            problem(("authHeader",), "false leaves no place for the API key; name the header that takes it in headers")
+        params = checked_params(self.params, ("params",), problem)
+        return attrs.evolve(self, base_url=self.base_url.rstrip("/"), params=params)
 
 
 @attrs.frozen

@@ -44,6 +44,9 @@ class Config:
                 named[f"models.providers.{name}.apiKeys.{place}"] = key
             for header, value in provider.headers.items():
                 named[f"models.providers.{name}.headers.{header}"] = value
+            for place, model in enumerate(provider.models):
+                for header, value in model.headers.items():
+                    named[f"models.providers.{name}.models.{place}.headers.{header}"] = value
         for variable, value in {**self.env.bare, **self.env.vars}.items():
             named[f"env.vars.{variable}"] = value
         yield from ((key, secret) for key, secret in named.items() if secret is not None)

@@ -1,8 +1,8 @@
-"""C{models.list}: the models that the configuration names."""
+"""C{models.list} and C{models.learned}: the models of the configuration, and what their servers taught."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Annotated, Any
 
 from msgspec import Meta
@@ -12,9 +12,11 @@ from openclaw.auth.scopes import READ
 from openclaw.config.models import LOCAL_PROVIDER
 from openclaw.config.reload import LiveConfig
 from openclaw.config.schema import Config
+from openclaw.config.secret import Secret
 from openclaw.methods.checks import bad_param, named_agent
 from openclaw.methods.session_rows import context_tokens, split_ref
-from openclaw.methods.table import Call, Method, Params
+from openclaw.methods.table import Call, Method, NoParams, Params
+from openclaw.models import Lesson
 
 THINKING_LEVELS = ("off", "minimal", "low", "medium", "high", "xhigh")
 """What can be asked of a model that reasons; others only know C{off}."""
@@ -79,14 +81,22 @@ def _row(config: Config, ref: str) -> dict[str, Any]:
 
 def _is_available(config: Config, ref: str) -> bool:
     """Whether a request to it would be tried: somebody serves it, and no environment variable is missing."""
-    provider = config.models.providers.get(split_ref(ref)[0])
-    secrets = (provider.api_key, *provider.headers.values()) if provider is not None else ()
+    provider_id, model_id = split_ref(ref)
+    provider = config.models.providers.get(provider_id)
+    secrets: list[Secret | None] = []
+    if provider is not None:
+        secrets = [provider.api_key, *provider.headers.values()]
+        secrets += [value for model in provider.models if model.id == model_id for value in model.headers.values()]
     missing = any(secret.missing for secret in secrets if secret is not None)
     return config.models.why_not_served(ref) is None and not missing
 
 
-def model_methods(live: LiveConfig) -> tuple[Method, ...]:
-    """The methods of this family."""
+def model_methods(live: LiveConfig, lessons: Callable[[], Sequence[Lesson]]) -> tuple[Method, ...]:
+    """
+    The methods of this family.
+
+    @param lessons: gives what servers taught since the start.
+    """
 
     async def list_models(call: Call, params: ModelsListParams) -> dict[str, Any]:
         """The models of the configuration in force."""
@@ -98,4 +108,21 @@ def model_methods(live: LiveConfig) -> tuple[Method, ...]:
             agent_id = named_agent(config, "models.list", params.agent_id)
         return {"models": model_rows(config, agent_id)}
 
-    return (Method("models.list", READ, ModelsListParams, list_models),)
+    async def learned(call: Call, params: NoParams) -> dict[str, Any]:
+        """What servers refused since the start, and is not sent to them any more; oldest first."""
+        return {"learned": [_lesson(lesson) for lesson in lessons()]}
+
+    return (
+        Method("models.learned", READ, NoParams, learned),
+        Method("models.list", READ, ModelsListParams, list_models),
+    )
+
+
+def _lesson(lesson: Lesson) -> dict[str, Any]:
+    return {
+        "model": lesson.ref,
+        "field": lesson.field,
+        "setting": lesson.setting,
+        "reason": lesson.reason,
+        "learnedAt": int(lesson.learned_at_s * 1000),
+    }

@@ -15,15 +15,16 @@ from treq.client import HTTPClient
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.web.iweb import IResponse
 
-from openclaw.errors import LastingProviderFailure, OpenClawError, ProviderError, ProviderFailed
+from openclaw.errors import LastingProviderFailure, OpenClawError, ProviderError, ProviderFailed, ProviderRejected
 from openclaw.events import ProviderEvent
 from openclaw.interfaces import Clock
 from openclaw.models import ModelRequest
 from openclaw.providers.body import BodyReceiver, receive
 from openclaw.providers.failures import error_of_answer
 from openclaw.providers.http import post, request_headers
+from openclaw.providers.learning import MAX_RESENDS, Learned, names, refused_fields
 from openclaw.providers.openai_chunks import ChunkReader
-from openclaw.providers.openai_request import Endpoint, PostAddress, address_of, encode_request
+from openclaw.providers.openai_request import Endpoint, PostAddress, address_of, encode_call, headers_of
 from openclaw.providers.sse import MAX_EVENT_BYTES, SseParser
 
 MAX_ERROR_BYTES = 64 * 1024
@@ -53,19 +54,23 @@ class OpenAICompletionsProvider:
     @ivar endpoint: that endpoint.
     """
 
-    def __init__(self, endpoint: Endpoint, http_client: HTTPClient, clock: Clock) -> None:
+    def __init__(
+        self, endpoint: Endpoint, http_client: HTTPClient, clock: Clock, learned: Learned | None = None
+    ) -> None:
         """
         @param http_client: as L{openclaw.providers.http.make_http_client} makes it.
         @param clock: for the deadlines.
+        @param learned: what is known of servers, and added to; without it nothing is remembered.
         """
         self.endpoint = endpoint
         self._http_client = http_client
         self._clock = clock
         self._address = address_of(endpoint)
+        self._learned = Learned(clock.seconds) if learned is None else learned
 
     def stream(self, request: ModelRequest) -> CompletionStream:
         """See L{openclaw.models.ModelProvider.stream}."""
-        return CompletionStream(self.endpoint, self._address, self._http_client, self._clock, request)
+        return CompletionStream(self.endpoint, self._address, self._http_client, self._clock, request, self._learned)
 
 
 class CompletionStream:
@@ -82,14 +87,17 @@ class CompletionStream:
         http_client: HTTPClient,
         clock: Clock,
         request: ModelRequest,
+        learned: Learned,
     ) -> None:
         """@param address: made of the endpoint; C{None} if its base URL is none."""
         self._endpoint = endpoint
         self._address = address
-        self._secrets = () if address is None else address.secrets
+        secrets = () if address is None else address.secrets
+        self._secrets = (*secrets, *request.profile.headers.values())
         self._http_client = http_client
         self._clock = clock
         self._request = request
+        self._learned = learned
         self._opening: Deferred[IResponse] | None = None
         self._body: BodyReceiver | None = None
         self._parser = SseParser()
@@ -108,30 +116,7 @@ class CompletionStream:
 
         @raise openclaw.errors.ProviderError: or L{openclaw.errors.ContextTooLong}, if the call was not accepted.
         """
-        endpoint, address = self._endpoint, self._address
-        if self._over:
-            raise self._closed()
-        if address is None:
-            raise LastingProviderFailure(f"the baseUrl of the provider {endpoint.name} cannot be used")
-        self._opening = post(
-            self._http_client,
-            self._clock,
-            address.url,
-            request_headers(address.headers),
-            encode_request(self._request),
-            first_byte_timeout_s=endpoint.first_byte_timeout_s,
-            name=endpoint.name,
-        )
-        try:
-            response = await self._opening
-        except CancelledError:
-            if self._over:
-                raise self._closed() from None
-            raise
-        body = receive(response, self._clock, endpoint.idle_timeout_s, endpoint.name)
-        self._body = body
-        if response.code != 200:
-            raise await self._refusal(response, body)
+        response, body = await self._send_until_taken()
         content_type = response.headers.getRawHeaders("content-type", [""])[-1].lower()
         if "html" in content_type:
             body.abort()
@@ -227,7 +212,62 @@ class CompletionStream:
             raise LastingProviderFailure(f"the provider {self._endpoint.name} sent an answer that is too large")
         return []
 
-    async def _refusal(self, response: IResponse, body: BodyReceiver) -> OpenClawError:
+    async def _send_until_taken(self) -> tuple[IResponse, BodyReceiver]:
+        """
+        Send the request; once more without a field that the server refuses by name, for a bounded number of fields.
+
+        @raise openclaw.errors.OpenClawError: as the server refused it.
+        """
+        ref = f"{self._endpoint.name}/{self._request.model}"
+        without = set(self._learned.of(ref))
+        refused: dict[str, OpenClawError] = {}
+        for resends in range(MAX_RESENDS + 1):
+            call = encode_call(self._request, without)
+            response, body = await self._send(call.data)
+            if response.code // 100 == 2:
+                if refused:
+                    self._learned.keep(ref, {field: error.message for field, error in refused.items()})
+                return response, body
+            raw = await self._refused_body(body)
+            error = error_of_answer(
+                response.code, response.headers, raw, name=self._endpoint.name, secrets=self._secrets
+            )
+            fields = refused_fields(response.code, raw, call.optional) if isinstance(error, ProviderRejected) else ()
+            if not fields or resends == MAX_RESENDS or self._over:
+                break
+            without.update(fields)
+            refused |= dict.fromkeys(fields, error)
+        # What the server says of a call without a field may be the same thing in other words.
+        same = isinstance(error, ProviderRejected) and (fields or any(names(error.message, field) for field in refused))
+        raise next(iter(refused.values())) if refused and same else error
+
+    async def _send(self, data: bytes) -> tuple[IResponse, BodyReceiver]:
+        """Send a body and wait for the head of the answer to it."""
+        endpoint, address = self._endpoint, self._address
+        if self._over:
+            raise self._closed()
+        if address is None:
+            raise LastingProviderFailure(f"the baseUrl of the provider {endpoint.name} cannot be used")
+        self._body = None
+        self._opening = post(
+            self._http_client,
+            self._clock,
+            address.url,
+            request_headers(headers_of(address, self._request)),
+            data,
+            first_byte_timeout_s=endpoint.first_byte_timeout_s,
+            name=endpoint.name,
+        )
+        try:
+            response = await self._opening
+        except CancelledError:
+            if self._over:
+                raise self._closed() from None
+            raise
+        self._body = receive(response, self._clock, endpoint.idle_timeout_s, endpoint.name)
+        return response, self._body
+
+    async def _refused_body(self, body: BodyReceiver) -> bytes:
         """Read why the call was not accepted."""
         body.limit(ERROR_BODY_TIMEOUT_S)
         pieces: list[bytes] = []
@@ -243,13 +283,7 @@ class CompletionStream:
             # The status says enough without the rest.
             pass
         body.abort()
-        return error_of_answer(
-            response.code,
-            response.headers,
-            b"".join(pieces)[:MAX_ERROR_BYTES],
-            name=self._endpoint.name,
-            secrets=self._secrets,
-        )
+        return b"".join(pieces)[:MAX_ERROR_BYTES]
 
     def _closed(self) -> OpenClawError:
         return ProviderFailed(f"the call of the provider {self._endpoint.name} was closed")

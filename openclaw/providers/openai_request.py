@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 from urllib.parse import unquote
 
@@ -12,9 +12,10 @@ import msgspec
 from hyperlink import EncodedURL
 
 from openclaw._version import __version__
-from openclaw.messages import Message
 from openclaw.models import ModelRequest
 from openclaw.providers.http import RequestURL, ready_url
+from openclaw.providers.openai_messages import optional_parts, wire_messages
+from openclaw.providers.thinking import thinking_fields
 
 
 @attrs.frozen
@@ -29,6 +30,7 @@ class Endpoint:
     @ivar first_byte_timeout_s: seconds from the start of a call to the head of its answer.
     @ivar idle_timeout_s: longest gap within an answer, in seconds.
     @ivar name: the provider's name in the configuration, for messages.
+    @ivar key_wins: whether the key beats an C{Authorization} among the headers.
     """
 
     base_url: str = attrs.field(repr=False)
@@ -37,6 +39,7 @@ class Endpoint:
     first_byte_timeout_s: float
     idle_timeout_s: float
     name: str
+    key_wins: bool = False
 
 
 @attrs.frozen
@@ -54,8 +57,12 @@ class PostAddress:
     secrets: Sequence[str] = attrs.field(repr=False)
 
 
-def address_of(endpoint: Endpoint) -> PostAddress | None:
-    """The address of an endpoint, or C{None} if its base URL is none."""
+def address_of(endpoint: Endpoint, *below: str) -> PostAddress | None:
+    """
+    The address of an endpoint, or C{None} if its base URL is none.
+
+    @param below: the path below the base URL where it is not C{/chat/completions}.
+    """
     headers = {
         "Content-Type": "application/json",
         "Accept": "text/event-stream",
@@ -65,7 +72,7 @@ def address_of(endpoint: Endpoint) -> PostAddress | None:
     try:
         url = EncodedURL.from_text(endpoint.base_url)
         path = tuple(part for part in url.path if part)
-        ready = ready_url(url.replace(userinfo="", path=(*path, "chat", "completions")))
+        ready = ready_url(url.replace(userinfo="", path=(*path, *(below or ("chat", "completions")))))
     except ValueError:
         return None
     if url.scheme not in ("http", "https") or not url.host:
@@ -76,48 +83,87 @@ def address_of(endpoint: Endpoint) -> PostAddress | None:
         secrets.append(user.partition(":")[2])
     if endpoint.api_key:
         headers["Authorization"] = f"Bearer {endpoint.api_key}"
-    headers.update(endpoint.headers)
+    given = endpoint.headers
+    if endpoint.key_wins and endpoint.api_key:
+        given = {name: value for name, value in given.items() if name.lower() != "authorization"}
+    headers.update(given)
     return PostAddress(ready, headers, tuple(secrets))
+
+
+SESSION_ID = "X-Session-ID"
+"""The header that tells a provider which calls belong to one session, so that a router keeps them on one worker."""
+
+ESSENTIAL = frozenset({"model", "messages", "stream", "response_format", "tools", "tool_choice"})
+"""Fields without which an answer would be another one: never left out, whatever the server says."""
+
+_LIMITS = ("max_completion_tokens", "max_tokens")
+_SHAPE = frozenset({"model", "messages", "stream"})
+
+
+@attrs.frozen
+class EncodedCall:
+    """
+    A call as it is sent.
+
+    @ivar data: the JSON body.
+    @ivar optional: names of what is in it and could be left out: fields, and what L{openclaw.providers.openai_messages}
+        names.
+    """
+
+    data: bytes = attrs.field(repr=False)
+    optional: frozenset[str]
+
+
+def headers_of(address: PostAddress, request: ModelRequest) -> dict[str, str]:
+    """The headers of a call; configured ones beat ours, and the model's beat the provider's."""
+    named = {} if request.session_id is None else {SESSION_ID: request.session_id}
+    return {**named, **address.headers, **request.profile.headers}
 
 
 def encode_request(request: ModelRequest) -> bytes:
     """
-    Write a call as the JSON body of C{POST /chat/completions}.
+    Write a call as the JSON body of C{POST /chat/completions}, by the model's profile.
 
-    Settings that are C{None} are left out.  The token limit is C{max_completion_tokens}.
+    Settings that are C{None} are left out.
     """
-    sampling = request.sampling
-    body: dict[str, Any] = {
-        "model": request.model,
-        "messages": [_message(message) for message in request.messages],
-        "stream": True,
-        "stream_options": {"include_usage": True},
-    }
-    settings: dict[str, Any] = {
+    return encode_call(request).data
+
+
+def encode_call(request: ModelRequest, without: Collection[str] = ()) -> EncodedCall:
+    """
+    Write a call as L{encode_request} does.
+
+    @param without: names of what the server is known to refuse; the token limit then has its other name.
+    """
+    form, sampling = request.profile.body, request.sampling
+    messages = wire_messages(request.messages, request.profile.messages, without)
+    made: dict[str, Any] = {
+        "stream_options": {"include_usage": True} if form.stream_usage else None,
         "temperature": sampling.temperature,
         "top_p": sampling.top_p,
         "frequency_penalty": sampling.frequency_penalty,
         "presence_penalty": sampling.presence_penalty,
         "seed": sampling.seed,
         "stop": sampling.stop or None,
-        "max_completion_tokens": sampling.max_tokens,
+        form.max_tokens_field: sampling.max_tokens,
         "response_format": None if sampling.response_format is None else msgspec.Raw(sampling.response_format),
-        "reasoning_effort": sampling.reasoning_effort,
+        "store": False if form.store else None,
+        **thinking_fields(request.profile.thinking, sampling.reasoning_effort),
     }
-    body.update((name, value) for name, value in settings.items() if value is not None)
-    return msgspec.json.encode(body)
-
-
-def _message(message: Message) -> dict[str, Any]:
-    if message.role == "tool":
-        return {"role": "tool", "tool_call_id": message.tool_call_id or "", "content": message.text}
-    if message.role == "assistant" and message.tool_calls:
-        return {
-            "role": "assistant",
-            "content": message.text or None,
-            "tool_calls": [
-                {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
-                for call in message.tool_calls
-            ],
-        }
-    return {"role": message.role, "content": message.text}
+    fields = {name: value for name, value in made.items() if value is not None}
+    for name, value in form.params.items():
+        known = fields.get(name)
+        if known is None and not (name in _LIMITS and sampling.max_tokens is not None):
+            fields[name] = value
+        elif isinstance(known, dict) and isinstance(value, dict):
+            fields[name] = {**known, **value}
+    fields.update(form.overrides)
+    limits = [fields.pop(name) for name in _LIMITS if name in fields and name in without]
+    spare = next((name for name in _LIMITS if name not in without), None)
+    if limits and spare is not None:
+        fields.setdefault(spare, limits[0])
+    left_out = {*without, *(() if form.temperature else ("temperature",)), *(("store",) if form.store is False else ())}
+    fields = {name: value for name, value in fields.items() if name not in _SHAPE and name not in left_out - ESSENTIAL}
+    optional = {*fields} - ESSENTIAL | optional_parts(messages, request.profile.messages)
+    body = {"model": request.model, "messages": messages, "stream": True, **fields}
+    return EncodedCall(msgspec.json.encode(body), frozenset(optional))

@@ -13,12 +13,15 @@ from treq.client import HTTPClient
 
 from openclaw.config.models import LOCAL_PROVIDER, ModelConfig, ProviderConfig
 from openclaw.config.schema import Config
+from openclaw.config.secret import Secret
 from openclaw.errors import ModelNotFound, ProviderAuthFailed
 from openclaw.interfaces import Clock
-from openclaw.models import ModelProvider, ResolvedModel
+from openclaw.models import Lesson, ModelProfile, ModelProvider, ResolvedModel
 from openclaw.providers.keys import KeyedProvider, KeyRing
+from openclaw.providers.learning import Learned
 from openclaw.providers.openai_completions import OpenAICompletionsProvider
 from openclaw.providers.openai_request import Endpoint
+from openclaw.providers.profile import profile_of
 
 REMOTE_TIMEOUT_S = 120.0
 """Seconds to the first byte and between two of them, where the configuration does not say."""
@@ -44,17 +47,21 @@ class Catalog:
         clock: Clock,
         local: ModelProvider | None,
         environ: Callable[[], Mapping[str, str]] = dict,
+        session_ids: Callable[[str], str] | None = None,
     ) -> None:
         """
         @param current_config: gives the configuration that counts now.
         @param local: the embedded model, or C{None} if it does not run.
         @param environ: gives the environment that counts now, for keys that the configuration leaves to it.
+        @param session_ids: makes what providers are told as the name of a session, of the session's key.
         """
         self._current_config = current_config
         self._http_client = http_client
         self._clock = clock
         self._local = local
         self._environ = environ
+        self._session_ids = session_ids
+        self._learned = Learned(clock.seconds)
         self._made: dict[str, _Made] = {}
 
     def resolve(self, ref: str) -> ResolvedModel:
@@ -73,23 +80,27 @@ class Catalog:
         if not provider_id or not model_id:
             raise ModelNotFound(f'the model "{ref}" is not of the form provider/model')
         if provider_id == LOCAL_PROVIDER:
-            return self._resolve_local(ref, model_id)
+            return self._resolve_local(ref)
         config = self._current_config().models.providers.get(provider_id)
         if config is None:
             raise ModelNotFound(f'the provider "{provider_id}" of the model "{ref}" is not configured')
         model = next((model for model in config.models if model.id == model_id), ModelConfig(model_id))
+        _check_set(provider_id, model.headers)
         provider = self._provider(provider_id, config)
         return ResolvedModel(
-            ref=f"{provider_id}/{model_id}",
-            provider_id=provider_id,
-            model_id=model_id,
+            ref=ref,
             provider=provider,
             context_window=min(model.context_window, model.context_tokens or model.context_window),
             max_tokens=model.max_tokens or config.max_tokens,
             keys=provider if isinstance(provider, KeyedProvider) else None,
+            profile=profile_of(config, model, self._session_ids),
         )
 
-    def _resolve_local(self, ref: str, model_id: str) -> ResolvedModel:
+    def lessons(self) -> Sequence[Lesson]:
+        """See L{openclaw.models.ModelCatalog.lessons}."""
+        return self._learned.lessons()
+
+    def _resolve_local(self, ref: str) -> ResolvedModel:
         models = self._current_config().models
         if ref != models.local_ref:
             raise ModelNotFound(f'there is no model "{ref}"; the embedded model is "{models.local_ref}"')
@@ -97,11 +108,10 @@ class Catalog:
             raise ModelNotFound("the embedded model does not run here: no agent of the configuration uses it")
         return ResolvedModel(
             ref=ref,
-            provider_id=LOCAL_PROVIDER,
-            model_id=model_id,
             provider=self._local,
             context_window=models.local.context_tokens,
             max_tokens=models.local.max_tokens,
+            profile=ModelProfile(session_ids=self._session_ids),
         )
 
     def _provider(self, provider_id: str, config: ProviderConfig) -> ModelProvider:
@@ -110,6 +120,7 @@ class Catalog:
         made = self._made.get(provider_id)
         if made is None or made.keyless != keyless:
             ring = KeyRing(self._clock) if made is None else made.ring
+            self._learned.forget(provider_id)
             configured = self._current_config().models.providers
             self._made = {name: kept for name, kept in self._made.items() if name in configured}
             self._made[provider_id] = made = _Made(keyless, ring)
@@ -122,7 +133,9 @@ class Catalog:
         provider = made.by_key.get(key)
         if provider is None:
             endpoint = endpoint_of(provider_id, made.keyless, key)
-            provider = made.by_key[key] = OpenAICompletionsProvider(endpoint, self._http_client, self._clock)
+            provider = made.by_key[key] = OpenAICompletionsProvider(
+                endpoint, self._http_client, self._clock, self._learned
+            )
         return provider
 
 
@@ -157,8 +170,12 @@ def keys_of(provider_id: str, config: ProviderConfig, environ: Mapping[str, str]
     """
     given = [config.api_key] if config.api_key is not None else []
     given += config.api_keys
+    if config.auth_header is False:
+        return ()
     if not given:
-        return () if _says_who_we_are(config) else keys_of_environ(provider_id, environ)
+        # The provider's own configuration beats the environment.
+        named_elsewhere = config.says_who_we_are and not config.auth_header
+        return () if named_elsewhere else keys_of_environ(provider_id, environ)
     keys = dict.fromkeys(secret.reveal().strip() for secret in given if secret.usable)
     missing = [name for secret in given for name in secret.missing]
     if missing and not keys:
@@ -178,11 +195,10 @@ def keys_of_environ(provider_id: str, environ: Mapping[str, str]) -> tuple[str, 
     return tuple(dict.fromkeys(key for key in keys if key))
 
 
-def _says_who_we_are(config: ProviderConfig) -> bool:
-    """Whether a header, or a user in the URL, does without a key; its own configuration beats the environment's."""
-    if any(name.lower() in ("authorization", "x-api-key", "api-key") for name in config.headers):
-        return True
-    return "@" in config.base_url.partition("://")[2].partition("/")[0]
+def _check_set(provider_id: str, headers: Mapping[str, Secret]) -> None:
+    missing = [name for secret in headers.values() for name in secret.missing]
+    if missing:
+        raise _missing(provider_id, missing[0])
 
 
 def _missing(provider_id: str, variable: str) -> ProviderAuthFailed:
@@ -196,9 +212,7 @@ def endpoint_of(provider_id: str, config: ProviderConfig, api_key: str | None) -
     @param api_key: one of its L{keys_of}, or C{None}.
     @raise ProviderAuthFailed: if a header needs an environment variable that is not set.
     """
-    missing = [name for secret in config.headers.values() for name in secret.missing]
-    if missing:
-        raise _missing(provider_id, missing[0])
+    _check_set(provider_id, config.headers)
     timeout_s = config.timeout_seconds
     if timeout_s is None:
         timeout_s = SELF_HOSTED_TIMEOUT_S if is_self_hosted(config.base_url) else REMOTE_TIMEOUT_S
@@ -209,6 +223,7 @@ def endpoint_of(provider_id: str, config: ProviderConfig, api_key: str | None) -
         first_byte_timeout_s=timeout_s,
         idle_timeout_s=timeout_s,
         name=provider_id,
+        key_wins=config.auth_header is True,
     )
 
 

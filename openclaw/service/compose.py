@@ -145,7 +145,7 @@ def make_methods(core: Core, parts: Parts, joins: Joins, presence: PresenceEntri
             *agent_methods(runs, joins, store, live, clock),
             *chat_methods(store, runs, joins, live, clock),
             *session_methods(store, runs, live, clock, paths),
-            *model_methods(live),
+            *model_methods(live, runs.lessons),
             *agents_methods(live),
             *config_methods(file, live, core.in_thread, clock),
             *log_methods(paths.log_dir, core.in_thread, clock),

@@ -22,7 +22,7 @@ from openclaw.config.plan import Plan
 from openclaw.config.reload import ConfigWatcher, LiveConfig
 from openclaw.config.reload_rules import needs_local_model
 from openclaw.config.schema import Config
-from openclaw.errors import StartError
+from openclaw.errors import StartError, StoreError
 from openclaw.gateway_log import GatewayLog
 from openclaw.http.connection.channel import GatewaySite
 from openclaw.interfaces import Clock
@@ -32,6 +32,7 @@ from openclaw.process.failures import log_bug
 from openclaw.process.memory import Collector, raise_descriptor_limit
 from openclaw.providers.http import make_agent, make_http_client
 from openclaw.providers.registry import Catalog
+from openclaw.providers.session_ids import SECRET_NAME, session_ids
 from openclaw.service.compose import Core, compose
 from openclaw.service.stop import STOP_ORDER, stop_runs
 from openclaw.sessions.retention import Retention
@@ -169,7 +170,7 @@ class Gateway:
         if not self.health.is_wanted:
             return
         local = self._make_local()
-        runs = self._make_runs(store, local)
+        runs = self._make_runs(store, local, await self._session_ids(store))
         core = Core(self.reactor, self.plan, self.live, self.health, store, runs, self._in_thread)
         surfaces = compose(core, self._parts)
         surfaces.methods.event_loop.start()
@@ -183,14 +184,22 @@ class Gateway:
         if local is not None:
             local.start()
 
-    def _make_runs(self, store: GatewayStore, local: LocalModel | None) -> Runs:
+    async def _session_ids(self, store: GatewayStore) -> Callable[[str], str] | None:
+        """What makes the names of sessions for providers; without it they are told none."""
+        try:
+            return session_ids(await store.secret(SECRET_NAME))
+        except StoreError as error:
+            log.warn("providers are told no X-Session-ID, as the store gives no secret: {error}", error=error.message)
+            return None
+
+    def _make_runs(self, store: GatewayStore, local: LocalModel | None, names: Callable[[str], str] | None) -> Runs:
         client = self._client(persistent=True)
         provider = None
         if local is not None:
             from openclaw.providers.local import LocalProvider
 
             provider = LocalProvider(local, self._client(persistent=False), self.reactor)
-        catalog = Catalog(self._current, client, self.reactor, provider, lambda: self.live.environ)
+        catalog = Catalog(self._current, client, self.reactor, provider, lambda: self.live.environ, names)
         runs = Runs(self._current, catalog, store, self.reactor)
         self._parts.add("the runs", lambda: stop_runs(runs, self._grace_s()), lambda: self._grace_s() + STEP_DEADLINE_S)
         return runs

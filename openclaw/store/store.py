@@ -23,7 +23,7 @@ from openclaw.records import (
     SessionQuery,
     Transcript,
 )
-from openclaw.store import idempotency, retention, runs, sessions, transcripts
+from openclaw.store import idempotency, retention, runs, secrets, sessions, transcripts
 from openclaw.store.inline import InlineStoreThread
 from openclaw.store.sqlite import DatabaseFile, open_memory, open_reader, touch
 from openclaw.store.writer import StoreThread
@@ -124,6 +124,10 @@ class GatewayStore:
         readers = gatherResults([reader.close() for reader in (self._lists, self._long_reads)])
         # The writer comes last: only then can it move the whole write-ahead log into the database.
         return readers.addBoth(lambda _: self._jobs.close())
+
+    def secret(self, name: str) -> Deferred[bytes]:
+        """A random key of the gateway's own, 32 bytes; made at the first call, and the same from then on."""
+        return self._jobs.run_write(partial(secrets.own_secret, name=name))
 
     def branch(self, session_key: str, limit: int | None = None) -> Deferred[tuple[Entry, ...]]:
         """See L{openclaw.stores.SessionStore.branch}."""

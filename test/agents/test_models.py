@@ -31,7 +31,7 @@ from openclaw.errors import (
     RunTimeout,
     TransientProviderTimeout,
 )
-from openclaw.models import ResolvedModel, Sampling
+from openclaw.models import ModelProfile, ResolvedModel, Sampling
 from openclaw.providers.scripted import ScriptedProvider
 from test.fakes import FixedCatalog, config_with, user
 
@@ -41,11 +41,20 @@ class PromptTests(SynchronousTestCase):
         """Each model has its own name and its own limit of tokens."""
         prompt = Prompt((user("u"),), Sampling(temperature=0.5, max_tokens=50))
         for limit, asked in ((None, 50), (99, 50), (20, 20)):
-            model = ResolvedModel("p/m/x", "p", "m/x", ScriptedProvider(), 4096, limit)
+            model = ResolvedModel("p/m/x", ScriptedProvider(), 4096, limit)
             request = prompt.request(model)
             self.assertEqual(("m/x", (user("u"),)), (request.model, request.messages))
             self.assertEqual((0.5, asked), (request.sampling.temperature, request.sampling.max_tokens))
         self.assertEqual(20, Prompt(()).request(model).sampling.max_tokens)
+
+    def test_session(self) -> None:
+        """The profile goes along, and makes of the session's key what the provider is told of it."""
+        for names, key, told in ((str.upper, "key", "KEY"), (None, "key", None), (str.upper, None, None)):
+            profile = ModelProfile(think_tags=False, session_ids=names)
+            request = Prompt((), session_key=key).request(
+                ResolvedModel("p/m", ScriptedProvider(), 4096, None, profile=profile)
+            )
+            self.assertEqual((profile, told), (request.profile, request.session_id))
 
 
 class CandidateRefsTests(SynchronousTestCase):

@@ -14,7 +14,7 @@ from openclaw.agents.runs import DRAINING_RETRY_AFTER_S
 from openclaw.config.agents import AgentEntry
 from openclaw.errors import Draining, InvalidRequest, ModelNotFound, Overloaded, RunCancelled, StoreError
 from openclaw.events import ProviderFinished, TextDelta
-from openclaw.models import Sampling
+from openclaw.models import ModelProfile, Sampling
 from openclaw.records import Entry, RunRecord, SessionQuery
 from openclaw.store.store import GatewayStore
 from openclaw.waits import STORE_TIMEOUT_S
@@ -566,3 +566,18 @@ class StopWhileStoringTests(BenchTestCase):
         self.store.release()
         self.successResultOf(stopping)
         self.assertIsInstance(run.failed(), RunCancelled)
+
+
+class SessionNameTests(BenchTestCase):
+    """What a provider is told as the name of a session."""
+
+    def test_told(self) -> None:
+        """One name for all runs of a session, made of its full key; a run without a session has one of its own."""
+        self.bench.catalog.profile = ModelProfile(session_ids=lambda key: f"<{key}>")
+        for key in ("k", "k", None, None):
+            self.provider.enqueue_text("ok")
+            self.bench.start("u", key=key)
+        first, second, third, fourth = [request.session_id for request in self.provider.requests]
+        self.assertEqual((f"<{KEY}>", f"<{KEY}>"), (first, second))
+        self.assertEqual(3, len({first, third, fourth}))
+        self.assertNotIn(None, (third, fourth))

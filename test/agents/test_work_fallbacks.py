@@ -227,7 +227,7 @@ class KeyTests(BenchTestCase):
 
         def resolve(ref: str) -> ResolvedModel:
             keyed = KeyedProvider("p", ring, ("k1", "k2", "k3", "k4", "k5"), with_key)
-            return ResolvedModel(ref, "p", "m", keyed, 4096, None, keyed)
+            return ResolvedModel(ref, keyed, 4096, None, keyed)
 
         self.bench.catalog.resolve = resolve  # type: ignore[method-assign]
 

@@ -7,7 +7,7 @@ The reactor of L{FakeReactor} is a clock that jumps to whatever is due next, so 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerProtocol
@@ -46,6 +46,10 @@ class Wire(StringTransport):
         """Reaches the other end in the reactor's next turn."""
         if not (self.is_closing or self.is_over):
             self.reactor.callLater(0, self.other.deliver, data)
+
+    def writeSequence(self, data: Iterable[bytes]) -> None:
+        """As one."""
+        self.write(b"".join(data))
 
     def deliver(self, data: bytes) -> None:
         """What the other end wrote."""

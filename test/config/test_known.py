@@ -8,6 +8,7 @@ import attrs
 from twisted.trial.unittest import SynchronousTestCase
 
 from openclaw.config.agents import AgentDefaults, AgentEntry, AgentsConfig, ListedAgent
+from openclaw.config.compat import CompatConfig
 from openclaw.config.gateway import AuthConfig, ControlUiConfig, GatewayConfig, HttpConfig
 from openclaw.config.known import UNUSED, names_at, pattern_of, without_unused
 from openclaw.config.load import parse_config
@@ -23,6 +24,9 @@ def _document(path: str, names: frozenset[str]) -> dict[str, Any]:
     leaf: dict[str, Any] = {name: {"any": [None]} for name in names}
     if path.endswith("models.*"):
         leaf["id"] = "m"
+    elif path.endswith("compat"):
+        leaf = {"id": "m", "compat": leaf}
+        path = path.removesuffix(".compat")
     elif path == "agents.list.*":
         leaf["id"] = "a"
     elif path == "models.providers.*":
@@ -66,6 +70,7 @@ class KnownTests(SynchronousTestCase):
             "models": ModelsConfig,
             "models.providers.*": ProviderConfig,
             "models.providers.*.models.*": ModelConfig,
+            "models.providers.*.models.*.compat": CompatConfig,
             "agents": AgentsConfig,
             "agents.defaults": AgentDefaults,
             "agents.entries.*": AgentEntry,
@@ -76,9 +81,9 @@ class KnownTests(SynchronousTestCase):
 
     def test_named_once(self) -> None:
         """A setting that stands in many providers is named once."""
-        document = {"models": {"providers": {name: {"params": {}} for name in "abc"}}}
+        document = {"models": {"providers": {name: {"region": "x"} for name in "abc"}}}
         kept, names = without_unused(document)
-        self.assertEqual(["models.providers.*.params"], names)
+        self.assertEqual(["models.providers.*.region"], names)
         self.assertEqual({"models": {"providers": {"a": {}, "b": {}, "c": {}}}}, kept)
 
     def test_wrong_shapes_stay(self) -> None:

@@ -72,10 +72,9 @@ class ScriptedCatalog:
 
     def resolve(self, ref: str) -> ResolvedModel:
         """Any model of that provider."""
-        provider_id, _, model_id = ref.partition("/")
-        if provider_id != "scripted":
+        if ref.partition("/")[0] != "scripted":
             raise ModelNotFound("no such provider")
-        return ResolvedModel(ref, provider_id, model_id, self.provider, 100_000, None)
+        return ResolvedModel(ref, self.provider, 100_000, None)
 
 
 def routes_of_nothing() -> RouteTable:

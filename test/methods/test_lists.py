@@ -11,6 +11,7 @@ from openclaw.config.models import ModelConfig, ModelsConfig, ProviderConfig
 from openclaw.config.schema import Config
 from openclaw.config.secret import Secret
 from openclaw.errors import InvalidRequest
+from openclaw.models import Lesson
 from test.fakes import config_with
 from test.methods.support import READER, MethodTestCase
 
@@ -35,6 +36,24 @@ CONFIG = Config(
         defaults=AgentDefaults(model=ModelChoice("p/one"), workspace="/w"),
     ),
 )
+
+
+class LearnedTests(MethodTestCase):
+    """C{models.learned}."""
+
+    def test_told(self) -> None:
+        """What servers refused, with the setting that says it for good."""
+        self.assertEqual({"learned": []}, self.ok(self.gateway.call("models.learned", {}, READER)))
+        setting = "compat.supportsUsageInStreaming: false"
+        self.gateway.bench.catalog.taught.append(Lesson("p/m", "stream_options", setting, "no such field", 1.5))
+        row = {
+            "model": "p/m",
+            "field": "stream_options",
+            "setting": setting,
+            "reason": "no such field",
+            "learnedAt": 1500,
+        }
+        self.assertEqual({"learned": [row]}, self.ok(self.gateway.call("models.learned", {}, READER)))
 
 
 class ModelsTests(MethodTestCase):

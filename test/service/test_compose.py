@@ -16,6 +16,7 @@ SCOPES = {
     "config.get": READ,
     "health": None,
     "logs.tail": READ,
+    "models.learned": READ,
     "models.list": READ,
     "sessions.list": READ,
     "status": READ,

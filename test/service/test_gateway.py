@@ -13,7 +13,7 @@ from twisted.logger import LogLevel
 from twisted.trial.unittest import SynchronousTestCase
 
 from openclaw.config.reload_rules import needs_local_model
-from openclaw.errors import StartError
+from openclaw.errors import StartError, StoreError
 from openclaw.providers.local_process import LocalModel
 from openclaw.service import gateway as gateway_module
 from openclaw.service.gateway import GatewayHealth
@@ -57,6 +57,15 @@ class StartTests(GatewayTestCase):
         self.successResultOf(self.stores[0].close())
         self.assertEqual(list(gateway.health.failing()), ["store"])
         self.assertEqual(self.get("/readyz")[0], 503)
+        self.successResultOf(self.stop(gateway))
+
+    def test_store_without_a_secret(self) -> None:
+        """A store that gives no secret costs the header and not the start."""
+        self.patch(GatewayStore, "secret", lambda store, name: fail(StoreError("disk full")))
+        gateway = self.started()
+        self.assertEqual(
+            self.texts(LogLevel.warn), ["providers are told no X-Session-ID, as the store gives no secret: disk full"]
+        )
         self.successResultOf(self.stop(gateway))
 
     def test_endpoints(self) -> None:

@@ -7,21 +7,35 @@ from typing import Any
 import click
 
 from openclaw.agents.resolve import agent_model_ref
+from openclaw.cli.client.calls import run_call
+from openclaw.cli.client.remote import RemoteOptions, find_remote, remote_options
+from openclaw.cli.client.told import part
+from openclaw.cli.client.told import rows as rows_of
 from openclaw.cli.models.available import model_rows, why_unavailable
+from openclaw.cli.options import timeout_option
 from openclaw.cli.output import State, json_option, print_json, say
 from openclaw.cli.tables import print_table
+from openclaw.config.lock import running_pid
 from openclaw.config.schema import Config
+from openclaw.errors import OpenClawError
+
+ASKED_TIMEOUT_S = 3.0
+"""How long a running gateway may take to tell what it learned, in seconds."""
 
 
 @click.command()
 @click.option("--plain", is_flag=True, help="Print the default model and nothing else.")
 @click.option("--check", is_flag=True, help="Exit 1 if an agent's model cannot be used.")
+@remote_options
+@timeout_option(ASKED_TIMEOUT_S)
 @json_option
 @click.pass_obj
-def status(state: State, plain: bool, check: bool) -> int:
-    """Show which models the agents use, and what they lack."""
+def status(state: State, plain: bool, check: bool, where: RemoteOptions, timeout_s: float) -> int:
+    """Show which models the agents use, what they lack, and what a running gateway learned of their servers."""
     loaded = state.load()
     report = status_report(loaded.config, str(loaded.path), state)
+    if not plain:
+        report |= learned_part(state, where, timeout_s)
     if state.as_json:
         print_json(report)
     elif plain:
@@ -36,8 +50,33 @@ def status(state: State, plain: bool, check: bool) -> int:
             print_table(("Provider", "Credential", "Value"), rows)
         for trouble in report["auth"]["modelRouteIssues"]:
             say(f"{trouble['model']}: {trouble['message']}")
+        for lesson in report["learned"] or ():
+            setting = lesson.get("setting")
+            hint = f" (to say so for good: {setting})" if setting else ""
+            say(f"{lesson.get('model')}: {lesson.get('field')} is left out, as the server refuses it{hint}")
+        if report["learnedError"] is not None:
+            say(f"What the running gateway learned is not known: {report['learnedError']}")
     lacks = report["auth"]["missingProvidersInUse"] or report["auth"]["modelRouteIssues"]
     return 1 if check and lacks else 0
+
+
+def learned_part(state: State, where: RemoteOptions, timeout_s: float) -> dict[str, Any]:
+    """
+    What the running gateway learned of the servers of models.
+
+    @return: C{learned}, a list, or C{None} if no gateway runs here and none is named; C{learnedError}, why it is not
+        known.
+    """
+    told: dict[str, Any] = {"learned": None, "learnedError": None}
+    try:
+        remote = find_remote(state, where)
+        if remote.kind == "localLoopback" and running_pid(state.paths.lock_path) is None:
+            return told
+        answer = run_call(remote, "models.learned", timeout_s=timeout_s)
+        told["learned"] = rows_of(part(answer), "learned")
+    except OpenClawError as error:
+        told["learnedError"] = state.advice(error.message)
+    return told
 
 
 def status_report(config: Config, config_path: str, state: State) -> dict[str, Any]:

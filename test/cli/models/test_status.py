@@ -3,6 +3,10 @@
 import os
 from typing import Any
 
+from twisted.internet.error import ConnectionRefusedError
+
+from openclaw.cli.models import status as status_module
+from test.cli.gateway_fake import RemoteTestCase
 from test.cli.support import CommandTestCase
 
 
@@ -73,3 +77,46 @@ class StatusTests(CommandTestCase):
         self.assertIn("local/smollm2-135m: not fetched: openclaw models pull smollm2-135m\n", self.out)
         self.run_command("models", "status", "--json")
         self.assertIsNone(self.json_out()["defaultModel"])
+
+
+class LearnedTests(RemoteTestCase):
+    """What the running gateway learned."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        setting = "compat.supportsUsageInStreaming: false"
+        self.lessons = [
+            {"model": "a/m", "field": "stream_options", "setting": setting, "reason": "no", "learnedAt": 1},
+            {"model": "a/m", "field": "seed", "setting": None, "reason": "no", "learnedAt": 2},
+        ]
+        self.gateway.methods["models.learned"] = {"learned": self.lessons}
+
+    def test_no_gateway(self) -> None:
+        """Without a gateway on the state folder nobody is asked."""
+        self.assertEqual(self.run_command("models", "status", "--json"), 0)
+        self.assertEqual((self.json_out()["learned"], self.json_out()["learnedError"]), (None, None))
+        self.assertEqual(self.gateway.requests, [])
+
+    def test_told(self) -> None:
+        """A gateway that runs is asked, and what it says is told with the setting for good."""
+        self.patch(status_module, "running_pid", lambda path: 1)
+        self.assertEqual(self.run_command("models", "status", "--json"), 0)
+        self.assertEqual(self.json_out()["learned"], self.lessons)
+        self.assertEqual(self.run_command("models", "status"), 0)
+        self.assertIn(
+            "a/m: stream_options is left out, as the server refuses it "
+            "(to say so for good: compat.supportsUsageInStreaming: false)\n"
+            "a/m: seed is left out, as the server refuses it\n",
+            self.out,
+        )
+        self.assertEqual(self.run_command("models", "status", "--plain"), 0)
+        self.assertEqual(self.out.count("\n"), 1)
+
+    def test_not_told(self) -> None:
+        """A gateway that cannot be asked is no failure of the command."""
+        self.serve = ConnectionRefusedError()
+        self.assertEqual(self.run_command("models", "status", "--url", "ws://127.0.0.1:9", "--json"), 0)
+        self.assertIsNone(self.json_out()["learned"])
+        self.assertIn("127.0.0.1:9", self.json_out()["learnedError"])
+        self.run_command("models", "status", "--url", "ws://127.0.0.1:9")
+        self.assertIn("What the running gateway learned is not known: ", self.out)
