@@ -41,11 +41,13 @@ class ModelRequest:
     @ivar model: the model's id at its provider, without the provider's name.
     @ivar messages: the whole prompt, system message first.
     @ivar sampling: as the client asked, the token limit already bounded by the model's.
+    @ivar offers_tools: whether the model is offered any tool; of one that is not, calls are no part of its answer.
     """
 
     model: str
     messages: Sequence[Message]
     sampling: Sampling
+    offers_tools: bool = False
 
 
 class ProviderStream(Protocol):
