@@ -29,8 +29,9 @@ The tree is the documentation; what stands in brackets is the HTTP status::
      │    ├── RunTimeout          [504]
      │    └── RunCancelled        the caller ended it; never sent to that caller
      └── ProviderError            the model server's fault, or ours towards it
-          ├── ProviderAuthFailed  [502]
+          ├── ProviderAuthFailed  [424]
           ├── ProviderRejected    [400, 404, 422] as the provider said
+          │    └── ProviderModelUnknown
           ├── ProviderQuota       [429]
           ├── ProviderRateLimited [429]
           ├── ProviderOverloaded  [503]
@@ -307,8 +308,13 @@ class ProviderError(OpenClawError):
 
 
 class ProviderAuthFailed(ProviderError):
-    """The provider refused our key (401, 403)."""
+    """
+    The provider refused our key (401, 403).
 
+    Its status is none of 5xx: those most clients take for a reason to try again for minutes.
+    """
+
+    http_status = 424
     default_code: ClassVar[str | None] = "provider_auth_failed"
     retry_useless = True
 
@@ -323,6 +329,10 @@ class ProviderRejected(ProviderError):
     def __init__(self, message: str, *, status: int, code: str | None = None, param: str | None = None) -> None:
         super().__init__(message, code=code, param=param)
         self.http_status = status
+
+
+class ProviderModelUnknown(ProviderRejected):
+    """The provider does not have the model, or has it no more, whatever status it says so with."""
 
 
 class ProviderQuota(ProviderError):

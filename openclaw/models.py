@@ -143,6 +143,7 @@ class ModelRequest:
     @ivar sampling: as the client asked, the token limit already bounded by the model's.
     @ivar profile: what the model takes.
     @ivar session_id: what the provider is told as the name of the session; C{None} if it is told nothing.
+    @ivar offers_tools: whether the model is offered any tool; of one that is not, calls are no part of its answer.
     """
 
     model: str
@@ -150,6 +151,7 @@ class ModelRequest:
     sampling: Sampling
     profile: ModelProfile = attrs.field(factory=ModelProfile)
     session_id: str | None = None
+    offers_tools: bool = False
 
 
 @attrs.frozen

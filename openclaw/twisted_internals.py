@@ -14,7 +14,10 @@ from twisted.internet.protocol import ClientFactory
 from twisted.python.failure import Failure
 from twisted.web._newclient import HTTP11ClientProtocol
 from twisted.web.client import HTTPConnectionPool
-from twisted.web.http import HTTPChannel
+from twisted.web.http import HTTPChannel, _ChunkedTransferDecoder, _MalformedChunkedDataError
+
+MAX_CHUNK_LINE_BYTES = 1024
+"""Longest line of the chunked coding that is taken; the library has the same bound."""
 
 REQUEST_ADAPTERS = "_adapterCache"
 """The attribute of a request in which Klein's own view of it is kept; the two refer to each other."""
@@ -99,7 +102,37 @@ def connection_of(transport: Any) -> Any:
     return getattr(transport, "_producer", None)
 
 
+class ChunkDecoder(_ChunkedTransferDecoder):
+    """
+    Reads the chunked coding as servers write it: blanks may stand around a size, and in its extensions anything.
+
+    RFC 9112, 7.1.1, allows blanks before and behind a semicolon and quoted values; old servers pad the size itself.
+    """
+
+    def _dataReceived_CHUNK_LENGTH(self) -> bool:
+        try:
+            return super()._dataReceived_CHUNK_LENGTH()
+        except _MalformedChunkedDataError:
+            end = self._buffer.find(b"\r\n")
+            line = self._buffer[: max(end, 0)]
+            size = line.partition(b";")[0].strip(b" \t")
+            if not size or size == line or end >= MAX_CHUNK_LINE_BYTES:
+                raise
+            # Only the size, which is all that is read of the line; if it is none, this raises again.
+            self._buffer[:end] = size
+            self._start = 0
+            return super()._dataReceived_CHUNK_LENGTH()
+
+
 class _ClientProtocol(HTTP11ClientProtocol):
+    def request(self, request: Any) -> Any:
+        """Send a request; its answer is read by a decoder of ours."""
+        sent = super().request(request)
+        parser = self._parser
+        if parser is not None:
+            parser._transferDecoders = {b"chunked": ChunkDecoder}
+        return sent
+
     def _disconnectParser(self, reason: Failure) -> None:
         """An answer is over: part its parser from the decoder of its body, as each refers to the other."""
         parser = self._parser

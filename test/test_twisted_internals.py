@@ -15,12 +15,19 @@ from twisted.internet.tcp import Connection
 from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.python.components import Componentized
 from twisted.trial.unittest import SynchronousTestCase
-from twisted.web._newclient import HTTP11ClientProtocol, TransportProxyProducer
+from twisted.web._newclient import HTTP11ClientProtocol, HTTPClientParser, TransportProxyProducer
 from twisted.web.client import HTTPConnectionPool
-from twisted.web.http import HTTPChannel, Request
+from twisted.web.http import HTTPChannel, Request, _MalformedChunkedDataError
 from twisted.web.server import Request as SiteRequest
 
-from openclaw.twisted_internals import REQUEST_ADAPTERS, ClientPool, OpenChannel, connection_of, has_nothing_to_send
+from openclaw.twisted_internals import (
+    REQUEST_ADAPTERS,
+    ChunkDecoder,
+    ClientPool,
+    OpenChannel,
+    connection_of,
+    has_nothing_to_send,
+)
 
 
 class Held(Request):
@@ -120,6 +127,24 @@ class OtherTests(SynchronousTestCase):
         self.assertTrue(hasattr(HTTPConnectionPool, "_factory"))
         made = ClientPool._factory(lambda _: None, "").buildProtocol(None)  # type: ignore[attr-defined]
         self.assertIsInstance(made, HTTP11ClientProtocol)
+
+    def test_chunk_decoder(self) -> None:
+        """Sizes of chunks as servers write them, cut anywhere; what is no size stays an error."""
+        self.assertIn(b"chunked", HTTPClientParser._transferDecoders)
+        for line in (b"5", b"5   ", b" 5", b"5\t", b'5 ; x="y"', b"5;x=y", b"05 ;x", b'5 ; a ; b = "\xe4;"', b"00005 "):
+            stream = line + b"\r\nhello\r\n0 \r\n\r\nrest"
+            for at in range(len(stream)):
+                got: list[bytes] = []
+                ends: list[bytes] = []
+                decoder = ChunkDecoder(got.append, ends.append)
+                decoder.dataReceived(stream[:at])
+                if not ends:
+                    decoder.dataReceived(stream[at:])
+                    self.assertEqual((b"hello", [b"rest"]), (b"".join(got), ends), (line, at))
+        for line in (b"x", b"", b" ", b"5 5", b"-5", b"0x5 ", b"; x=y", b"+5 ;a", b"5" + b" " * 2000):
+            decoder = ChunkDecoder(got.append, ends.append)
+            with self.assertRaises(_MalformedChunkedDataError, msg=line):
+                decoder.dataReceived(line + b"\r\nhello\r\n")
 
     def test_adapters(self) -> None:
         self.assertTrue(issubclass(SiteRequest, Componentized))

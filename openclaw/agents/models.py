@@ -13,7 +13,7 @@ import attrs
 
 from openclaw.agents.resolve import Target
 from openclaw.config.schema import Config
-from openclaw.errors import ModelNotFound, OpenClawError, ProviderError, ProviderRejected
+from openclaw.errors import ModelNotFound, OpenClawError, ProviderError, ProviderModelUnknown, ProviderRejected
 from openclaw.messages import Message
 from openclaw.models import ModelCatalog, ModelRequest, ResolvedModel, Sampling
 
@@ -89,7 +89,7 @@ def falls_back(error: OpenClawError) -> bool:
     What the server finds wrong with the request itself, its length included, any other would find wrong, too.
     """
     if isinstance(error, ProviderRejected):
-        return error.http_status == 404
+        return isinstance(error, ProviderModelUnknown) or error.http_status == 404
     return isinstance(error, ProviderError | ModelNotFound)
 
 

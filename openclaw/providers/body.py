@@ -250,6 +250,15 @@ class BodyReceiver(Protocol):
             self._stop_timer()
             self._timer = self._clock.callLater(timeout_s, self._time_out)
 
+    def lift_limit(self) -> None:
+        """Expect no end any more: only gaps are bounded, as before L{limit}."""
+        if self._limited and not self._ended:
+            self._limited = False
+            self._stop_timer()
+            self._last_s = self._clock.seconds()
+            if not self._paused:
+                self._timer = self._clock.callLater(self._idle_timeout_s, self._look)
+
     def _take(self) -> bytes:
         data = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
         self._pieces.clear()

@@ -3,16 +3,16 @@ What a model server's failure means: from statuses, error objects and network er
 (L{openclaw.errors.ProviderError}).
 
 Texts of a provider reach the client cut short, without control characters and without our own secrets; texts of
-exceptions do not reach it at all.
+exceptions do not reach it at all, and what cannot be read reaches the log alone.  What a failure means is in
+L{openclaw.providers.failure_kinds}, where its reason stands in L{openclaw.providers.reasons}.
 """
 
 from __future__ import annotations
 
-import json
 import math
 import re
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from email.utils import parsedate_to_datetime
 from typing import Any
 
@@ -29,6 +29,7 @@ from twisted.internet.error import (
     TimeoutError,  # noqa: A004 - Twisted's, not the built-in one
 )
 from twisted.internet.ssl import VerificationError
+from twisted.logger import Logger
 from twisted.web.client import RequestGenerationFailed, RequestTransmissionFailed, ResponseFailed, ResponseNeverReceived
 from twisted.web.error import SchemeNotSupported
 from twisted.web.http_headers import Headers
@@ -39,12 +40,16 @@ from openclaw.errors import (
     OpenClawError,
     ProviderAuthFailed,
     ProviderFailed,
+    ProviderModelUnknown,
     ProviderOverloaded,
     ProviderQuota,
     ProviderRateLimited,
     ProviderRejected,
     TransientProviderTimeout,
 )
+from openclaw.providers.failure_kinds import kind_of, status_of
+from openclaw.providers.reasons import Reason, error_in, reason_of
+from openclaw.providers.sse import SseParser
 
 MAX_TEXT_CHARACTERS = 500
 """Longest text of a provider that is passed on."""
@@ -54,26 +59,16 @@ MIN_SECRET_CHARACTERS = 6
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
 
-_CONTEXT_CODES = frozenset({"context_length_exceeded", "exceed_context_size_error", "context_window_exceeded"})
-_QUOTA_CODES = frozenset({"insufficient_quota", "billing_error"})
-_STATUS_OF_CODE: Mapping[str, int] = {
-    "invalid_api_key": 401,
-    "authentication_error": 401,
-    "permission_error": 403,
-    "invalid_request_error": 400,
-    "model_not_found": 404,
-    "not_found_error": 404,
-    "rate_limit_error": 429,
-    "rate_limit_exceeded": 429,
-    "too_many_requests": 429,
-    "overloaded": 529,
-    "overloaded_error": 529,
-    "service_unavailable": 503,
-    "timeout": 504,
-    "timeout_error": 504,
-}
-_CONTEXT_PHRASES = ("maximum context length", "exceeds the available context size", "prompt is too long")
-"""What servers write that have no code for it: vLLM, old llama.cpp, Anthropic's gateway."""
+MAX_LOGGED_CHARACTERS = 200
+"""How much of what cannot be read stands in the log."""
+
+MIN_PIECE_CHARACTERS = 8
+"""Shortest beginning or end of a secret that is looked for where a server writes about our key."""
+
+_MASKED = re.compile(r"([\w.-]*?)(?:\*{2,}|\.{3,}|\u2026|[xX]{4,})[*.\u2026]*([\w-]*)")
+"""A text of which only the ends are shown, as servers quote keys."""
+
+log = Logger()
 
 
 def clean_text(text: str, secrets: Iterable[str] = ()) -> str:
@@ -90,6 +85,44 @@ def clean_text(text: str, secrets: Iterable[str] = ()) -> str:
     # Cut first to a generous length: the expression need not walk through megabytes.
     text = _CONTROL.sub(" ", text[: 4 * MAX_TEXT_CHARACTERS]).strip()
     return text if len(text) <= MAX_TEXT_CHARACTERS else text[: MAX_TEXT_CHARACTERS - 1] + "…"
+
+
+def without_pieces(text: str, secrets: Iterable[str]) -> str:
+    """
+    Take out of a server's text about our key what it quotes of it: C{sk-abc***wxyz}, its beginning or its end.
+
+    @return: the text with C{***} for each of them.
+    """
+    secrets = [secret for secret in secrets if len(secret) >= MIN_SECRET_CHARACTERS]
+
+    def masked(match: re.Match[str]) -> str:
+        begin, end = match.groups()
+        ours = any((begin and secret.startswith(begin)) or (end and secret.endswith(end)) for secret in secrets)
+        return "***" if ours else match[0]
+
+    text = _MASKED.sub(masked, text)
+    for secret in secrets:
+        if len(secret) >= 2 * MIN_PIECE_CHARACTERS:
+            begin, end = secret[:MIN_PIECE_CHARACTERS], secret[-MIN_PIECE_CHARACTERS:]
+            text = re.sub(rf"{re.escape(begin)}[\w-]*|[\w-]*{re.escape(end)}", "***", text)
+    return text
+
+
+def log_unreadable(name: str, status: int, beginning: bytes, secrets: Iterable[str] = ()) -> None:
+    """
+    Tell the log how an answer begins of which nothing can be made; its client is not told.
+
+    @param name: the provider's name in the configuration.
+    @param status: the status that it came with.
+    @param beginning: its first bytes, or as many as there are.
+    """
+    text = clean_text(beginning[: 8 * MAX_LOGGED_CHARACTERS].decode("utf-8", "replace"), secrets)
+    log.warn(
+        "the provider {name} sent what cannot be read, with status {status}: {text}",
+        name=name,
+        status=status,
+        text=text[:MAX_LOGGED_CHARACTERS] or "nothing",
+    )
 
 
 def retry_after_s(headers: Headers) -> float | None:
@@ -133,97 +166,100 @@ def error_of_answer(
     status: int, headers: Headers, body: bytes, *, name: str, secrets: Iterable[str] = ()
 ) -> OpenClawError:
     """
-    The error of an answer whose status is not 200.
+    The error of an answer whose status is not one of success.
 
-    @param body: what was read of its body.
+    @param body: what was read of its body; the log is told how it begins if it holds no reason.
     @param name: the provider's name in the configuration.
     @param secrets: texts to keep out of messages.
     """
-    text, codes = _read_body(body)
-    return _error(status, codes, text, name=name, secrets=secrets, retry_after=retry_after_s(headers))
+    secrets = tuple(secrets)
+    reason = _read_body(body)
+    if not reason.text and body.strip():
+        log_unreadable(name, status, body, secrets)
+    return _error(status, reason, name=name, secrets=secrets, retry_after=retry_after_s(headers))
+
+
+def said_in(body: bytes, secrets: Iterable[str] = ()) -> str:
+    """The words of a refusal alone, fit to be shown, for where it is said beside them whose they are."""
+    return clean_text(_read_body(body).text, secrets) or "no reason given"
 
 
 def error_of_event(error: Any, *, name: str, secrets: Iterable[str] = ()) -> OpenClawError:
     """
     The error of an error object that came where an event of the answer was due.
 
-    Its code or type says what it is; a number there is an HTTP status.
+    Its codes and its words say what it is; a number there is an HTTP status.
 
     @param error: the decoded object, or a bare text.
     """
-    text, codes = _read_error(error)
-    for code in codes:
-        status = int(code) if code.isascii() and code.isdigit() and len(code) == 3 else _STATUS_OF_CODE.get(code)
-        if status is not None and 400 <= status <= 599:
-            break
-    else:
-        status = 500
-    return _error(status, codes, text, name=name, secrets=secrets, said_status=False)
+    reason = reason_of(error)
+    return _error(status_of(reason.codes), reason, name=name, secrets=tuple(secrets))
 
 
 def _error(
-    status: int,
-    codes: list[str],
-    text: str,
-    *,
-    name: str,
-    secrets: Iterable[str],
-    retry_after: float | None = None,
-    said_status: bool = True,
+    status: int | None, reason: Reason, *, name: str, secrets: tuple[str, ...], retry_after: float | None = None
 ) -> OpenClawError:
-    secrets = tuple(secrets)
-    text = clean_text(text, secrets) or "no reason given"
-    said = f"{status} {text}" if said_status or status != 500 else text
-    if not _CONTEXT_CODES.isdisjoint(codes) or status == 413:
-        return ContextTooLong(said)
-    if not _QUOTA_CODES.isdisjoint(codes) or status == 402:
-        return ProviderQuota(said)
-    if status in (401, 403):
-        # The text often quotes a part of the key.
-        return ProviderAuthFailed(f"the provider {name} refused our credentials ({status})")
+    """
+    Make the error of a failure, in the one form of all of them: the provider, what it did, and its own words.
+
+    The status is not among them: clients put that of ours before the message, and would say it twice.
+    """
+    kind = kind_of(status, reason.codes, reason.text)
+    text = reason.text
+    if status is not None:
+        text = re.sub(rf"^\s*(?:HTTP(?:/[\d.]+)? |error code:? )?{status}\b[\s:-]*", "", text, flags=re.IGNORECASE)
+    text = clean_text(without_pieces(text, secrets) if kind == "auth" else text, secrets)
+
+    def said(deed: str) -> str:
+        return f"the provider {name} {deed}: {text}" if text else f"the provider {name} {deed} and gives no reason"
+
+    if kind == "too long":
+        return ContextTooLong(said("finds the prompt too long"))
+    if kind == "no money":
+        return ProviderQuota(said("has no quota left for us"))
+    if kind == "auth":
+        return ProviderAuthFailed(said("refused our credentials"))
+    if kind == "unknown model":
+        told_status = status if status in (400, 404, 422) else 404
+        told_code = _passed_code(reason, secrets) or "model_not_found"
+        return ProviderModelUnknown(said("does not serve the model"), status=told_status, code=told_code)
+    if kind == "too fast":
+        return ProviderRateLimited(said("asks to slow down"), retry_after_s=retry_after)
+    if kind == "overloaded":
+        return ProviderOverloaded(said("is overloaded"), retry_after_s=retry_after)
+    if kind == "timeout":
+        return TransientProviderTimeout(said("timed out"), retry_after_s=retry_after)
     if status in (400, 404, 422):
-        if any(phrase in text.lower() for phrase in _CONTEXT_PHRASES):
-            return ContextTooLong(said)
-        passed = next((clean_text(code, secrets)[:100] for code in codes if not code.isdigit()), None)
-        return ProviderRejected(said, status=status, code=passed)
-    if status == 429:
-        return ProviderRateLimited(said, retry_after_s=retry_after)
-    if status in (503, 529):
-        return ProviderOverloaded(f"the provider {name} is overloaded: {said}", retry_after_s=retry_after)
-    if status in (408, 504):
-        return TransientProviderTimeout(f"the provider {name} timed out: {said}", retry_after_s=retry_after)
-    if status >= 500:
-        return ProviderFailed(f"the provider {name} failed: {said}", retry_after_s=retry_after)
+        return ProviderRejected(said("refused the request"), status=status, code=_passed_code(reason, secrets))
+    if status is None or status >= 500:
+        return ProviderFailed(said("failed"), retry_after_s=retry_after)
     if 300 <= status < 400:
-        return LastingProviderFailure(f"the provider {name} answered {status}, a redirect; set its baseUrl to the end")
-    return LastingProviderFailure(f"the provider {name} gave an answer that was not expected: {said}")
+        return LastingProviderFailure(f"the provider {name} answered with a redirect; set its baseUrl to the end")
+    return LastingProviderFailure(said("gave an answer that was not expected"))
 
 
-def _read_body(body: bytes) -> tuple[str, list[str]]:
-    """The message and the codes, most telling first, of the body of an error answer."""
+def _passed_code(reason: Reason, secrets: tuple[str, ...]) -> str | None:
+    """The code of a refused request that its client is told; a number is none."""
+    return next((clean_text(code, secrets)[:100] for code in reason.codes if not code.isdigit()), None)
+
+
+def _read_body(body: bytes) -> Reason:
+    """The reason in the body of an error answer: JSON, an event with JSON, or a bare text that is no page."""
     try:
         document = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        if b"data:" in body[:200] or body.startswith(b"error:"):
+            parser = SseParser()
+            for payload in [*parser.feed(body), *parser.finish()]:
+                reason = _read_body(bytes(payload))
+                if reason.text or reason.codes:
+                    return reason
         text = body.decode("utf-8", "replace")
-        return ("", []) if text.lstrip().startswith("<") else (text, [])
+        return Reason("") if text.lstrip("\ufeff \t\r\n").startswith("<") else Reason(text)
     if isinstance(document, list) and document:
         document = document[0]
-    if isinstance(document, dict):
-        return _read_error(document.get("error") or document)
-    return _read_error(document)
-
-
-def _read_error(error: Any) -> tuple[str, list[str]]:
-    if isinstance(error, str):
-        return error, []
-    if not isinstance(error, dict):
-        return "", []
-    message = next((error[key] for key in ("message", "detail", "error") if error.get(key)), "")
-    if not isinstance(message, str):
-        message = json.dumps(message, separators=(",", ":"))
-    values = (error.get("code"), error.get("type"), error.get("status"))
-    codes = [str(value) for value in values if isinstance(value, (str, int)) and not isinstance(value, bool) and value]
-    return message, codes
+    found = error_in(document)
+    return reason_of(document if found is None else found)
 
 
 NETWORK_ERRORS: tuple[type[Exception], ...] = (

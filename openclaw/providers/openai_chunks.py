@@ -2,118 +2,92 @@
 From the chunks of an OpenAI chat completion to events.
 
 This is the hottest path of a stream: one decoder made at import, structures that hold only what is used, and one
-list of events for all chunks of a network read.
+list of events for all chunks of a network read.  What is odd leaves that path as soon as it is seen to be.
 """
 
 from __future__ import annotations
 
 import json
-import math
-import uuid
 from collections.abc import Sequence
 from typing import Any
 
 import msgspec
+from twisted.logger import Logger
 
-from openclaw.errors import LastingProviderFailure, OpenClawError
-from openclaw.events import ProviderEvent, ProviderFinished, ProviderUsage, ReasoningDelta, TextDelta, ToolCallDelta
+from openclaw.errors import LastingProviderFailure, OpenClawError, ProviderFailed
+from openclaw.events import ProviderEvent, ProviderFinished, ProviderUsage, ReasoningDelta, TextDelta
 from openclaw.messages import FinishReason, Usage
-from openclaw.providers.failures import error_of_event
-
-_FINISH_REASONS: dict[str, FinishReason] = {
-    "stop": "stop",
-    "length": "length",
-    "max_tokens": "length",
-    "model_length": "length",
-    "tool_calls": "tool_calls",
-    "function_call": "tool_calls",
-    "content_filter": "content_filter",
-}
-
-
-class _Function(msgspec.Struct, gc=False):
-    name: str | None = None
-    arguments: str | dict[str, Any] | None = None
-
-
-class _ToolCall(msgspec.Struct, gc=False):
-    index: int | None = None
-    id: str | None = None
-    function: _Function | None = None
-
-
-class _Delta(msgspec.Struct, gc=False):
-    content: str | list[Any] | None = None
-    reasoning_content: str | None = None
-    reasoning: str | None = None
-    refusal: str | None = None
-    tool_calls: list[_ToolCall] | None = None
-
-
-class _Choice(msgspec.Struct, gc=False):
-    index: int | None = None
-    delta: _Delta | None = None
-    message: _Delta | None = None
-    finish_reason: str | None = None
-
-
-class _PromptDetails(msgspec.Struct, gc=False):
-    cached_tokens: int | float | None = None
-
-
-class _CompletionDetails(msgspec.Struct, gc=False):
-    reasoning_tokens: int | float | None = None
-
-
-class _Usage(msgspec.Struct, gc=False):
-    prompt_tokens: int | float | None = None
-    completion_tokens: int | float | None = None
-    prompt_tokens_details: _PromptDetails | None = None
-    completion_tokens_details: _CompletionDetails | None = None
-
-
-class _Chunk(msgspec.Struct, gc=False):
-    choices: list[_Choice] | None = None
-    usage: _Usage | None = None
-    error: Any = None
-
-
-_decode_chunk = msgspec.json.Decoder(_Chunk).decode
+from openclaw.providers.failures import error_of_event, log_unreadable
+from openclaw.providers.finish_words import failure_of, finish_of
+from openclaw.providers.openai_chunk import (
+    CallPiece,
+    Choice,
+    Chunk,
+    Delta,
+    Function,
+    UsageFigures,
+    chunk_of,
+    decode_any,
+    decode_chunk,
+    texts_of_part,
+)
+from openclaw.providers.reasons import error_in, is_error, reason_of
+from openclaw.providers.sse import ErrorData, UnframedData
+from openclaw.providers.think_tags import ThinkTags
+from openclaw.providers.tool_call_pieces import MAX_CALLS, ToolCallPieces, TooManyCallsError
 
 MAX_TOKENS = 2**53
 """A larger number of tokens is none: JSON's numbers are exact up to here, and sums of a few still fit into 64 bits."""
 
+_NO_INDEX = -(2**62)
 
-MAX_CALLS = 1000
-"""Most tool calls of one answer; only a broken server asks for more."""
+log = Logger()
 
 
 class ChunkReader:
     """
     Reads the chunks of one answer.
 
-    @ivar finish_reason: why the model stopped, as soon as it is known.
+    @ivar is_finished: whether the model has said why it stopped, and nothing since.
     @ivar over: whether the answer is whole: C{[DONE]} came, or usage after the model's last word.
     @ivar error: what an error object, or garbage, means; nothing after it is read.
+    @ivar is_garbage: whether that error is a payload that is no JSON, which may only be cut off.
     @ivar seen: whether any chunk came at all.
+    @ivar may_go_on: whether a finish reason of this server need not be its last word: it has taken one back, or it
+        gave one behind nothing but reasoning.
     """
 
-    def __init__(self, name: str, secrets: Sequence[str] = ()) -> None:
+    def __init__(
+        self, name: str, secrets: Sequence[str] = (), *, think_tags: bool = True, takes_calls: bool = True
+    ) -> None:
         """
         @param name: the provider's name, for messages.
         @param secrets: texts to keep out of messages.
+        @param think_tags: whether C{<think>} at the start of the text begins reasoning.
+        @param takes_calls: whether the model was offered any tool; else its calls are left out.
         """
         self._name = name
         self._secrets = secrets
-        self.finish_reason: FinishReason | None = None
+        self._takes_calls = takes_calls
         self.over = False
         self.error: OpenClawError | None = None
+        self.is_garbage = False
         self.seen = False
+        self.is_finished = False
+        self.may_go_on = False
+        self._reason: str | None = None
+        self._index: int | None = _NO_INDEX
         self._has_choice = False
+        self._has_thought = False
+        self._has_told = False
+        # Whether a text is just that: thinking is over, and the model has not said that it stopped.
+        self._is_plain = False
+        self._has_unasked_call = False
         self._usage: Usage | None = None
-        self._call_ids: dict[int, str] = {}
-        self._named_calls: set[int] = set()
+        self._note_said: dict[str, Any] | None = None
+        self._calls = ToolCallPieces()
         self._halves: dict[tuple[str, int], str] = {}
+        self._tags = ThinkTags() if think_tags else None
 
     def read(self, payloads: Sequence[bytes]) -> list[ProviderEvent]:
         """
@@ -124,65 +98,90 @@ class ChunkReader:
         events: list[ProviderEvent] = []
         for payload in payloads:
             if payload == b"[DONE]":
-                self.over = True
+                self._done()
                 break
             try:
-                chunk = _decode_chunk(payload)
+                chunk = decode_chunk(payload)
             except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-                if not payload.strip():
-                    continue
                 rescued = self._rescue(payload, error)
                 if rescued is None:
-                    break
+                    if self.over or self.error is not None:
+                        break
+                    continue
                 chunk = rescued
             else:
                 if self._halves:
                     self._give_up_halves(events)
             self.seen = True
-            if chunk.choices:
-                self._has_choice = True
-                choice = chunk.choices[0]
-                if not choice.index:
-                    delta = choice.delta
-                    if delta is not None:
-                        # The ordinary chunk first: text and nothing else.
-                        text = delta.content
-                        if delta.reasoning_content or delta.reasoning or delta.refusal or delta.tool_calls:
-                            self._add(delta, events)
-                        elif text:
-                            events.append(TextDelta(text if isinstance(text, str) else _joined(text)))
-                    elif choice.message is not None:
-                        self._add(choice.message, events)
-                    if choice.finish_reason and self.finish_reason is None:
-                        self.finish_reason = _FINISH_REASONS.get(choice.finish_reason, "stop")
-                        if chunk.usage is not None:
-                            self._note(chunk.usage)
-                        if chunk.error is None:
-                            continue
-            if chunk.error is not None or (chunk.choices is None and chunk.usage is None):
-                if self._fail(chunk, payload):
+            choices = chunk.choices
+            if choices:
+                choice = choices[0]
+                if choice.index != self._index:
+                    ours = self._ours(choices)
+                    if ours is None:
+                        continue
+                    choice = ours
+                delta = choice.delta
+                if delta is None:
+                    delta = choice.message or (Delta(choice.text) if choice.text else None)
+                if delta is not None:
+                    # The ordinary chunk first: text and nothing else.
+                    text = delta.content
+                    if text and self._is_plain and text.__class__ is str:
+                        events.append(TextDelta(text))
+                        text = None
+                    if (
+                        text
+                        or delta.reasoning_content
+                        or delta.reasoning
+                        or delta.refusal
+                        or delta.tool_calls
+                        or delta.reasoning_text
+                        or delta.function_call
+                    ):
+                        self._add(delta, text, events)
+                if chunk.usage is not None:
+                    self._note(chunk.usage)
+                if choice.finish_reason:
+                    self._finish(choice.finish_reason)
+                    if choice.usage is not None:
+                        self._note(choice.usage)
+                    if b'"base_resp"' in payload or b'"error_' in payload:
+                        self._look_for_error(payload)
+                if chunk.error is not None:
+                    self._look_for_error(payload)
+                if self.error is not None:
                     break
-            elif chunk.usage is not None:
-                self._note(chunk.usage)
-                if self.finish_reason is not None:
-                    self.over = True
-                    break
+            elif self._read_other(chunk, payload):
+                break
         return events
 
     def end(self) -> list[ProviderEvent]:
         """
         The last events: why the model stopped and, if it was said, what the call cost.
 
+        L{error} is set if it stopped because something failed.
+
         @return: nothing of why it stopped if that is not known; C{[DONE]} alone counts as C{stop}.
         """
         events: list[ProviderEvent] = []
         self._give_up_halves(events)
-        reason = self.finish_reason
+        if self._tags is not None:
+            events.extend(self._tags.finish())
+        word = self._reason
+        finish = finish_of(word, self._name) if word is not None else None
+        if word is not None and finish is not None:
+            self.error = failure_of(finish, word, self._name)
+            if self.error is not None:
+                return events
+        reason: FinishReason | None = finish if finish not in ("failed", "overloaded") else None  # type: ignore[assignment]
         if reason is None and self.over:
             reason = "stop"
         if reason is not None:
-            # Some servers say "stop" after tool calls.
-            events.append(ProviderFinished("tool_calls" if reason == "stop" and self._call_ids else reason))
+            # Some servers say "stop" after tool calls, others of calls that there are none of.
+            if reason in ("stop", "tool_calls"):
+                reason = "tool_calls" if len(self._calls) else "stop"
+            events.append(ProviderFinished(reason))
         if self._usage is not None:
             events.append(ProviderUsage(self._usage))
         return events
@@ -194,113 +193,222 @@ class ChunkReader:
             if self._has_choice:
                 self.over = True
             else:
-                self.error = self._no_completion()
+                self.error = self._no_completion(body)
         return events
 
-    def _add(self, delta: _Delta, events: list[ProviderEvent]) -> None:
-        reasoning = delta.reasoning_content or delta.reasoning
+    def said_instead(self) -> OpenClawError | None:
+        """What the server said in place of an answer, at the end of one that never began; C{None} if nothing."""
+        if self._has_choice or self._note_said is None:
+            return None
+        return error_of_event(self._note_said, name=self._name, secrets=self._secrets)
+
+    def _done(self) -> None:
+        if self._has_choice:
+            self.over = True
+        elif self.error is None:
+            # What served it is gone; asked once more it may answer.
+            nothing = ProviderFailed(f"the provider {self._name} ended its answer before it began")
+            self.error = self.said_instead() or nothing
+
+    def _ours(self, choices: Sequence[Choice]) -> Choice | None:
+        """The choice that counts, the first that was ever seen."""
+        if self._index is None or not self._has_choice:
+            first = choices[0]
+            self._index = first.index
+            self._has_choice = True
+            return first
+        return next((choice for choice in choices if choice.index is None or choice.index == self._index), None)
+
+    def _finish(self, word: str) -> None:
+        """Note a finish reason; of several the last one counts."""
+        if finish_of(word, self._name) is None:
+            return
+        self._reason = word
+        self.is_finished = True
+        self._is_plain = False
+        if self._has_thought and not self._has_told:
+            self.may_go_on = True
+
+    def _take_back(self) -> None:
+        """There is more: what was said of the end does not hold."""
+        self._reason = None
+        self.is_finished = False
+        self.may_go_on = True
+        self._is_plain = self._tags is None
+
+    def _add(self, delta: Delta, text: str | list[Any] | None, events: list[ProviderEvent]) -> None:
+        """Tell what a delta has beyond a plain text; C{text} is what is left of its content."""
+        before = len(events)
+        reasoning = delta.reasoning_content or delta.reasoning or delta.reasoning_text
         if reasoning:
+            self._has_thought = True
             events.append(ReasoningDelta(reasoning))
-        text = delta.content
-        if text:
-            events.append(TextDelta(text if isinstance(text, str) else _joined(text)))
+        if isinstance(text, str):
+            self._tell(text, events)
+        elif text:
+            thoughts, texts = zip(*map(texts_of_part, text), strict=True)
+            if any(thoughts):
+                self._has_thought = True
+                events.append(ReasoningDelta("".join(thoughts)))
+            if any(texts):
+                self._tell("".join(texts), events)
         if delta.refusal:
-            events.append(TextDelta(delta.refusal))
-        for position, call in enumerate(delta.tool_calls or ()):
-            self._add_call(position, call, events)
+            self._tell(delta.refusal, events)
+        calls = delta.tool_calls or ()
+        if delta.function_call is not None and not calls:
+            calls = [CallPiece(0, None, delta.function_call)]
+        for place, call in enumerate(calls):
+            self._add_call(place, call, events)
+        if self.is_finished and (text or len(events) > before):
+            self._take_back()
 
-    def _add_call(self, position: int, call: _ToolCall, events: list[ProviderEvent]) -> None:
-        index = call.index
-        if index is None:
-            known = next((at for at, id_ in self._call_ids.items() if id_ == call.id), None)
-            index = known if known is not None else len(self._call_ids) if call.id else position
-        function = call.function or _Function()
-        arguments = function.arguments or ""
-        if not isinstance(arguments, str):
-            arguments = msgspec.json.encode(arguments).decode()
-        first = index not in self._call_ids
-        if first:
-            if len(self._call_ids) >= MAX_CALLS:
-                self.error = LastingProviderFailure(f"the provider {self._name} called over {MAX_CALLS} tools at once")
+    def _tell(self, text: str, events: list[ProviderEvent]) -> None:
+        """Tell a text, and of the first ones what is thinking."""
+        tags = self._tags
+        if tags is not None:
+            told = tags.feed(text)
+            self._has_thought = self._has_thought or any(isinstance(event, ReasoningDelta) for event in told)
+            events.extend(told)
+            if not tags.over:
                 return
-            self._call_ids[index] = call.id or f"call_{uuid.uuid4().hex}"
-        # Some servers repeat the name with each piece.
-        name = None if index in self._named_calls else function.name or None
-        if name is not None:
-            self._named_calls.add(index)
-        if first or name is not None or arguments:
-            events.append(ToolCallDelta(index, self._call_ids[index] if first else None, name, arguments))
+            self._tags = None
+        else:
+            events.append(TextDelta(text))
+        self._has_told = True
+        self._is_plain = not self.is_finished
 
-    def _note(self, usage: _Usage) -> None:
+    def _add_call(self, place: int, call: CallPiece, events: list[ProviderEvent]) -> None:
+        if not self._takes_calls:
+            if not self._has_unasked_call:
+                self._has_unasked_call = True
+                log.warn("the provider {name} called a tool though none was offered; left out", name=self._name)
+            return
+        try:
+            told = self._calls.add(place, call)
+        except TooManyCallsError:
+            self.error = LastingProviderFailure(f"the provider {self._name} called over {MAX_CALLS} tools at once")
+            return
+        if told is not None:
+            self._has_told = True
+            events.append(told)
+
+    def _note(self, usage: UsageFigures) -> None:
         """
         Remember the usage; some servers repeat it with every chunk, and the last one counts.
 
         One with a figure that cannot be is none, so that it is estimated, and so marked, like one that never came.
         """
-        if usage.prompt_tokens is None and usage.completion_tokens is None:
+        said_prompt = usage.input_tokens if usage.prompt_tokens is None else usage.prompt_tokens
+        said_completion = usage.output_tokens if usage.completion_tokens is None else usage.completion_tokens
+        if not said_prompt and not said_completion:
+            # No call costs nothing: a count that has not begun.
             return
-        prompt, completion = _count(usage.prompt_tokens or 0), _count(usage.completion_tokens or 0)
+        prompt, completion = _count(said_prompt or 0), _count(said_completion or 0)
         if prompt is None or completion is None:
             self._usage = None
             return
         of_prompt, of_completion = usage.prompt_tokens_details, usage.completion_tokens_details
+        cached = of_prompt.cached_tokens if of_prompt is not None else None
+        if cached is None:
+            cached = usage.prompt_cache_hit_tokens if usage.cached_tokens is None else usage.cached_tokens
         self._usage = Usage(
             prompt_tokens=prompt,
             completion_tokens=completion,
-            cached_tokens=None if of_prompt is None else _count(of_prompt.cached_tokens),
+            cached_tokens=_count(cached),
             reasoning_tokens=None if of_completion is None else _count(of_completion.reasoning_tokens),
         )
 
-    def _fail(self, chunk: _Chunk, payload: bytes) -> bool:
-        """See whether an unusual event is an error, which some servers send without the C{error} around it."""
-        error = chunk.error
-        if error is None:
-            try:
-                document = json.loads(payload)
-            except (ValueError, RecursionError):
-                # Garbage in fields that nobody reads.
-                return False
-            if document.get("object") != "error" and document.get("type") != "error":
-                return False
-            error = document
-        self.error = error_of_event(error, name=self._name, secrets=self._secrets)
-        return True
+    def _read_other(self, chunk: Chunk, payload: bytes) -> bool:
+        """Read what has no choices: usage, an error, or a note; tells whether the answer ends with it."""
+        usage = chunk.usage
+        if usage is not None:
+            self._note(usage)
+        if usage is None or chunk.choices is None or chunk.error is not None:
+            self._look_for_error(payload)
+        if usage is not None and self.is_finished and self.error is None:
+            self.over = True
+        return self.over or self.error is not None
 
-    def _no_completion(self) -> OpenClawError:
+    def _look_for_error(self, payload: bytes) -> None:
+        """See whether an unusual event is an error, which some servers send without the C{error} around it."""
+        try:
+            document = json.loads(payload)
+        except (ValueError, RecursionError):
+            # Garbage in fields that nobody reads.
+            document = None
+        if payload.__class__ is ErrorData:
+            self._fail(document if is_error(document) else payload.decode("utf-8", "replace"))
+            return
+        error = error_in(document)
+        if error is not None:
+            self._fail(error)
+        elif isinstance(document, dict) and not self._has_choice and reason_of(document).text:
+            self._note_said = document
+
+    def _fail(self, error: Any) -> None:
+        self.error = error_of_event(error, name=self._name, secrets=self._secrets)
+
+    def _no_completion(self, payload: bytes) -> OpenClawError:
+        """The error of a payload that is no chunk; the log is told how it begins, its client what it says."""
+        log_unreadable(self._name, 200, payload, self._secrets)
+        try:
+            document = json.loads(payload)
+        except (ValueError, RecursionError):
+            document = None
+        if reason_of(document).text:
+            return error_of_event(document, name=self._name, secrets=self._secrets)
         return LastingProviderFailure(f"the provider {self._name} sent an answer that is no chat completion")
 
-    def _rescue(self, payload: bytes, cause: Exception) -> _Chunk | None:
+    def _rescue(self, payload: bytes, cause: Exception) -> Chunk | None:
         """
-        Read what the decoder refuses because of half of a surrogate pair, or of a usage that is none.
+        Read what the decoder refuses: fields of a wrong type, half of a surrogate pair, what is no object.
 
         Servers cut texts between the two C{\\u} escapes of one character.  The halves are joined over two chunks.
-        A usage with C{NaN}, C{1e999} or texts in it is left out: an answer is not worth less because of it.
 
-        @return: the chunk, or C{None} after noting that the payload is garbage.
+        @return: the chunk; C{None} for what is passed over, and after noting an error.
         """
-        if payload.strip() == b"[DONE]":
-            self.over = True
+        stripped = payload.strip()
+        if stripped.startswith(b"data:"):
+            # A relay that frames what is framed.
+            payload = stripped = stripped[5:].strip()
+        if not stripped:
+            return None
+        if stripped == b"[DONE]":
+            self._done()
+            return None
+        if payload.__class__ is ErrorData:
+            self._look_for_error(payload)
             return None
         try:
-            if b"\\u" not in payload and b'"usage"' not in payload:
-                raise cause
-            chunk = _converted(json.loads(payload, parse_int=_whole_number))
-        except (ValueError, RecursionError, msgspec.MsgspecError):
-            failure = self._no_completion()
-            failure.__cause__ = cause
-            self.error = failure
+            document = decode_any(payload)
+        except (ValueError, RecursionError):
+            if payload.__class__ is not UnframedData:
+                self.error = LastingProviderFailure(
+                    f"the provider {self._name} sent an answer that is no chat completion"
+                )
+                self.error.__cause__ = cause
+                self.is_garbage = True
+                log_unreadable(self._name, 200, payload, self._secrets)
             return None
+        if not isinstance(document, dict):
+            self._look_for_error(payload)
+            return None
+        chunk = chunk_of(document)
         for choice in chunk.choices or ():
             delta = choice.delta or choice.message
             if delta is not None:
                 self._mend(delta)
         return chunk
 
-    def _mend(self, delta: _Delta) -> None:
-        content = delta.content or ""
-        delta.content = self._mended(content if isinstance(content, str) else _joined(content), ("content", 0))
-        delta.reasoning = self._mended(delta.reasoning_content or delta.reasoning or "", ("reasoning", 0))
-        delta.reasoning_content = None
+    def _mend(self, delta: Delta) -> None:
+        content = delta.content
+        if isinstance(content, list):
+            delta.content = _without_halves_within(content)
+        elif content is not None:
+            delta.content = self._mended(content, ("content", 0))
+        reasoning = delta.reasoning_content or delta.reasoning or delta.reasoning_text or ""
+        delta.reasoning_content = self._mended(reasoning, ("reasoning", 0))
+        delta.reasoning = delta.reasoning_text = None
         delta.refusal = _without_halves(delta.refusal or "")
         for position, call in enumerate(delta.tool_calls or ()):
             call.id = _without_halves(call.id or "")
@@ -326,17 +434,11 @@ class ChunkReader:
         halves, self._halves = self._halves, {}
         for place, index in halves:
             if place == "content":
-                events.append(TextDelta("\ufffd"))
+                self._tell("\ufffd", events)
             elif place == "reasoning":
                 events.append(ReasoningDelta("\ufffd"))
             else:
-                events.append(ToolCallDelta(index, None, None, "\ufffd"))
-
-
-def _joined(parts: list[Any]) -> str:
-    """The text of content that is a list of parts."""
-    texts = (part.get("text") for part in parts if isinstance(part, dict))
-    return "".join(text for text in texts if isinstance(text, str))
+                self._add_call(0, CallPiece(index, None, Function(None, "\ufffd")), events)
 
 
 def _without_halves(text: str) -> str:
@@ -344,24 +446,9 @@ def _without_halves(text: str) -> str:
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
-def _whole_number(digits: str) -> float:
-    """Read an integer; Python refuses one of thousands of digits."""
-    return int(digits) if len(digits) < 20 else math.inf
-
-
-def _converted(document: Any) -> _Chunk:
-    """
-    Make a chunk of a decoded one, without its usage if that is none.
-
-    @raise msgspec.ValidationError: if it is no chunk.
-    """
-    try:
-        return msgspec.convert(document, _Chunk)
-    except msgspec.ValidationError:
-        if not isinstance(document, dict) or not document.get("usage"):
-            raise
-        # Usage there is, only none that can be read.
-        return msgspec.convert({**document, "usage": {"prompt_tokens": math.nan}}, _Chunk)
+def _without_halves_within(parts: list[Any]) -> list[Any]:
+    decoded: list[Any] = json.loads(_without_halves(json.dumps(parts, ensure_ascii=False)))
+    return decoded
 
 
 def _count(value: float | None) -> int | None:

@@ -20,12 +20,12 @@ from openclaw.events import ProviderEvent
 from openclaw.interfaces import Clock
 from openclaw.models import ModelRequest
 from openclaw.providers.body import BodyReceiver, receive
-from openclaw.providers.failures import error_of_answer
+from openclaw.providers.failures import error_of_answer, log_unreadable, said_in
 from openclaw.providers.http import post, request_headers
 from openclaw.providers.learning import MAX_RESENDS, Learned, names, refused_fields
 from openclaw.providers.openai_chunks import ChunkReader
 from openclaw.providers.openai_request import Endpoint, PostAddress, address_of, encode_call, headers_of
-from openclaw.providers.sse import MAX_EVENT_BYTES, SseParser
+from openclaw.providers.sse import BOM, MAX_EVENT_BYTES, SseParser
 
 MAX_ERROR_BYTES = 64 * 1024
 """Most of the body of an error answer that is read."""
@@ -101,7 +101,8 @@ class CompletionStream:
         self._opening: Deferred[IResponse] | None = None
         self._body: BodyReceiver | None = None
         self._parser = SseParser()
-        self._reader = ChunkReader(endpoint.name, self._secrets)
+        self._reader = self._new_reader()
+        self._begun: bytes | None = None
         self._document: list[bytes] | None = None
         self._document_bytes = 0
         self._form_known = False
@@ -119,8 +120,11 @@ class CompletionStream:
         response, body = await self._send_until_taken()
         content_type = response.headers.getRawHeaders("content-type", [""])[-1].lower()
         if "html" in content_type:
-            body.abort()
-            raise self._no_completion()
+            # Mostly a page, which is to fail while another model can be asked; but some proxies call all so.
+            self._begun = await _beginning(body)
+            if _begins(self._begun)[:1] in (b"<", b""):
+                body.abort()
+                raise self._no_completion(self._begun)
         self._form_known = content_type.startswith("text/event-stream")
         return self
 
@@ -166,29 +170,46 @@ class CompletionStream:
         events: list[ProviderEvent] = []
         reader = self._reader
         try:
-            data = await body.read()
+            data, self._begun = self._begun, None
+            if data is None:
+                data = await body.read()
             events = self._parse(data)
         except ProviderError as error:
             # What comes after the model's last word may be missing.
-            if reader.finish_reason is None or self._over:
+            if not reader.is_finished or self._over:
                 return self._fail(error, events)
+        # A document that is none may have been read by another one.
+        reader = self._reader
         if reader.error is not None:
-            cut_off = data is None and (self._document is None or body.was_reset)
+            cut_off = data is None and reader.is_garbage and (self._document is None or body.was_reset)
             return self._fail(self._cut_off() if cut_off else reader.error, events)
-        if reader.over or (data is None and reader.finish_reason is not None):
-            self._over = True
+        if reader.over or (data is None and reader.is_finished):
             events.extend(reader.end())
+            if reader.error is not None:
+                return self._fail(reader.error, events)
+            self._over = True
             body.drain(DRAIN_TIMEOUT_S)
         elif data is None:
-            return self._fail(self._cut_off() if reader.seen or body.was_reset else self._no_completion(), events)
-        elif reader.finish_reason is not None and not self._trailing:
-            self._trailing = True
-            body.limit(TRAILER_TIMEOUT_S)
+            nothing = self._cut_off() if reader.seen or body.was_reset else self._no_completion()
+            return self._fail(reader.said_instead() or nothing, events)
+        else:
+            self._limit_trailer(body)
         self._silent_bytes = 0 if events or data is None else self._silent_bytes + len(data)
         if self._silent_bytes > MAX_SILENT_BYTES and not self._over:
             silent = LastingProviderFailure(f"the provider {self._endpoint.name} sends on and says nothing")
             return self._fail(silent, events)
         return events
+
+    def _limit_trailer(self, body: BodyReceiver) -> None:
+        """Bound the time of what follows the model's last word, until it turns out that it was not the last one."""
+        ends = self._reader.is_finished and not self._reader.may_go_on
+        if ends == self._trailing:
+            return
+        self._trailing = ends
+        if ends:
+            body.limit(TRAILER_TIMEOUT_S)
+        else:
+            body.lift_limit()
 
     def _fail(self, error: OpenClawError, events: list[ProviderEvent]) -> list[ProviderEvent]:
         """Note how the call ends, for after C{events}, and drop the connection."""
@@ -198,19 +219,41 @@ class CompletionStream:
 
     def _parse(self, data: bytes | None) -> list[ProviderEvent]:
         if not self._form_known and data:
-            # Not declared as a stream of events: a JSON document begins like none.
-            self._form_known = True
-            if data.lstrip()[:1] in (b"{", b"["):
+            # Not declared as a stream of events: a JSON document begins like none, and a page neither.
+            first = _begins(data)[:1]
+            self._form_known = first != b""
+            if first == b"<":
+                raise self._no_completion(data)
+            if first in (b"{", b"["):
                 self._document = []
         if self._document is None:
             return self._reader.read(self._parser.finish() if data is None else self._parser.feed(data))
         if data is None:
-            return self._reader.read_document(b"".join(self._document))
+            return self._read_document(b"".join(self._document))
         self._document.append(data)
         self._document_bytes += len(data)
         if self._document_bytes > MAX_EVENT_BYTES:
             raise LastingProviderFailure(f"the provider {self._endpoint.name} sent an answer that is too large")
         return []
+
+    def _read_document(self, body: bytes) -> list[ProviderEvent]:
+        """Read what began like a JSON document: one, or several in a row, or one before events."""
+        events = self._reader.read_document(_begins(body))
+        if self._reader.is_garbage:
+            reader, parser = self._new_reader(), SseParser()
+            others = reader.read([*parser.feed(body), *parser.finish()])
+            if reader.seen and not reader.is_garbage:
+                self._reader = reader
+                return others
+        return events
+
+    def _new_reader(self) -> ChunkReader:
+        return ChunkReader(
+            self._endpoint.name,
+            self._secrets,
+            takes_calls=self._request.offers_tools,
+            think_tags=self._request.profile.think_tags,
+        )
 
     async def _send_until_taken(self) -> tuple[IResponse, BodyReceiver]:
         """
@@ -220,13 +263,14 @@ class CompletionStream:
         """
         ref = f"{self._endpoint.name}/{self._request.model}"
         without = set(self._learned.of(ref))
-        refused: dict[str, OpenClawError] = {}
+        refused: dict[str, str] = {}
+        first: OpenClawError | None = None
         for resends in range(MAX_RESENDS + 1):
             call = encode_call(self._request, without)
             response, body = await self._send(call.data)
             if response.code // 100 == 2:
                 if refused:
-                    self._learned.keep(ref, {field: error.message for field, error in refused.items()})
+                    self._learned.keep(ref, refused)
                 return response, body
             raw = await self._refused_body(body)
             error = error_of_answer(
@@ -236,10 +280,11 @@ class CompletionStream:
             if not fields or resends == MAX_RESENDS or self._over:
                 break
             without.update(fields)
-            refused |= dict.fromkeys(fields, error)
+            refused |= dict.fromkeys(fields, said_in(raw, self._secrets))
+            first = first or error
         # What the server says of a call without a field may be the same thing in other words.
         same = isinstance(error, ProviderRejected) and (fields or any(names(error.message, field) for field in refused))
-        raise next(iter(refused.values())) if refused and same else error
+        raise first if first is not None and same else error
 
     async def _send(self, data: bytes) -> tuple[IResponse, BodyReceiver]:
         """Send a body and wait for the head of the answer to it."""
@@ -291,7 +336,26 @@ class CompletionStream:
     def _cut_off(self) -> OpenClawError:
         return ProviderFailed(f"the provider {self._endpoint.name} cut its answer off")
 
-    def _no_completion(self) -> OpenClawError:
+    def _no_completion(self, beginning: bytes = b"") -> OpenClawError:
+        log_unreadable(self._endpoint.name, 200, beginning, self._secrets)
         return LastingProviderFailure(
             f"the provider {self._endpoint.name} sent an answer that is no chat completion; check its baseUrl"
         )
+
+
+async def _beginning(body: BodyReceiver) -> bytes:
+    """Read until something is there that is no blank; empty if there is nothing, or too many blanks."""
+    data = b""
+    while len(data) < MAX_ERROR_BYTES:
+        more = await body.read()
+        if more is None:
+            break
+        data += more
+        if _begins(data):
+            return data
+    return b""
+
+
+def _begins(data: bytes) -> bytes:
+    """What an answer holds, from its first byte that is neither a blank nor a byte order mark."""
+    return data.removeprefix(BOM).lstrip()

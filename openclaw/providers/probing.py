@@ -138,7 +138,8 @@ async def _ask(model: ResolvedModel, clock: Clock, spoken: Spoken, with_tool: bo
         overrides = {**profile.body.overrides, "tools": [TOOL], "tool_choice": "auto"}
         profile = attrs.evolve(profile, body=attrs.evolve(profile.body, overrides=overrides))
     messages = (Message("user", WORDS),)
-    request = ModelRequest(model.model_id, messages, Sampling(max_tokens=limit), profile=profile)
+    sampling = Sampling(max_tokens=limit)
+    request = ModelRequest(model.model_id, messages, sampling, profile=profile, offers_tools=with_tool)
     async with model.provider.stream(request) as stream:
         spoken.head_ms = _since_ms(clock, began_s)
         async for batch in stream:

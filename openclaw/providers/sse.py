@@ -1,9 +1,12 @@
 """
 An incremental parser of server-sent events, for what model servers send.
 
-Only the data of an event matters here: C{event:}, C{id:}, C{retry:} and comments are skipped.  The format is that
-of the HTML standard, section 9.2: lines end by LF, CR or CRLF, an empty line ends an event, one blank after the
-colon does not belong to the value, and a byte order mark may stand at the very start.
+Only the data of an event matters here, and whether it is an error: C{id:}, C{retry:} and comments are skipped.  The
+format is that of the HTML standard, section 9.2: lines end by LF, CR or CRLF, an empty line ends an event, one blank
+after the colon does not belong to the value, and a byte order mark may stand at the very start.
+
+Model servers add to it: a field C{error:} in place of C{data:} (llama.cpp to the end of 2025), C{event: error}, and
+JSON without any field name, as of a proxy that fails in the middle.
 """
 
 from __future__ import annotations
@@ -13,7 +16,16 @@ from openclaw.errors import LastingProviderFailure
 MAX_EVENT_BYTES = 8 * 1024 * 1024
 """Largest event that is taken by default, in bytes."""
 
-_BOM = b"\xef\xbb\xbf"
+BOM = b"\xef\xbb\xbf"
+"""The byte order mark of UTF-8."""
+
+
+class ErrorData(bytes):
+    """The data of an event that is an error by its name, or by that of its field."""
+
+
+class UnframedData(bytes):
+    """What stood in a stream without the name of a field, and looks like JSON."""
 
 
 class SseParser:
@@ -28,6 +40,7 @@ class SseParser:
     @ivar _held_bytes: length of both together.
     @ivar _after_cr: whether the last byte was a CR, so that an LF that follows belongs to it.
     @ivar _started: whether the place of a byte order mark is passed.
+    @ivar _kind: what the event is that has begun; C{bytes} for an ordinary one.
     """
 
     def __init__(self, max_event_bytes: int = MAX_EVENT_BYTES) -> None:
@@ -38,6 +51,7 @@ class SseParser:
         self._held_bytes = 0
         self._after_cr = False
         self._started = False
+        self._kind: type[bytes] = bytes
 
     def feed(self, data: bytes) -> list[bytes]:
         """
@@ -49,7 +63,7 @@ class SseParser:
         """
         if not self._started:
             data = self._skip_bom(data)
-        if b"\r" in data or self._after_cr or self._lines:
+        if b"\r" in data or self._after_cr or self._lines or self._kind is not bytes:
             return self._feed_lines(data)
         if self._partial:
             if b"\n" not in data:
@@ -89,12 +103,12 @@ class SseParser:
         data = b"".join(self._partial) + data
         self._partial = []
         self._held_bytes = 0
-        if len(data) < len(_BOM) and _BOM.startswith(data):
+        if len(data) < len(BOM) and BOM.startswith(data):
             if data:
                 self._hold(data)
             return b""
         self._started = True
-        return data.removeprefix(_BOM)
+        return data.removeprefix(BOM)
 
     def _hold(self, piece: bytes) -> None:
         self._held_bytes += len(piece)
@@ -119,17 +133,44 @@ class SseParser:
             self._partial = []
         for line in lines:
             if not line:
-                if self._lines:
-                    payloads.append(b"\n".join(self._lines))
-                    self._lines = []
-                    self._held_bytes = 0
+                self._end_event(payloads)
             elif line.startswith(b"data:"):
+                if self._kind is UnframedData:
+                    self._end_event(payloads)
                 self._add_line(line[6:] if line.startswith(b"data: ") else line[5:])
             elif line == b"data":
                 self._add_line(b"")
+            else:
+                self._read_other(line, payloads)
         if last:
             self._hold(last)
         return payloads
+
+    def _end_event(self, payloads: list[bytes]) -> None:
+        kind, self._kind = self._kind, bytes
+        if self._lines:
+            data = b"\n".join(self._lines)
+            payloads.append(data if kind is bytes else kind(data))
+            self._lines = []
+            self._held_bytes = 0
+
+    def _read_other(self, line: bytes, payloads: list[bytes]) -> None:
+        """A line that is no data by its name."""
+        if line.startswith(b"error:"):
+            self._kind = ErrorData
+            self._add_line(line[6:].lstrip(b" "))
+        elif line.startswith(b"event:"):
+            if line[6:].strip().lower() == b"error":
+                self._kind = ErrorData
+        elif self._kind is UnframedData:
+            if line.startswith(b"{") and self._lines[-1].endswith(b"}"):
+                # Another one: a document on each line.
+                self._end_event(payloads)
+                self._kind = UnframedData
+            self._add_line(line)
+        elif line.lstrip()[:1] in (b"{", b"[") and not self._lines:
+            self._kind = UnframedData
+            self._add_line(line)
 
     def _add_line(self, line: bytes) -> None:
         # An empty line has its price too, or a flood of them would not be bounded.

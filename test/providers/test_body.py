@@ -225,6 +225,29 @@ class BodyTests(SynchronousTestCase):
         self.assertEqual(b"b", self.successResultOf(self.body.read()))
         self.failureResultOf(self.body.read(), ProviderTimeout)
 
+    def test_lifted_limit(self) -> None:
+        """A limit that is lifted leaves the bound of the gaps, counted anew, also while nobody takes bytes."""
+        self.body.lift_limit()
+        self.body.limit(5.0)
+        self.client.reactor.advance(4)
+        self.body.lift_limit()
+        waiting = self.body.read()
+        self.client.reactor.advance(59)
+        self.assertNoResult(waiting)
+        self.peer.chunks(b"a")
+        self.assertEqual(b"a", self.successResultOf(waiting))
+        self.body.limit(5.0)
+        self.peer.chunks(b"b")
+        self.body.lift_limit()
+        self.client.reactor.advance(1000)
+        self.assertEqual(b"b", self.successResultOf(self.body.read()))
+        waiting = self.body.read()
+        self.client.reactor.advance(60)
+        self.failureResultOf(waiting, ProviderTimeout)
+        self.body.lift_limit()
+        self.client.reactor.advance(5)
+        self.assertEqual(0, self.timers())
+
     def test_limit_after_the_end(self) -> None:
         """A limit of a complete body is nothing."""
         self.peer.chunks(end=True)

@@ -20,6 +20,7 @@ from twisted.internet.error import (
     TimeoutError,
 )
 from twisted.internet.ssl import VerificationError
+from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.client import RequestTransmissionFailed, ResponseFailed, ResponseNeverReceived
@@ -61,32 +62,41 @@ class StatusTests(SynchronousTestCase):
         """Every status has its error, HTTP status, code, message and whether it is tried again."""
         lasting, failed = LastingProviderFailure, ProviderFailed
         rows: list[tuple[int, type[OpenClawError], int, str | None, str, bool]] = [
-            (400, ProviderRejected, 400, "mock_error", "400 told", False),
-            (401, ProviderAuthFailed, 502, "provider_auth_failed", "refused our credentials (401)", False),
-            (402, ProviderQuota, 429, "insufficient_quota", "402 told", False),
-            (403, ProviderAuthFailed, 502, "provider_auth_failed", "refused our credentials (403)", False),
-            (404, ProviderRejected, 404, "mock_error", "404 told", False),
-            (405, lasting, 502, "provider_error", "not expected: 405 told", False),
-            (408, TransientProviderTimeout, 504, "timeout", "timed out: 408 told", True),
-            (413, ContextTooLong, 400, "context_length_exceeded", "413 told", False),
-            (422, ProviderRejected, 422, "mock_error", "422 told", False),
-            (429, ProviderRateLimited, 429, "rate_limit_exceeded", "429 told", True),
-            (500, failed, 502, "provider_error", "the provider mock failed: 500 told", True),
-            (502, failed, 502, "provider_error", "502 told", True),
-            (503, ProviderOverloaded, 503, "provider_overloaded", "503 told", True),
-            (504, TransientProviderTimeout, 504, "timeout", "504 told", True),
-            (529, ProviderOverloaded, 503, "provider_overloaded", "529 told", True),
-            (599, failed, 502, "provider_error", "599 told", True),
-            (301, lasting, 502, "provider_error", "answered 301, a redirect", False),
-            (307, lasting, 502, "provider_error", "answered 307, a redirect", False),
-            (204, lasting, 502, "provider_error", "not expected: 204 told", False),
+            (400, ProviderRejected, 400, "mock_error", "refused the request: told", False),
+            (401, ProviderAuthFailed, 424, "provider_auth_failed", "refused our credentials: told", False),
+            (402, ProviderQuota, 429, "insufficient_quota", "has no quota left for us: told", False),
+            (403, ProviderAuthFailed, 424, "provider_auth_failed", "refused our credentials: told", False),
+            (404, ProviderRejected, 404, "mock_error", "refused the request: told", False),
+            (405, lasting, 502, "provider_error", "gave an answer that was not expected: told", False),
+            (408, TransientProviderTimeout, 504, "timeout", "timed out: told", True),
+            (413, ContextTooLong, 400, "context_length_exceeded", "finds the prompt too long: told", False),
+            (422, ProviderRejected, 422, "mock_error", "refused the request: told", False),
+            (429, ProviderRateLimited, 429, "rate_limit_exceeded", "asks to slow down: told", True),
+            (500, failed, 502, "provider_error", "failed: told", True),
+            (502, failed, 502, "provider_error", "failed: told", True),
+            (503, ProviderOverloaded, 503, "provider_overloaded", "is overloaded: told", True),
+            (504, TransientProviderTimeout, 504, "timeout", "timed out: told", True),
+            (529, ProviderOverloaded, 503, "provider_overloaded", "is overloaded: told", True),
+            (599, failed, 502, "provider_error", "failed: told", True),
+            (301, lasting, 502, "provider_error", "answered with a redirect", False),
+            (307, lasting, 502, "provider_error", "answered with a redirect", False),
+            (204, lasting, 502, "provider_error", "gave an answer that was not expected: told", False),
         ]
         for status, kind, http_status, code, message, transient in rows:
             error = answer(status, openai_body())
             self.assertIs(kind, type(error), status)
             self.assertEqual((http_status, code), (error.http_status, error.code), status)
-            self.assertIn(message, error.message)
+            self.assertTrue(error.message.startswith(f"the provider mock {message}"), error.message)
             self.assertEqual(transient, getattr(error, "transient", False), status)
+
+    def test_no_reason(self) -> None:
+        """Without a reason the message says so; the status is in none of them, and the provider once in all."""
+        for status in (301, 400, 401, 402, 403, 404, 405, 408, 413, 422, 429, 500, 502, 503, 504, 529, 599):
+            for body in (b"", b"{}", openai_body(f"{status} told"), openai_body(f"Error code: {status} - told")):
+                message = answer(status, body).message
+                self.assertNotIn(str(status), message)
+                self.assertEqual(1, message.count("mock"), message)
+                self.assertTrue(status == 301 or message.endswith(("told", "and gives no reason")), message)
 
     def test_codes_beat_statuses(self) -> None:
         """A used-up quota and a too long prompt are told by their code, in C{code} or C{type}, at any status."""
@@ -112,32 +122,58 @@ class StatusTests(SynchronousTestCase):
     def test_bodies(self) -> None:
         """All forms of bodies that are about give their message."""
         rows = [
-            (b'{"error": "bare"}', "400 bare"),
-            (b'{"object": "error", "message": "flat", "type": "BadRequestError", "code": 400}', "400 flat"),
-            (b'{"detail": "not here"}', "400 not here"),
-            (b'{"detail": [{"loc": ["body"]}]}', '400 [{"loc":["body"]}]'),
-            (b'[{"error": {"code": 400, "message": "in a list", "status": "INVALID"}}]', "400 in a list"),
-            (b'"text"', "400 text"),
-            (b"plain text\r\n", "400 plain text"),
-            (b"<html><h1>Bad</h1></html>", "400 no reason given"),
-            (b'{"error": {"message": null}}', "400 no reason given"),
-            (b'{"error": {}}', "400 no reason given"),
-            (b"[]", "400 no reason given"),
-            (b"7", "400 no reason given"),
-            (b"", "400 no reason given"),
-            (b"\xff\xfe", "400 \ufffd\ufffd"),
-            (b'{"error": {"message": "cut', '400 {"error": {"message": "cut'),
-            (b'{"error": {"message": "\xff"}}', '400 {"error": {"message": "\ufffd"}}'),
-            (b"[" * 60_000, "400 " + "[" * 499 + "…"),
+            (b'{"error": "bare"}', "bare"),
+            (b'{"object": "error", "message": "flat", "type": "BadRequestError", "code": 400}', "flat"),
+            (b'{"detail": "not here"}', "not here"),
+            (b'{"detail": [{"loc": ["body"]}]}', '[{"loc":["body"]}]'),
+            (b'{"detail": [{"loc": ["body", "seed"], "msg": "not permitted"}]}', "body.seed: not permitted"),
+            (b'{"detail": {"error": "Model is asleep"}}', "Model is asleep"),
+            (b'[{"error": {"code": 400, "message": "in a list", "status": "INVALID"}}]', "in a list"),
+            (b'{"success": false, "errors": [{"code": 7, "message": "one"}, {"message": "two"}]}', "one; two"),
+            (b'{"errors": ["first problem", "second problem"]}', "first problem; second problem"),
+            (b'{"title": "Wrong", "errors": {"model": ["is required"]}}', "model: is required"),
+            (b'{"code": 1210, "msg": "the parameter is wrong"}', "the parameter is wrong"),
+            (b'{"Message": "spelt large"}', "spelt large"),
+            (b'{"error_code": 17, "error_msg": "spelt otherwise"}', "spelt otherwise"),
+            (b'{"base_resp": {"status_code": 2013, "status_msg": "invalid params"}}', "invalid params"),
+            (b'{"error": {"message": "{\\"error\\": {\\"message\\": \\"in a text\\"}}"}}', "in a text"),
+            (
+                b'{"error": {"message": "Provider returned error", "metadata": {"raw": "{\\"msg\\": \\"behind\\"}"}}}',
+                "Provider returned error: behind",
+            ),
+            (b'data: {"error": {"message": "as an event"}}\n\n', "as an event"),
+            (b'error: {"message": "as a field"}', "as a field"),
+            (b'"text"', "text"),
+            (b"plain text\r\n", "plain text"),
+            (b"\xff\xfe", "\ufffd\ufffd"),
+            (b'{"error": {"message": "cut', '{"error": {"message": "cut'),
+            (b'{"error": {"message": "\xff"}}', '{"error": {"message": "\ufffd"}}'),
+            (b"[" * 60_000, "[" * 499 + "…"),
         ]
         for body, message in rows:
-            self.assertEqual(message, answer(400, body).message)
+            self.assertEqual("the provider mock refused the request: " + message, answer(400, body).message)
+
+    def test_unreadable_bodies(self) -> None:
+        """What holds no reason is told to the log alone, by its first 200 characters and without our secrets."""
+        told: list[LogEvent] = []
+        globalLogPublisher.addObserver(told.append)
+        self.addCleanup(globalLogPublisher.removeObserver, told.append)
+        page = b"<html><h1>Bad sk-12345678</h1>" + b"x" * 1000
+        for body in (page, b'{"error": {"message": null}}', b'{"error": {}}', b"[]", b"7", b'{"a": {"b": "c"}}'):
+            error = answer(400, body, secrets=["sk-12345678"])
+            self.assertEqual("the provider mock refused the request and gives no reason", error.message)
+            event = told.pop()
+            self.assertEqual(clean_text(body.decode(), ["sk-12345678"])[:200], event["text"])
+        self.assertIn("status 400", formatEvent(event))
+        answer(400, b"")
+        self.assertEqual([], told)
 
     def test_texts_are_cleaned(self) -> None:
         """Texts are cut at 500 characters, are one line and hold no secret."""
         error = answer(400, openai_body("a\r\n\x1b[31mb\x00 Bearer sk-12345678 " + "x" * 1000), secrets=["sk-12345678"])
-        self.assertTrue(error.message.startswith("400 a [31mb  Bearer *** xxx"))
-        self.assertEqual(504, len(error.message))
+        text = error.message.removeprefix("the provider mock refused the request: ")
+        self.assertTrue(text.startswith("a [31mb  Bearer *** xxx"))
+        self.assertEqual(500, len(text))
         self.assertEqual("a a", clean_text("a\u2028a", ["", "a"]))
 
     def test_codes_hold_no_secret(self) -> None:
@@ -148,9 +184,24 @@ class StatusTests(SynchronousTestCase):
         event = {"message": "told", "code": 400, "type": key}
         self.assertEqual("***", error_of_event(event, name="mock", secrets=[key]).code)
 
-    def test_auth_text_is_dropped(self) -> None:
-        """What a provider writes about our key stays here."""
-        self.assertNotIn("told", answer(401, openai_body()).message)
+    def test_pieces_of_keys(self) -> None:
+        """What a provider writes about our key is passed on without what it quotes of it."""
+        key = "sk-proj-abcdefgh1234567890wxyz"
+        for said, told in (
+            (
+                "Incorrect API key provided: sk-proj-*****wxyz. See the docs.",
+                "Incorrect API key provided: ***. See the docs.",
+            ),
+            ("bad key sk-p...wxyz", "bad key ***"),
+            ("bad key ****wxyz", "bad key ***"),
+            ("bad key sk-proj…", "bad key ***"),
+            ("bad key sk-proj-abcdefgh", "bad key ***"),
+            ("bad key 7890wxyz!", "bad key ***!"),
+            (f"bad key {key}", "bad key ***"),
+            ("wait... your **free** plan does not serve it", "wait... your **free** plan does not serve it"),
+        ):
+            error = answer(401, openai_body(said), secrets=[key, "1"])
+            self.assertEqual(f"the provider mock refused our credentials: {told}", error.message)
 
 
 class RetryAfterTests(SynchronousTestCase):
@@ -192,20 +243,20 @@ class EventErrorTests(SynchronousTestCase):
         """An error in a stream is known by its code, then its type, as a word or an HTTP status."""
         rows: list[tuple[Any, type[OpenClawError], str]] = [
             ({"message": "m", "type": "server_error", "code": "mid"}, ProviderFailed, "the provider mock failed: m"),
-            ({"message": "m", "code": "rate_limit_exceeded"}, ProviderRateLimited, "429 m"),
-            ({"message": "m", "type": "overloaded_error"}, ProviderOverloaded, "529 m"),
-            ({"message": "m", "code": 503}, ProviderOverloaded, "503 m"),
-            ({"message": "m", "code": "502"}, ProviderFailed, "502 m"),
+            ({"message": "m", "code": "rate_limit_exceeded"}, ProviderRateLimited, "asks to slow down: m"),
+            ({"message": "m", "type": "overloaded_error"}, ProviderOverloaded, "is overloaded: m"),
+            ({"message": "m", "code": 503}, ProviderOverloaded, "is overloaded: m"),
+            ({"message": "m", "code": "502"}, ProviderFailed, "failed: m"),
             ({"message": "m", "code": 200}, ProviderFailed, "the provider mock failed: m"),
-            ({"message": "m", "code": 401}, ProviderAuthFailed, "(401)"),
-            ({"message": "m", "type": "invalid_request_error"}, ProviderRejected, "400 m"),
+            ({"message": "m", "code": 401}, ProviderAuthFailed, "refused our credentials: m"),
+            ({"message": "m", "type": "invalid_request_error"}, ProviderRejected, "refused the request: m"),
             ({"message": "m", "code": "insufficient_quota"}, ProviderQuota, "m"),
             ({"message": "m", "code": "context_length_exceeded"}, ContextTooLong, "m"),
-            ({"message": "m", "type": "timeout_error"}, TransientProviderTimeout, "504 m"),
-            ({"code": "\u00b2\u00b2\u00b2"}, ProviderFailed, "no reason given"),
-            ({}, ProviderFailed, "no reason given"),
+            ({"message": "m", "type": "timeout_error"}, TransientProviderTimeout, "timed out: m"),
+            ({"code": "\u00b2\u00b2\u00b2"}, ProviderFailed, "gives no reason"),
+            ({}, ProviderFailed, "gives no reason"),
             ("bare", ProviderFailed, "bare"),
-            (7, ProviderFailed, "no reason given"),
+            (7, ProviderFailed, "gives no reason"),
         ]
         for document, kind, message in rows:
             error = error_of_event(document, name="mock")

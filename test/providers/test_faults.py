@@ -30,6 +30,7 @@ from openclaw.errors import (
     OpenClawError,
     ProviderAuthFailed,
     ProviderFailed,
+    ProviderModelUnknown,
     ProviderOverloaded,
     ProviderQuota,
     ProviderRateLimited,
@@ -461,10 +462,27 @@ class ErrorBodyTests(FaultTestCase):
 
     def test_json_of_a_wrong_key(self) -> None:
         body = b'{"error": {"message": "no", "type": "authentication_error"}}'
-        self.failing(ProviderAuthFailed, 502, answering_with(200, body))
+        self.failing(ProviderAuthFailed, 424, answering_with(200, body))
 
     def test_event(self) -> None:
         self.failing(ProviderOverloaded, 503, sending(event({"error": {"type": "overloaded_error"}})), attempts=3)
+
+    def test_field(self) -> None:
+        """What no other attempt would mend is not tried again."""
+        body = b'error: {"code": 500, "message": "Context size has been exceeded."}\n\n'
+        self.failing(ContextTooLong, 400, sending(body, DONE))
+
+    def test_unframed(self) -> None:
+        self.failing(ProviderOverloaded, 503, sending(b'{"error": {"code": 503}}', end=True), attempts=3)
+
+    def test_no_choice(self) -> None:
+        self.failing(ProviderFailed, 502, sending(DONE, end=True), attempts=3)
+
+    def test_finish(self) -> None:
+        self.failing(ProviderFailed, 502, sending(event(chunk(finish="network_error")), DONE, end=True), attempts=3)
+
+    def test_finish_after_text(self) -> None:
+        self.failing(ProviderFailed, 502, sending(event(text("a")), event(chunk(finish="abort")), DONE), told="a")
 
     def test_event_after_text(self) -> None:
         error = event({"error": {"message": "why", "code": "server_error"}})
@@ -482,13 +500,13 @@ class StatusTests(FaultTestCase):
         self.check(400, ProviderRejected, 400, None, 1)
 
     def test_401(self) -> None:
-        self.check(401, ProviderAuthFailed, 502, "provider_auth_failed", 1)
+        self.check(401, ProviderAuthFailed, 424, "provider_auth_failed", 1)
 
     def test_402(self) -> None:
         self.check(402, ProviderQuota, 429, "insufficient_quota", 1)
 
     def test_403(self) -> None:
-        self.check(403, ProviderAuthFailed, 502, "provider_auth_failed", 1)
+        self.check(403, ProviderAuthFailed, 424, "provider_auth_failed", 1)
 
     def test_404(self) -> None:
         self.check(404, ProviderRejected, 404, None, 1)
@@ -533,6 +551,17 @@ class StatusTests(FaultTestCase):
     def test_insufficient_quota(self) -> None:
         body = b'{"error": {"message": "no credit", "code": "insufficient_quota"}}'
         self.failing(ProviderQuota, 429, answering_with(429, body))
+
+    def test_quota_in_other_words(self) -> None:
+        self.failing(ProviderQuota, 429, answering_with(403, b'{"message": "Insufficient balance"}'))
+
+    def test_too_long_with_500(self) -> None:
+        body = b'{"error": {"message": "Context size has been exceeded.", "code": 500}}'
+        self.failing(ContextTooLong, 400, answering_with(500, body))
+
+    def test_unknown_model_with_400(self) -> None:
+        error = self.failing(ProviderModelUnknown, 400, answering_with(400, b'{"message": "Model Not Exist"}'))
+        self.assertEqual("model_not_found", error.code)
 
     def test_429_that_asks_to_wait(self) -> None:
         began_s = self.reactor.seconds()

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from twisted.logger import LogEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
-from openclaw.errors import LastingProviderFailure, ProviderFailed, ProviderRateLimited
+from openclaw.errors import LastingProviderFailure, ProviderFailed, ProviderOverloaded, ProviderRateLimited
 from openclaw.events import ProviderFinished, ProviderUsage, ReasoningDelta, TextDelta, ToolCallDelta
 from openclaw.messages import Usage
-from openclaw.providers.openai_chunks import MAX_CALLS, ChunkReader
+from openclaw.providers.openai_chunks import ChunkReader
+from openclaw.providers.sse import ErrorData, UnframedData
+from openclaw.providers.tool_call_pieces import MAX_CALLS
 from test.providers.http_fakes import chunk, text, usage
 
 
@@ -70,8 +73,23 @@ class DeltaTests(SynchronousTestCase):
         self.assertEqual([TextDelta("a"), ProviderFinished("stop")], read(*documents))
 
     def test_other_choices(self) -> None:
-        """Only the first choice counts."""
-        self.assertEqual([], read({"choices": [{"index": 1, "delta": {"content": "no"}, "finish_reason": "length"}]}))
+        """Only the choice counts that was seen first, whatever its index; one without an index is that one, too."""
+
+        def choice(index: Any, content: str) -> dict[str, Any]:
+            return {"index": index, "delta": {"content": content}}
+
+        for first, other in ((0, 1), (1, 0), ("0", 1), ("2", "1"), (-1, 0)):
+            documents = [
+                {"choices": [choice(first, "a")]},
+                {"choices": [choice(other, "no")]},
+                {"choices": [choice(other, "no"), choice(first, "b")]},
+                {"choices": [choice(None, "c")]},
+            ]
+            self.assertEqual([TextDelta("a"), TextDelta("b"), TextDelta("c")], read(*documents), first)
+        self.assertEqual(
+            [TextDelta("a"), TextDelta("b")],
+            read({"choices": [choice(None, "a")]}, {"choices": [choice(3, "b"), choice(0, "no")]}),
+        )
 
     def test_reasoning(self) -> None:
         """Reasoning has two names, and stands before the text of the same chunk."""
@@ -101,7 +119,7 @@ class DeltaTests(SynchronousTestCase):
     def test_padded_done(self) -> None:
         """Blanks around C{[DONE]} do no harm."""
         reader = ChunkReader("mock")
-        reader.read([b" [DONE] "])
+        reader.read([*payloads(text("a")), b" [DONE] "])
         self.assertTrue(reader.over)
         self.assertIsNone(reader.error)
 
@@ -188,16 +206,93 @@ class EndTests(SynchronousTestCase):
             ("stop", "stop"),
             ("length", "length"),
             ("max_tokens", "length"),
-            ("tool_calls", "tool_calls"),
-            ("function_call", "tool_calls"),
             ("content_filter", "content_filter"),
             ("eos", "stop"),
+            ("MAX_TOKENS", "length"),
         ):
             self.assertEqual([reason], [event.reason for event in read(chunk({}, said))])
+        for said in ("tool_calls", "function_call"):
+            self.assertEqual(ProviderFinished("tool_calls"), read(calls(call(0, "c", "f")), chunk({}, said))[-1])
+            # Of calls that there are none of.
+            self.assertEqual([ProviderFinished("stop")], read(chunk({}, said)))
 
-    def test_first_reason_counts(self) -> None:
-        """A reason that is repeated is told once."""
-        self.assertEqual([ProviderFinished("length")], read(chunk({}, "length"), chunk({}, "stop")))
+    def test_last_reason_counts(self) -> None:
+        """A reason that is repeated is told once, as it was last."""
+        self.assertEqual([ProviderFinished("stop")], read(chunk({}, "length"), chunk({}, "stop")))
+        self.assertEqual([ProviderFinished("length")], read(chunk({}, "stop"), chunk({}, "length"), b"[DONE]"))
+
+    def test_no_reason(self) -> None:
+        """Blanks and the word null are no reasons, nor is what is no text."""
+        for said in ("null", "NULL", "None", "", " ", "\n", False, [], {"type": "stop"}, 0):
+            reader = ChunkReader("mock")
+            reader.read(payloads(chunk({"content": "a"}, said)))  # type: ignore[arg-type]
+            self.assertFalse(reader.is_finished, said)
+
+    def test_reason_taken_back(self) -> None:
+        """More text, reasoning or calls take a reason back; what tells nothing does not."""
+        piece = {"index": 0, "id": "c", "function": {"name": "f", "arguments": "{}"}}
+        for more in (text("b"), chunk({"reasoning": "b"}), calls(piece), chunk({"refusal": "b"})):
+            reader = ChunkReader("mock")
+            reader.read(payloads(text("a"), chunk({}, "stop")))
+            self.assertTrue(reader.is_finished)
+            self.assertFalse(reader.may_go_on)
+            reader.read(payloads(more))
+            self.assertFalse(reader.is_finished)
+            self.assertTrue(reader.may_go_on)
+            self.assertEqual([], reader.end())
+        reader = ChunkReader("mock")
+        reader.read(
+            payloads(text("a"), chunk({"content": ""}, "length"), chunk({"content": "", "reasoning": None}), {})
+        )
+        self.assertTrue(reader.is_finished)
+        self.assertEqual([ProviderFinished("length")], reader.end())
+
+    def test_reason_with_each_piece(self) -> None:
+        """Relays of Gemini: nothing is lost, and the last reason counts."""
+        pieces = [
+            chunk({"content": word}, "stop", usage={"prompt_tokens": 5, "completion_tokens": 1}) for word in "abc"
+        ]
+        self.assertEqual(
+            [TextDelta("a"), TextDelta("b"), TextDelta("c"), ProviderFinished("stop"), ProviderUsage(Usage(5, 1))],
+            read(*pieces, b"[DONE]"),
+        )
+
+    def test_reason_behind_reasoning_alone(self) -> None:
+        """That the reasoning is over need not be the end."""
+        reader = ChunkReader("mock")
+        reader.read(payloads(chunk({"reasoning_content": "hm"}, "stop")))
+        self.assertTrue(reader.is_finished and reader.may_go_on)
+
+    def test_failures(self) -> None:
+        """A reason that names a failure is one, after what was said; an error object beside it says why."""
+        for said, kind in (("error", ProviderFailed), ("insufficient_system_resource", ProviderOverloaded)):
+            reader = ChunkReader("mock")
+            self.assertEqual([TextDelta("a")], reader.read(payloads(chunk({"content": "a"}, said), b"[DONE]")))
+            self.assertEqual([], reader.end())
+            self.assertIsInstance(reader.error, kind)
+            self.assertIn(said, str(reader.error))
+        reader = ChunkReader("mock")
+        reader.read(payloads(chunk({}, "error", error={"message": "went away", "code": 502})))
+        self.assertEqual("the provider mock failed: went away", str(reader.error))
+
+    def test_done_without_choice(self) -> None:
+        """C{[DONE]} alone is no answer, nor is usage, nor a note; what was noted is told."""
+        for documents, message in (
+            ([], "the provider mock ended its answer before it began"),
+            ([usage()], "the provider mock ended its answer before it began"),
+            ([{"choices": [], "prompt_filter_results": []}], "the provider mock ended its answer before it began"),
+            ([{"message": "no route"}], "the provider mock failed: no route"),
+        ):
+            reader = ChunkReader("mock")
+            self.assertEqual([], reader.read(payloads(*documents, b"[DONE]")))
+            self.assertFalse(reader.over)
+            self.assertIsInstance(reader.error, ProviderFailed)
+            self.assertEqual(message, str(reader.error))
+
+    def test_usage_midway(self) -> None:
+        """Usage without choices ends nothing before a reason was given."""
+        events = read(text("a"), usage(1, 1), text("b"), chunk({}, "stop"), usage(), text("late"))
+        self.assertEqual([TextDelta("a"), TextDelta("b"), ProviderFinished("stop")], events[:-1])
 
     def test_usage(self) -> None:
         """The usage event after the finish ends the answer."""
@@ -312,7 +407,298 @@ class EndTests(SynchronousTestCase):
         self.assertEqual([ProviderFinished("stop")], reader.end())
 
 
+class OddChunkTests(SynchronousTestCase):
+    """What is odd and costs nothing."""
+
+    def test_no_object(self) -> None:
+        """What is no object is passed over, and says nothing of whether there was an answer."""
+        for payload in (b"null", b'"ping"', b"[1]", b"[]", b'["usage"]', b"7", b"true", b'["\\ud83d"]', b"NaN"):
+            self.assertEqual([TextDelta("a"), TextDelta("b")], read(text("a"), payload, text("b")), payload)
+            reader = ChunkReader("mock")
+            reader.read([payload])
+            self.assertFalse(reader.seen)
+
+    def test_wrong_types(self) -> None:
+        """A field of a wrong type counts as absent, whichever it is, and the rest of its chunk is read."""
+        wrong: tuple[Any, ...] = (7, 7.5, True, False, "", "x", [], [1], {}, {"x": 1}, [None], float("nan"))
+        fields = ("reasoning", "reasoning_content", "reasoning_text", "refusal", "tool_calls", "function_call")
+        for value in wrong:
+            for name in fields:
+                if isinstance(value, str) and name != "tool_calls" and name != "function_call":
+                    continue
+                if (isinstance(value, dict) and name in ("function_call", "tool_calls") and value) or value == {}:
+                    continue
+                found = read(chunk({"content": "a", name: value}), text("b"))
+                self.assertEqual([TextDelta("a"), TextDelta("b")], found, (name, value))
+            for odd in (
+                {"choices": value},
+                {"choices": [value]},
+                {"choices": [{"index": 0, "delta": value}]},
+                {"choices": [{"index": 0, "message": value}]},
+                {"choices": [], "usage": value},
+                chunk({}, usage=value),
+            ):
+                self.assertEqual([TextDelta("a"), TextDelta("b")], read(text("a"), odd, text("b")), odd)
+            if not isinstance(value, str | list | dict):
+                self.assertEqual([TextDelta("a")], read(text("a"), chunk({"content": value})), value)
+            if not isinstance(value, str):
+                self.assertEqual([TextDelta("a")], read(chunk({"content": "a"}, value)), value)
+
+    def test_wrong_types_of_calls(self) -> None:
+        """So it is within a call."""
+        for piece in (
+            {"index": 0, "id": 7, "function": {"name": "f", "arguments": None}, "type": 5},
+            {"index": [], "id": "c", "function": {"name": "f", "arguments": True}},
+            {"index": True, "id": ["c"], "function": {"name": "f"}},
+        ):
+            [event] = read(calls(piece))
+            self.assertEqual((0, "f", ""), (event.index, event.name, event.arguments))
+        self.assertEqual([ToolCallDelta(0, "c", None, "")], read(calls(call(0, "c"), {**call(0), "function": "f"})))
+
+    def test_no_error(self) -> None:
+        """What servers write for "no error" is none."""
+        none: tuple[Any, ...] = (None, "", " ", {}, [], False, 0, 200, "null", "success", {"code": 0, "message": ""})
+        for value in (*none, {"code": 0, "message": "success"}, {"message": None, "param": "x"}):
+            for more in ({"error": value}, {"errors": value}, {"error_message": value}, {"detail": value}):
+                self.assertEqual([TextDelta("a")], read({**text("a"), **more}), more)
+                self.assertEqual([TextDelta("a")], read(text("a"), more), more)
+        for more in (
+            {"base_resp": {"status_code": 0, "status_msg": ""}},
+            {"code": 0, "msg": "ok"},
+            {"code": "200", "message": "ok"},
+            {"type": "ping"},
+            {"object": "meta", "conversation": 7},
+            {"message": "working on it"},
+        ):
+            self.assertEqual([TextDelta("a")], read({**text("a"), **more}), more)
+            self.assertEqual([TextDelta("a")], read(text("a"), {"choices": None, **more}), more)
+
+    def test_shapes_of_content(self) -> None:
+        """Content is a text, parts or one part; thinking parts are reasoning, and stand first."""
+        thinking = {"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]}
+        for content, told in (
+            ({"type": "text", "text": "a"}, [TextDelta("a")]),
+            ({"text": "a"}, [TextDelta("a")]),
+            ([{"type": "text", "text": {"value": "a", "annotations": []}}], [TextDelta("a")]),
+            ([{"type": "output_text", "text": "a"}], [TextDelta("a")]),
+            ([thinking], [ReasoningDelta("hm")]),
+            ([{"type": "text", "text": "a"}, thinking], [ReasoningDelta("hm"), TextDelta("a")]),
+            ([{"type": "thinking", "thinking": "hm"}], [ReasoningDelta("hm")]),
+            ([{"type": "reasoning", "text": "hm"}], [ReasoningDelta("hm")]),
+            ([{"type": "image_url", "image_url": {"url": "x"}}], []),
+        ):
+            self.assertEqual(told, read(chunk({"content": content})), content)
+
+    def test_shapes_of_reasoning(self) -> None:
+        """So is reasoning."""
+        for value in (
+            {"text": "hm"},
+            [{"type": "text", "text": "hm"}],
+            [{"text": "h"}, {"text": "m"}],
+            {"content": "hm"},
+        ):
+            for name in ("reasoning", "reasoning_content", "reasoning_text"):
+                self.assertEqual([ReasoningDelta("hm"), TextDelta("a")], read(chunk({"content": "a", name: value})))
+        self.assertEqual([ReasoningDelta("hm")], read(chunk({"reasoning_text": "hm"})))
+
+    def test_plain_completion(self) -> None:
+        """A server of plain completions has the text beside the choice's index."""
+        events = read({"choices": [{"index": 0, "text": "a"}]}, {"choices": [{"text": "", "finish_reason": "stop"}]})
+        self.assertEqual([TextDelta("a"), ProviderFinished("stop")], events)
+
+    def test_framed_twice(self) -> None:
+        """Relays that frame what is framed already."""
+        events = read(b"data: " + json.dumps(text("a")).encode(), b"data: [DONE]")
+        self.assertEqual([TextDelta("a"), ProviderFinished("stop")], events)
+
+    def test_other_usage(self) -> None:
+        """Other names of the figures, and other places."""
+        for said, understood in (
+            ({"input_tokens": 7, "output_tokens": 2}, Usage(7, 2)),
+            ({"prompt_tokens": 7, "completion_tokens": 2, "prompt_cache_hit_tokens": 4}, Usage(7, 2, 4)),
+            ({"prompt_tokens": 7, "completion_tokens": 2, "cached_tokens": 4}, Usage(7, 2, 4)),
+            ({"prompt_tokens": 7, "completion_tokens": 2, "prompt_tokens_details": []}, Usage(7, 2)),
+        ):
+            self.assertEqual(ProviderUsage(understood), read(chunk({}, "stop"), {"choices": [], "usage": said})[-1])
+            within = {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop", "usage": said}]}
+            self.assertEqual(ProviderUsage(understood), read(within)[-1])
+
+    def test_usage_of_nothing(self) -> None:
+        """A count that has not begun is none, and does not undo one."""
+        zero = {"prompt_tokens": 0, "completion_tokens": 0}
+        self.assertEqual([ProviderFinished("stop")], read(chunk({}, "stop", usage=zero)))
+        self.assertEqual(
+            ProviderUsage(Usage(10, 3)), read(chunk({}, usage=usage()["usage"]), chunk({}, "stop", usage=zero))[-1]
+        )
+
+    def test_usage_does_not_end_with_choices(self) -> None:
+        """Usage beside a choice ends nothing."""
+        reader = ChunkReader("mock")
+        reader.read(payloads(chunk({}, "stop"), chunk({}, usage={"prompt_tokens": 1, "completion_tokens": 1})))
+        self.assertFalse(reader.over)
+
+
+class OddCallTests(SynchronousTestCase):
+    def test_index_as_text(self) -> None:
+        events = read(
+            calls({**call(0, "c", "f", "{"), "index": "0"}), calls({**call(0, None, None, "}"), "index": "0"})
+        )
+        self.assertEqual([ToolCallDelta(0, "c", "f", "{"), ToolCallDelta(0, None, None, "}")], events)
+
+    def test_index_from_one(self) -> None:
+        """What is told counts from 0."""
+        events = read(
+            calls(call(1, "c", "f", "{")),
+            calls(call(1, None, None, "}")),
+            calls(call(2, "d", "g")),
+            calls(call(1, None, None, "!")),
+        )
+        self.assertEqual([0, 0, 1, 0], [event.index for event in events])
+
+    def test_one_index_for_all(self) -> None:
+        """Gemini's: whole calls, each of which has the index 0."""
+        events = read(
+            calls(call(0, "c", "f", "{}")),
+            calls(call(0, "d", "f", "{")),
+            calls(call(0, None, None, "}")),
+            calls(call(0, "d", "f")),
+        )
+        self.assertEqual([0, 1, 1], [event.index for event in events])
+        self.assertEqual(["c", "d", None], [event.id for event in events])
+
+    def test_another_id_with_each_piece(self) -> None:
+        """An id alone begins no other call: some servers make one for each piece."""
+        events = read(calls(call(0, "c", "f", "{")), calls(call(0, "d", None, "}")))
+        self.assertEqual([0, 0], [event.index for event in events])
+
+    def test_whole_calls_without_anything(self) -> None:
+        """Neither index nor id: a name begins the next one."""
+        events = read(
+            calls(call(None, None, "f", "{}")), calls(call(None, None, "g", "{}")), calls(call(None, None, None, "x"))
+        )
+        self.assertEqual([0, 1, 0], [event.index for event in events])
+
+    def test_arguments(self) -> None:
+        for said, told in (({"q": 1}, '{"q":1}'), ([1, 2], "[1,2]"), (7, "7"), ('{"q":1}', '{"q":1}')):
+            self.assertEqual(told, read(calls(call(0, "c", "f", said)))[0].arguments)
+
+    def test_single_object(self) -> None:
+        """One call that is not in a list."""
+        self.assertEqual([ToolCallDelta(0, "c", "f", "{}")], read(chunk({"tool_calls": call(0, "c", "f", "{}")})))
+
+    def test_function_call(self) -> None:
+        """What calls were before there were several."""
+        events = read(
+            chunk({"function_call": {"name": "f", "arguments": ""}}),
+            chunk({"function_call": {"arguments": "{}"}}),
+            chunk({}, "function_call"),
+        )
+        self.assertEqual(("f", "{}"), (events[0].name, events[1].arguments))
+        self.assertEqual(ProviderFinished("tool_calls"), events[-1])
+
+    def test_unasked(self) -> None:
+        """Of a model that was offered no tool, the text is kept and its call left out."""
+        reader = ChunkReader("mock", takes_calls=False)
+        events: list[Any] = reader.read(
+            payloads(text("Let me look."), calls(call(0, "c", "f", "{}")), chunk({}, "tool_calls"), b"[DONE]")
+        )
+        self.assertEqual([TextDelta("Let me look."), ProviderFinished("stop")], events + reader.end())
+
+
+class ThinkTests(SynchronousTestCase):
+    def test_tags(self) -> None:
+        """Thinking at the start of the text is reasoning, wherever it is cut; surrogates and the rest as ever."""
+        for pieces in (
+            ["<think>plan</think>\n\nHello"],
+            ["<th", "ink>plan</thi", "nk>\n\nHello"],
+            "<think>plan</think>Hello",
+        ):
+            events = read(*map(text, pieces), chunk({}, "stop"))
+            self.assertEqual("plan", "".join(event.text for event in events if isinstance(event, ReasoningDelta)))
+            self.assertEqual("Hello", "".join(event.text for event in events if isinstance(event, TextDelta)))
+        self.assertEqual(
+            [ReasoningDelta("plan"), ProviderFinished("length")], read(text("<think>plan"), chunk({}, "length"))
+        )
+
+    def test_off(self) -> None:
+        reader = ChunkReader("mock", think_tags=False)
+        self.assertEqual([TextDelta("<think>a</think>b")], reader.read(payloads(text("<think>a</think>b"))))
+
+    def test_held_back(self) -> None:
+        """What was held back is told at the end."""
+        self.assertEqual([TextDelta(" <thi"), ProviderFinished("stop")], read(text(" <"), text("thi"), b"[DONE]"))
+
+    def test_end_of_thinking_is_no_end(self) -> None:
+        """A reason behind thinking in tags is as one behind reasoning."""
+        reader = ChunkReader("mock")
+        reader.read(payloads(chunk({"content": "<think>hm</think>"}, "stop")))
+        self.assertTrue(reader.may_go_on)
+
+
 class ErrorTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self._told: list[LogEvent] = []
+        globalLogPublisher.addObserver(self._told.append)
+        self.addCleanup(globalLogPublisher.removeObserver, self._told.append)
+
+    def flushed(self) -> list[LogEvent]:
+        """What was logged since."""
+        told = [event for event in self._told if event["log_namespace"].startswith("openclaw")]
+        self._told.clear()
+        return told
+
+    def test_forms(self) -> None:
+        """An error in any of its forms is the server's own reason and its status, before the answer and within it."""
+        said = {"message": "too quick", "code": 429}
+        forms: list[Any] = [
+            {"error": said},
+            {"error": json.dumps({"error": said})},
+            {"error": {"error": said}},
+            {"error": said, "choices": None},
+            {"error": said, "usage": {"prompt_tokens": 1, "completion_tokens": 0}},
+            {"error": said, **chunk({"content": ""}, "error")},
+            {"error": True, **said},
+            {"object": "error", **said},
+            {"type": "error", "error": said},
+            {"choices": None, "error_type": "RateLimitError", "error_message": "too quick"},
+            {**chunk({}, "stop"), "error_type": "RateLimitError", "error_message": "too quick"},
+            {"choices": None, "base_resp": {"status_code": 1002, "status_msg": "too quick"}},
+            {**chunk({}, "stop"), "base_resp": {"status_code": 1002, "status_msg": "too quick"}},
+            {"code": 429, "msg": "too quick"},
+            {"code": "Throttling.RateQuota", "message": "too quick", "request_id": "r"},
+            {"code": 429, "message": "too quick", "data": None, "choices": []},
+            {"errors": [said]},
+            {"errors": ["too quick"], "code": 429},
+            {"detail": "too quick", "code": 429},
+            {"detail": [{"msg": "too quick", "type": "rate_limit_error"}]},
+            {"success": False, "message": "too quick", "status": 429},
+            {"message": "too quick", "type": "rate_limit_error", "param": None},
+            [{"error": said}],
+            ErrorData(json.dumps(said).encode()),
+            ErrorData(json.dumps({"error": said}).encode()),
+            ErrorData(b"429: too quick, that is too many requests"),
+            UnframedData(json.dumps({"error": said}).encode()),
+        ]
+        for form in forms:
+            for before in ([], [text("a")]):
+                reader = ChunkReader("mock")
+                reader.read(payloads(*before, form, b"[DONE]"))
+                self.assertIsInstance(reader.error, ProviderRateLimited, form)
+                self.assertIn("too quick", str(reader.error))
+                self.assertFalse(reader.over or reader.is_garbage)
+
+    def test_unframed_garbage(self) -> None:
+        """What only looks like JSON is none of the answer's."""
+        reader = ChunkReader("mock")
+        self.assertEqual([TextDelta("a")], reader.read([UnframedData(b"[info] begin"), *payloads(text("a"))]))
+        self.assertIsNone(reader.error)
+
+    def test_garbage_is_known(self) -> None:
+        """Garbage, which may only be cut off, is told from an error."""
+        reader = ChunkReader("mock")
+        reader.read([b'{"choi'])
+        self.assertTrue(reader.is_garbage)
+
     def error(self, *documents: Any) -> ChunkReader:
         reader = ChunkReader("mock", ["sk-12345678"])
         self.assertEqual([TextDelta("a")], reader.read(payloads(text("a"), *documents, text("late"))))
@@ -323,19 +709,10 @@ class ErrorTests(SynchronousTestCase):
         """Garbage is noted after what came before it; nothing after it is read."""
         for payload in (
             b"{not json",
-            b"[1]",
-            b'"text"',
             b"[DONE",
             b'{"choices": [{"delta": {"content": "\xff"}}]}',
-            b'{"choices": "none"}',
-            b'{"choices": [{"delta": {"content": 7}}]}',
             b'{"choices": [{"delta": {"content": "\\u12',
-            b'{"choices": "\\u0041"}',
-            b'{"choices": 7, "usage": {"prompt_tokens": 1}}',
-            b'{"choices": 7, "usage": null}',
-            b'["usage"]',
             b'{"usage": {"prompt_tokens": N',
-            b'{"choices": [{"index": %s}], "usage": null}' % (b"9" * 5000),
             b"[" * 100_000 + b"\\u",
             b'{"x": ' * 100_000,
         ):
@@ -343,6 +720,9 @@ class ErrorTests(SynchronousTestCase):
             self.assertIsInstance(error, LastingProviderFailure, payload[:40])
             assert error is not None
             self.assertEqual("the provider mock sent an answer that is no chat completion", error.message)
+            [event] = self.flushed()
+            self.assertEqual(("mock", 200), (event["name"], event["status"]))
+            self.assertLessEqual(len(event["text"]), 200)
 
     def test_error_object(self) -> None:
         """An error object is what it says, with and without C{choices}, and in the forms that have no C{error}."""
@@ -357,7 +737,7 @@ class ErrorTests(SynchronousTestCase):
             error = self.error(document).error
             self.assertIsInstance(error, ProviderRateLimited, document)
             assert error is not None
-            self.assertEqual("429 m ***", error.message)
+            self.assertEqual("the provider mock asks to slow down: m ***", error.message)
 
     def test_error_text(self) -> None:
         """An error may be a bare text."""
@@ -390,9 +770,9 @@ class SurrogateTests(SynchronousTestCase):
         )
         self.assertEqual(
             [
-                ToolCallDelta(2, "c", "f\ufffd", ""),
-                ToolCallDelta(2, None, None, "\U0001f600"),
-                ToolCallDelta(2, None, None, "x"),
+                ToolCallDelta(0, "c", "f\ufffd", ""),
+                ToolCallDelta(0, None, None, "\U0001f600"),
+                ToolCallDelta(0, None, None, "x"),
             ],
             events,
         )
@@ -419,10 +799,14 @@ class SurrogateTests(SynchronousTestCase):
         self.assertEqual([TextDelta("\ufffd")], read(self.raw("refusal", "\\ud83d")))
         parts = b'{"choices": [{"delta": {"content": [{"text": "a\\udc00"}]}}]}'
         self.assertEqual([TextDelta("a\ufffd")], read(parts))
-        self.assertEqual([], read(b'{"choices": [{"finish_reason": "\\ud83d", "index": 1}]}'))
+        stop = ProviderFinished("stop")
+        self.assertEqual([stop], read(b'{"choices": [{"finish_reason": "\\ud83d", "index": 1}]}'))
         self.assertEqual(
-            [], read(b'{"choices": [{"index": 1, "finish_reason": "\\ud83d", "delta": {"content": "a"}}]}')
+            [TextDelta("a"), stop],
+            read(b'{"choices": [{"index": 1, "finish_reason": "\\ud83d", "delta": {"content": "a"}}]}'),
         )
+        other = b'{"choices": [{"index": 1, "finish_reason": "\\ud83d", "delta": {"content": "a"}}]}'
+        self.assertEqual([], read(chunk(), other))
         for unread in (b'{"x": "\\ud83d"}', b'{"x": "\xff"}', b'{"x": ' + b"[" * 500 + b"]" * 500 + b"}"):
             self.assertEqual([], read(unread))
 

@@ -6,6 +6,7 @@ import base64
 import json
 from typing import Any
 
+import attrs
 from treq.testing import StringStubbingResource, StubTreq
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectionLost, ConnectionRefusedError
@@ -207,7 +208,7 @@ class AnswerTests(SynchronousTestCase):
 
     def test_tools_and_reasoning(self) -> None:
         """Reasoning and tool calls arrive as such."""
-        call, peer = Upstream().answering()
+        call, peer = Upstream().answering(attrs.evolve(REQUEST, offers_tools=True))
         piece = {"index": 0, "id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
         peer.events(chunk({"reasoning_content": "hm"}), chunk({"tool_calls": [piece]}), chunk({}, "tool_calls"))
         peer.events(b"[DONE]")
@@ -318,6 +319,89 @@ class AnswerTests(SynchronousTestCase):
             self.successResultOf(call.done)
             self.assertEqual([TextDelta("a"), FINISHED], call.events)
 
+    def test_events_as_a_page(self) -> None:
+        """A stream that calls itself a page is one all the same, if it does not begin like a page."""
+        for first in (b"", b"\n", b"\xef\xbb\xbf", b": hello\n\n"):
+            upstream = Upstream()
+            call = upstream.call()
+            peer = upstream.accept()
+            peer.head(200, "text/html; charset=utf-8")
+            if first:
+                peer.chunks(first)
+            peer.events(text("a"), chunk({}, "stop"), b"[DONE]")
+            self.successResultOf(call.done)
+            self.assertEqual([TextDelta("a"), FINISHED], call.events)
+
+    def test_any_success(self) -> None:
+        """Any status of 2xx with an answer is one."""
+        body = json.dumps({"choices": [{"message": {"content": "a"}, "finish_reason": "stop"}]}).encode()
+        for status in (200, 201, 202, 203, 206, 299):
+            upstream = Upstream()
+            call = upstream.call()
+            upstream.accept().answer(status, body)
+            self.assertEqual([TextDelta("a"), FINISHED], call.events)
+
+    def test_documents_in_a_row(self) -> None:
+        """A document on each line, and one before events."""
+        lines = b"\n".join(json.dumps(each).encode() for each in (text("a"), text("b"), chunk({}, "stop")))
+        for content_type in ("application/x-ndjson", "text/event-stream"):
+            for body in (lines, b"\xef\xbb\xbf" + lines, lines + b"\n\n" + DONE):
+                upstream = Upstream()
+                call = upstream.call()
+                upstream.accept().answer(200, body, content_type)
+                self.successResultOf(call.done)
+                self.assertEqual([TextDelta("a"), TextDelta("b"), FINISHED], call.events)
+
+    def test_taken_back_finish(self) -> None:
+        """More text behind a finish lifts the time limit of what follows it, also of those that come later."""
+        upstream = Upstream()
+        call, peer = upstream.answering()
+        peer.events(chunk({"content": "a"}, "stop"))
+        for word in "bc":
+            upstream.reactor.advance(4.9)
+            peer.events(chunk({"content": word}, "stop"))
+        upstream.reactor.advance(59)
+        peer.events(text("d"))
+        upstream.reactor.advance(59)
+        self.assertNoResult(call.done)
+        peer.events(chunk({}, "length"), b"[DONE]")
+        self.successResultOf(call.done)
+        self.assertEqual([*map(TextDelta, "abcd"), ProviderFinished("length")], call.events)
+
+    def test_finish_with_reasoning(self) -> None:
+        """One behind reasoning alone is waited on like any gap; where nothing follows, it was the last word."""
+        upstream = Upstream()
+        call, peer = upstream.answering()
+        peer.events(chunk({"reasoning_content": "hm"}, "stop"))
+        upstream.reactor.advance(59)
+        self.assertNoResult(call.done)
+        upstream.reactor.advance(1)
+        self.successResultOf(call.done)
+        self.assertEqual([ReasoningDelta("hm"), FINISHED], call.events)
+
+    def test_taken_back_at_the_end(self) -> None:
+        """A body that ends behind text that had no finish of its own is cut off."""
+        call, peer = Upstream().answering()
+        peer.events(chunk({"content": "a"}, "stop"), text("b"), end=True)
+        message = self.failureResultOf(call.done, ProviderFailed).getErrorMessage()
+        self.assertEqual("the provider mock cut its answer off", message)
+
+    def test_unasked_call(self) -> None:
+        """A call is no part of an answer to a request that offered no tool."""
+        call, peer = Upstream().answering()
+        piece = {"index": 0, "id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+        peer.events(text("a"), chunk({"tool_calls": [piece]}), chunk({}, "tool_calls"), b"[DONE]")
+        self.successResultOf(call.done)
+        self.assertEqual([TextDelta("a"), FINISHED], call.events)
+
+    def test_chunk_sizes(self) -> None:
+        """Sizes of chunks may be padded and have extensions."""
+        call, peer = Upstream().answering()
+        for data in (event(text("a")), event(chunk({}, "stop")), DONE):
+            peer.send(b'%-6x ; x="y"\r\n%s\r\n' % (len(data), data))
+        self.successResultOf(call.done)
+        self.assertEqual([TextDelta("a"), FINISHED], call.events)
+
     def test_stub_treq(self) -> None:
         """The provider works over treq's stub, which others use in their tests."""
         body = event(text("a")) + event(chunk({}, "stop")) + event(usage()) + DONE
@@ -357,12 +441,12 @@ class RefusalTests(SynchronousTestCase):
         """A refusal is told when the call is entered, with status, message and code of the provider."""
         body = b'{"error": {"message": "mock upstream", "type": "mock_error", "code": "mock_code"}}'
         for status, kind, message in (
-            (400, ProviderRejected, "400 mock upstream"),
-            (401, ProviderAuthFailed, "the provider mock refused our credentials (401)"),
-            (413, ContextTooLong, "413 mock upstream"),
-            (429, ProviderRateLimited, "429 mock upstream"),
-            (500, ProviderFailed, "the provider mock failed: 500 mock upstream"),
-            (529, ProviderOverloaded, "the provider mock is overloaded: 529 mock upstream"),
+            (400, ProviderRejected, "the provider mock refused the request: mock upstream"),
+            (401, ProviderAuthFailed, "the provider mock refused our credentials: mock upstream"),
+            (413, ContextTooLong, "the provider mock finds the prompt too long: mock upstream"),
+            (429, ProviderRateLimited, "the provider mock asks to slow down: mock upstream"),
+            (500, ProviderFailed, "the provider mock failed: mock upstream"),
+            (529, ProviderOverloaded, "the provider mock is overloaded: mock upstream"),
         ):
             error = self.refused(status, body)
             self.assertIs(kind, type(error))
@@ -376,14 +460,16 @@ class RefusalTests(SynchronousTestCase):
 
     def test_secrets(self) -> None:
         """A provider that quotes the key is not quoted."""
-        self.assertEqual("400 key *** bad", str(self.refused(400, b"key sk-very-secret bad", "text/plain")))
+        error = self.refused(400, b"key sk-very-secret bad", "text/plain")
+        self.assertEqual("the provider mock refused the request: key *** bad", str(error))
 
     def test_secret_of_url(self) -> None:
         """Nor one that quotes the password of the base URL."""
         upstream = Upstream(base_url="http://u:passw0rd@127.0.0.1/")
         call = upstream.call()
         upstream.accept().answer(400, b"passw0rd?", "text/plain")
-        self.assertEqual("400 ***?", self.failureResultOf(call.done).getErrorMessage())
+        message = self.failureResultOf(call.done).getErrorMessage()
+        self.assertEqual("the provider mock refused the request: ***?", message)
 
     def test_long_body(self) -> None:
         """No more than 64 KiB of an error's body are read."""
@@ -407,7 +493,8 @@ class RefusalTests(SynchronousTestCase):
         peer.chunks(b"far")
         self.assertNoResult(call.done)
         upstream.reactor.advance(1)
-        self.assertEqual("400 so far", self.failureResultOf(call.done, ProviderRejected).getErrorMessage())
+        message = self.failureResultOf(call.done, ProviderRejected).getErrorMessage()
+        self.assertEqual("the provider mock refused the request: so far", message)
         self.assertTrue(peer.wire.aborted)
 
     def test_broken_body(self) -> None:
@@ -417,7 +504,7 @@ class RefusalTests(SynchronousTestCase):
         peer = upstream.accept()
         peer.head(500, "text/plain")
         peer.close(ConnectionLost())
-        self.assertIn("500 no reason given", self.failureResultOf(call.done, ProviderFailed).getErrorMessage())
+        self.assertIn("failed and gives no reason", self.failureResultOf(call.done, ProviderFailed).getErrorMessage())
 
     def test_html(self) -> None:
         """A page is no answer, and says so before any output."""
@@ -511,6 +598,53 @@ class MisbehaviourTests(SynchronousTestCase):
         call = upstream.call()
         upstream.accept().answer(200, b'{"error": {"message": "m", "code": 429}}')
         self.failureResultOf(call.done, ProviderRateLimited)
+
+    def test_other_errors(self) -> None:
+        """Errors that are no event of the format fail it with their reason, also where the body ends with them."""
+        for body in (
+            b'error: {"code": 503, "message": "gone"}',
+            b'event: error\ndata: {"code": 503, "message": "gone"}',
+            b'{"error": {"code": 503, "message": "gone"}}',
+            b'{\n"error": {\n"code": 503, "message": "gone"}\n}\n\ndata: [DONE]\n\n',
+        ):
+            for begun in (b"", event(text("a"))):
+                call, peer = Upstream().answering()
+                peer.chunks(begun + body, end=True)
+                error = self.failureResultOf(call.done, ProviderOverloaded).value
+                self.assertEqual("the provider mock is overloaded: gone", error.message)
+                self.assertEqual([TextDelta("a")] if begun else [], call.events)
+
+    def test_failed_finish(self) -> None:
+        """A finish that names a failure fails it, at its end and not before."""
+        call, peer = Upstream().answering()
+        peer.events(chunk({"content": "a"}, "abort"))
+        self.assertNoResult(call.done)
+        peer.chunks(end=True)
+        self.assertIn("abort", str(self.failureResultOf(call.done, ProviderFailed).value))
+        self.assertEqual([TextDelta("a")], call.events)
+
+    def test_nothing_but_done(self) -> None:
+        call, peer = Upstream().answering()
+        peer.chunks(DONE, end=True)
+        self.assertIn("before it began", str(self.failureResultOf(call.done, ProviderFailed).value))
+
+    def test_said_instead(self) -> None:
+        """What a server says where an answer is due is its reason."""
+        call, peer = Upstream().answering()
+        peer.chunks(event({"message": "no such route"}), end=True)
+        error = self.failureResultOf(call.done, ProviderFailed).value
+        self.assertEqual("the provider mock failed: no such route", error.message)
+
+    def test_page(self) -> None:
+        """A page under any type is no answer."""
+        for content_type in ("application/json", "text/plain", None):
+            upstream = Upstream()
+            call = upstream.call()
+            peer = upstream.accept()
+            peer.head(200, content_type)
+            peer.chunks(b"\n<!doctype html><p>hello")
+            error = self.failureResultOf(call.done, LastingProviderFailure).value
+            self.assertIn("no chat completion; check its baseUrl", error.message)
 
     def test_refused_connection(self) -> None:
         """A refused connection."""

@@ -62,7 +62,9 @@ class AskTests(SynchronousTestCase):
         asking, peer = self.ask(with_tool=True)
         peer.request()
         peer.answer(400, b'{"error": {"message": "Unknown parameter: tools", "param": "tools"}}')
-        self.assertEqual("400 Unknown parameter: tools", self.successResultOf(asking).error)
+        self.assertEqual(
+            "the provider mock refused the request: Unknown parameter: tools", self.successResultOf(asking).error
+        )
 
     def test_late(self) -> None:
         """A server that does not come to an end is left."""
@@ -94,7 +96,10 @@ class LimitsTests(SynchronousTestCase):
 
     def test_not_fetched(self) -> None:
         """A server without a list, or that cannot be reached, is told of."""
-        for status, body, said in ((404, b"nothing here", "404 nothing here"), (200, b"<html>", "no list of models")):
+        for status, body, said in (
+            (404, b"nothing here", "refused the request: nothing here"),
+            (200, b"<html>", "no list of models"),
+        ):
             fetching = self.fetch()
             peer = self.upstream.accept()
             peer.request()

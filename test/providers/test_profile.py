@@ -260,7 +260,9 @@ class HeaderTests(ProfileTestCase):
         peer = upstream.accept()
         peer.request()
         peer.answer(400, b'{"error": {"message": "what is very-private?"}}')
-        self.assertEqual("400 what is ***?", self.failureResultOf(call.done).value.message)
+        self.assertEqual(
+            "the provider mock refused the request: what is ***?", self.failureResultOf(call.done).value.message
+        )
         catalog = self.catalog({"headers": {"x-a": "${NOT_SET}"}})
         self.assertIn("NOT_SET", self.assertRaises(ProviderAuthFailed, catalog.resolve, "p/m").message)
 
@@ -336,7 +338,7 @@ class ResendTests(ProfileTestCase):
         self.assertFalse(next_call.done.called)
         learned = self.upstream.provider._learned
         self.assertEqual({"max_completion_tokens"}, learned.of("mock/m"))
-        self.assertEqual("422 extra field not permitted: max_completion_tokens", learned.lessons()[0].reason)
+        self.assertEqual("extra field not permitted: max_completion_tokens", learned.lessons()[0].reason)
 
     def test_several(self) -> None:
         """Several fields are refused one after another."""
@@ -354,7 +356,7 @@ class ResendTests(ProfileTestCase):
         self.request = ModelRequest("m", HI, Sampling(), profile)
         call = self.call(*list(params)[: MAX_RESENDS + 1])
         error = self.failureResultOf(call.done).value
-        self.assertEqual("422 extra field not permitted: odd_0", error.message)
+        self.assertEqual("the provider mock refused the request: extra field not permitted: odd_0", error.message)
         self.assertEqual((), tuple(self.upstream.provider._learned.lessons()))
 
     def test_other_words(self) -> None:
@@ -362,14 +364,19 @@ class ResendTests(ProfileTestCase):
         call = self.call("seed")
         peer, _ = self.accept()
         peer.answer(400, b'{"error": {"message": "seed: no, thanks"}}')
-        self.assertEqual("422 extra field not permitted: seed", self.failureResultOf(call.done).value.message)
+        self.assertEqual(
+            "the provider mock refused the request: extra field not permitted: seed",
+            self.failureResultOf(call.done).value.message,
+        )
 
     def test_another_error(self) -> None:
         """What the server says next about something else is told; the field is not remembered."""
         call = self.call("seed")
         peer, _ = self.accept()
         peer.answer(400, b'{"error": {"message": "of high risk"}}')
-        self.assertEqual("400 of high risk", self.failureResultOf(call.done).value.message)
+        self.assertEqual(
+            "the provider mock refused the request: of high risk", self.failureResultOf(call.done).value.message
+        )
         self.assertEqual(frozenset(), self.upstream.provider._learned.of("mock/m"))
 
     def test_closed_between(self) -> None:
@@ -382,4 +389,7 @@ class ResendTests(ProfileTestCase):
     def test_values(self) -> None:
         """A wrong value is the client's: the call is sent once."""
         call = self.call("temperature", message="{} must be below 2", status=400)
-        self.assertEqual("400 temperature must be below 2", self.failureResultOf(call.done).value.message)
+        self.assertEqual(
+            "the provider mock refused the request: temperature must be below 2",
+            self.failureResultOf(call.done).value.message,
+        )

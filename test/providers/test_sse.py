@@ -7,7 +7,7 @@ import random
 from twisted.trial.unittest import SynchronousTestCase
 
 from openclaw.errors import ProviderFailed
-from openclaw.providers.sse import SseParser
+from openclaw.providers.sse import ErrorData, SseParser, UnframedData
 
 MIXED = (
     b"\xef\xbb\xbf: hello\n\ndata: one\n\nevent: x\r\nid: 7\r\ndata:two\r\n\r\nretry: 5\rdata: 3a\rdata:  3b\r\r"
@@ -19,6 +19,53 @@ MIXED_DATA = [b"one", b"two", b"3a\n 3b", b'{"t":"\xc3\xa4\xf0\x9f\x98\x80"}', b
 def parse(*pieces: bytes) -> list[bytes]:
     parser = SseParser()
     return [payload for piece in pieces for payload in parser.feed(piece)]
+
+
+class ErrorTests(SynchronousTestCase):
+    """What model servers add to the format."""
+
+    def kinds(self, *pieces: bytes) -> list[tuple[type, bytes]]:
+        parser = SseParser()
+        payloads = [payload for piece in pieces for payload in parser.feed(piece)] + parser.finish()
+        return [(type(payload), bytes(payload)) for payload in payloads]
+
+    def check(self, wanted: list[tuple[type, bytes]], stream: bytes) -> None:
+        """However it is cut."""
+        self.assertEqual(wanted, self.kinds(stream))
+        self.assertEqual(wanted, self.kinds(*(stream[at : at + 1] for at in range(len(stream)))))
+        for at in range(len(stream)):
+            self.assertEqual(wanted, self.kinds(stream[:at], stream[at:]), at)
+
+    def test_error_field(self) -> None:
+        self.check([(bytes, b"a"), (ErrorData, b"{}"), (bytes, b"b")], b"data: a\n\nerror: {}\n\ndata: b\n\n")
+        self.check([(ErrorData, b"{}"), (bytes, b"[DONE]")], b"error:{}\r\n\r\ndata: [DONE]\r\n\r\n")
+        self.check([(ErrorData, b"{}")], b"error: {}")
+
+    def test_error_event(self) -> None:
+        self.check([(ErrorData, b"a"), (bytes, b"b")], b"event: error\ndata: a\n\ndata: b\n\n")
+        self.check([(ErrorData, b"a")], b"data: a\nevent: error\n\n")
+        self.check([(bytes, b"a")], b"event: error\n\ndata: a\n\n")
+        self.check([(bytes, b"a")], b"event: errors\ndata: a\n\n")
+
+    def test_unframed(self) -> None:
+        """JSON without a field's name: in one line, in several, one behind another, and before events."""
+        one, lines = b'{"error": {}}', b'{\n  "error": {\n  }\n}'
+        self.check([(UnframedData, one)], one)
+        self.check([(bytes, b"a"), (UnframedData, one), (bytes, b"b")], b"data: a\n\n" + one + b"\n\ndata: b\n\n")
+        self.check([(UnframedData, lines)], lines + b"\n")
+        self.check([(UnframedData, one), (UnframedData, one)], one + b"\n" + one + b"\n")
+        self.check([(UnframedData, lines), (bytes, b"b")], lines + b"\ndata: b\n\n")
+        self.check([(UnframedData, b" [1]")], b" [1]\n")
+
+    def test_no_json(self) -> None:
+        """Other lines are nothing, nor is what stands within an event."""
+        self.check([(bytes, b"a")], b"Lorem ipsum\ndata: a\n{}\n\n")
+
+    def test_bound(self) -> None:
+        parser = SseParser(max_event_bytes=100)
+        with self.assertRaises(ProviderFailed):
+            for _ in range(200):
+                parser.feed(b"{\n")
 
 
 class SseParserTests(SynchronousTestCase):

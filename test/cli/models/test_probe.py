@@ -128,7 +128,7 @@ class ProbeTests(RemoteTestCase):
         """A field without a setting of its own is only told."""
         self.server.refuses = ("stream_options",)
         self.assertEqual(self.run_command("models", "probe", "acme/m"), 0)
-        self.assertIn("  left out: stream_options, as the server refuses it: 400 Unknown parameter", self.out)
+        self.assertIn("  left out: stream_options, as the server refuses it: Unknown parameter", self.out)
         self.assertIn("    to say so for good: openclaw config set ", self.out)
 
     def test_no_tools(self) -> None:
@@ -137,7 +137,9 @@ class ProbeTests(RemoteTestCase):
         report = self.report("acme/m")
         self.assertEqual((True, False), (report["ok"], report["tools"]["accepted"]))
         self.run_command("models", "probe", "acme/m")
-        self.assertIn("  tools: refused (400 Unknown parameter: 'tools')\n", self.out)
+        self.assertIn(
+            "  tools: refused (the provider acme refused the request: Unknown parameter: 'tools')\n", self.out
+        )
 
     def test_no_limits(self) -> None:
         """A server that tells nothing of its models."""

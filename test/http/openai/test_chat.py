@@ -132,7 +132,7 @@ class WholeTests(GatewayTestCase):
     def test_failure_without_output(self) -> None:
         self.provider.enqueue(ProviderAuthFailed("the provider refused the key"))
         answer = self.ask_chat("x-openclaw-session-key: k")
-        self.assertEqual((answer.status, answer.error["code"]), (502, "provider_auth_failed"))
+        self.assertEqual((answer.status, answer.error["code"]), (424, "provider_auth_failed"))
         self.assertEqual(answer.headers["x-should-retry"], "false")
         self.assertIn("x-openclaw-run-id", answer.headers)
 

@@ -189,7 +189,7 @@ class StreamTests(StreamTestCase):
         self.stream.fail(ProviderAuthFailed("no"))
         self.tick()
         answer = client.answer()
-        self.assertEqual((answer.status, answer.error["code"]), (502, "provider_auth_failed"))
+        self.assertEqual((answer.status, answer.error["code"]), (424, "provider_auth_failed"))
         self.assertEqual(answer.headers["content-type"], "application/json; charset=utf-8")
         self.assertEqual(answer.headers["x-openclaw-session-key"], "agent:main:k")
         self.assertEqual(answer.headers["x-should-retry"], "false")
