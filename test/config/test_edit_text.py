@@ -85,7 +85,7 @@ class TableTests(SynchronousTestCase):
 
     def test_quickstart_file(self) -> None:
         """Of the file of quickstart nothing but the line that is meant changes."""
-        text = CONFIG_TEMPLATE % {"token": "abc"}
+        text = CONFIG_TEMPLATE % {"token": "abc", "port": 18789}
         self.assertEqual(edited(text, {"gateway.port": 18790}), text.replace("18789", "18790"))
         self.assertEqual(edited(text, {"gateway.auth.token": GONE}), text.replace('      token: "abc",\n', ""))
         added = edited(text, {"agents.entries.main.name": "Ada"})
