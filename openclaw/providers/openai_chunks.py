@@ -398,6 +398,7 @@ class ChunkReader:
             delta = choice.delta or choice.message
             if delta is not None:
                 self._mend(delta)
+            choice.text = _without_halves(choice.text or "")
         return chunk
 
     def _mend(self, delta: Delta) -> None:
@@ -447,8 +448,10 @@ def _without_halves(text: str) -> str:
 
 
 def _without_halves_within(parts: list[Any]) -> list[Any]:
-    decoded: list[Any] = json.loads(_without_halves(json.dumps(parts, ensure_ascii=False)))
-    return decoded
+    """The thinking and the text of some parts, two parts for each."""
+    thoughts, texts = zip(*map(texts_of_part, parts), strict=True) if parts else ((), ())
+    thought, text = _without_halves("".join(thoughts)), _without_halves("".join(texts))
+    return [{"type": "thinking", "thinking": thought}, {"type": "text", "text": text}]
 
 
 def _count(value: float | None) -> int | None:

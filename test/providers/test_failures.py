@@ -153,6 +153,12 @@ class StatusTests(SynchronousTestCase):
         for body, message in rows:
             self.assertEqual("the provider mock refused the request: " + message, answer(400, body).message)
 
+    def test_deep_bodies(self) -> None:
+        """However deep it is nested, it is an error like any other."""
+        for depth in (50, 500, 900, 5000):
+            for opening, closing in ((b'{"error":', b"}"), (b'{"errors":[', b"]}"), (b'[{"detail":', b"}]")):
+                self.assertIsInstance(answer(400, opening * depth + b'"x"' + closing * depth), ProviderRejected)
+
     def test_unreadable_bodies(self) -> None:
         """What holds no reason is told to the log alone, by its first 200 characters and without our secrets."""
         told: list[LogEvent] = []

@@ -687,6 +687,27 @@ class ErrorTests(SynchronousTestCase):
                 self.assertIn("too quick", str(reader.error))
                 self.assertFalse(reader.over or reader.is_garbage)
 
+    def test_depth(self) -> None:
+        """However deep it is nested, nothing breaks but that answer."""
+        for depth in (5, 50, 500, 900, 990, 5000):
+            for opening, closing in ((b'{"a":', b"}"), (b"[", b"]"), (b'{"error":', b"}"), (b'{"message":', b"}")):
+                deep = opening * depth + b"7" + closing * depth
+                part = b'{"type":"thinking","thinking":[' * depth + b"]}" * depth
+                for document in (
+                    b'{"error": %s}' % deep,
+                    b'{"detail": [{"loc": [%s], "msg": %s}]}' % (deep, deep),
+                    b'{"choices": [{"delta": {"content": [%s, %s]}}]}' % (deep, part),
+                    b'{"choices": [{"delta": {"content": [%s, "\\ud83d"]}}]}' % part,
+                    b'{"choices": [{"delta": {"reasoning": %s, "content": "a"}}]}' % deep,
+                    b'{"choices": [{"delta": {"tool_calls": [{"function": {"name": "f", "arguments": %s}}]}}]}' % deep,
+                    deep,
+                ):
+                    for payload in (document, ErrorData(document), UnframedData(document)):
+                        reader = ChunkReader("mock")
+                        reader.read([payload])
+                        reader.end()
+                        ChunkReader("mock").read_document(document)
+
     def test_unframed_garbage(self) -> None:
         """What only looks like JSON is none of the answer's."""
         reader = ChunkReader("mock")
