@@ -85,7 +85,7 @@ _NO_MONEY_CODES = _codes(
     *("insufficient_quota", "billing_error", "exceeded_current_quota_error", "insufficient_balance", "Arrearage"),
     *("insufficient_credits", "insufficient_user_quota", "pre_consume_token_quota_failed", "budget_exceeded"),
     *("billing_hard_limit_reached", "billing_not_active", "payment_required", "out_of_credits", "AccountOverdueError"),
-    *("AllocationQuota.FreeTierOnly", "credit_balance_too_low", "insufficient_funds", "1113", "30001"),
+    *("AllocationQuota.FreeTierOnly", "credit_balance_too_low", "insufficient_funds", "1113", "1309", "30001"),
     "minimax 1008",
 )
 _NO_MONEY_WORDS = _words(

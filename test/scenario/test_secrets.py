@@ -119,7 +119,7 @@ class SecretsTests(GatewayTestCase):
             while not (told and told[-1].get("id") == request and told[-1].get("ok") is False):
                 told.append(next(client.messages()))
             told.append(client.until("res", client.send("agent.wait", {"runId": agent})))
-        self.assertIn("refused the request", told[-1]["payload"]["error"])
+        self.assertIn("refused our credentials: Incorrect API key provided", told[-1]["payload"]["error"])
         for method in ("config.get", "status", "health", "models.list", "agents.list", "sessions.list", "logs.tail"):
             told.append(client.until("res", client.send(method, {})))
             self.assertTrue(told[-1]["ok"], told[-1])
