@@ -264,7 +264,7 @@ class Trial:
             # A session is changed after a while, else its prompt would be what grows.
             return "chunks=5", {"user": f"u{number}-{int(time.monotonic()) // 20}"}, (200,)
         if kind == "fail":
-            return f"fail={chance.choice((400, 401, 429, 404))}", {}, (400, 404, 429, 502)
+            return f"fail={chance.choice((400, 401, 429, 404))}", {}, (400, 404, 424, 429)
         if kind == "die":
             return "chunks=9 die=3", {}, (502,)
         return f"chunks={chance.randrange(1, 40)}", {}, (200,)

@@ -19,6 +19,7 @@ Where the rows come from:
     DashScope; C{AccountOverdueError} of Volcengine; C{insufficient_user_quota} of One API; C{budget_exceeded} of
     LiteLLM; 1113 of Zhipu, 1008 of MiniMax, 30001 of SiliconFlow.  In words: DeepSeek, OpenRouter, Anthropic, xAI,
     Hugging Face.  Gemini says I{exceeded your current quota} of a limit per minute, too.
+  - B{auth}, beside 401 and 403: Gemini says with 400 that a key is not valid.
   - B{unknown model}: C{model_not_found} of OpenAI, Cerebras, DashScope; C{DeploymentNotFound} of Azure;
     C{model_not_supported} of Copilot and Hugging Face; C{model_decommissioned} of Groq; C{unknown_model} of GitHub
     Models; C{invalid_model} of Mistral and Perplexity; 1211 of Zhipu, 20012 of SiliconFlow.  In words: Ollama, vLLM,
@@ -84,7 +85,7 @@ _NO_MONEY_CODES = _codes(
     *("insufficient_quota", "billing_error", "exceeded_current_quota_error", "insufficient_balance", "Arrearage"),
     *("insufficient_credits", "insufficient_user_quota", "pre_consume_token_quota_failed", "budget_exceeded"),
     *("billing_hard_limit_reached", "billing_not_active", "payment_required", "out_of_credits", "AccountOverdueError"),
-    *("AllocationQuota.FreeTierOnly", "credit_balance_too_low", "insufficient_funds", "1113", "30001"),
+    *("AllocationQuota.FreeTierOnly", "credit_balance_too_low", "insufficient_funds", "1113", "1309", "30001"),
     "minimax 1008",
 )
 _NO_MONEY_WORDS = _words(
@@ -130,6 +131,14 @@ _TOO_FAST_CODES = _codes(
 )
 _TOO_FAST_WORDS = _words(
     r"rate.?limit|too many requests|requests per (?:second|minute|hour|day)|\bthrottl|请求过于频繁"
+)
+
+_AUTH_CODES = _codes(
+    "invalid_api_key", "incorrect_api_key", "API_KEY_INVALID", "authentication_error", "UNAUTHENTICATED"
+)
+_AUTH_WORDS = _words(
+    r"(?:invalid|incorrect|missing|expired|wrong) api[ _-]?key",
+    r"api[ _-]?key (?:is )?(?:not valid|invalid|expired|missing|not found)",
 )
 
 _OVERLOADED_CODES = _codes(
@@ -186,6 +195,8 @@ def kind_of(status: int | None, codes: Sequence[str], text: str) -> Kind:
     is_rate = normal("RESOURCE_EXHAUSTED") in known or _PER_TIME.search(words)
     if not is_rate and _NO_MONEY_WORDS.search(words):
         return "no money"
+    if status in (None, 400, 500) and (_AUTH_CODES & known or _AUTH_WORDS.search(words)):
+        return "auth"
     by_code = _of_codes(status, known)
     if by_code is not None:
         return by_code

@@ -65,8 +65,12 @@ MAX_LOGGED_CHARACTERS = 200
 MIN_PIECE_CHARACTERS = 8
 """Shortest beginning or end of a secret that is looked for where a server writes about our key."""
 
-_MASKED = re.compile(r"([\w.-]*?)(?:\*{2,}|\.{3,}|\u2026|[xX]{4,})[*.\u2026]*([\w-]*)")
-"""A text of which only the ends are shown, as servers quote keys."""
+MAX_MASKED_CHARACTERS = 60
+"""Longest end that is looked at beside what a server has put in place of the middle of a key."""
+
+_MASK = re.compile(r"\*{2,}[*.]*|\.{3,}|\u2026|[xX]{4,}")
+_KEY_BEFORE = re.compile(r"[\w-]*\Z")
+_KEY_AFTER = re.compile(r"[\w-]*")
 
 log = Logger()
 
@@ -94,18 +98,39 @@ def without_pieces(text: str, secrets: Iterable[str]) -> str:
     @return: the text with C{***} for each of them.
     """
     secrets = [secret for secret in secrets if len(secret) >= MIN_SECRET_CHARACTERS]
-
-    def masked(match: re.Match[str]) -> str:
-        begin, end = match.groups()
-        ours = any((begin and secret.startswith(begin)) or (end and secret.endswith(end)) for secret in secrets)
-        return "***" if ours else match[0]
-
-    text = _MASKED.sub(masked, text)
     for secret in secrets:
         if len(secret) >= 2 * MIN_PIECE_CHARACTERS:
-            begin, end = secret[:MIN_PIECE_CHARACTERS], secret[-MIN_PIECE_CHARACTERS:]
-            text = re.sub(rf"{re.escape(begin)}[\w-]*|[\w-]*{re.escape(end)}", "***", text)
-    return text
+            text = text.replace(secret, "***")
+            for piece in (secret[:MIN_PIECE_CHARACTERS], secret[-MIN_PIECE_CHARACTERS:]):
+                text = _cut_out(text, piece)
+    kept: list[str] = []
+    at = 0
+    for mask in _MASK.finditer(text):
+        if mask.start() < at:
+            continue
+        before = _key_before(text, mask.start(), at)
+        after = _KEY_AFTER.match(text, mask.end(), mask.end() + MAX_MASKED_CHARACTERS)
+        end = "" if after is None else after[0]
+        if any((before and secret.startswith(before)) or (end and secret.endswith(end)) for secret in secrets):
+            kept += text[at : mask.start() - len(before)], "***"
+            at = mask.end() + len(end)
+    return "".join(kept) + text[at:]
+
+
+def _key_before(text: str, end: int, least: int) -> str:
+    """The letters of a key that stand right before a place."""
+    found = _KEY_BEFORE.search(text[max(least, end - MAX_MASKED_CHARACTERS) : end])
+    return "" if found is None else found[0]
+
+
+def _cut_out(text: str, piece: str) -> str:
+    """Replace a piece of a key, with the letters around it."""
+    first, *others = text.split(piece)
+    for other in others:
+        first = (
+            first[: len(first) - len(_key_before(first, len(first), 0))] + "***" + _KEY_AFTER.sub("", other, count=1)
+        )
+    return first
 
 
 def log_unreadable(name: str, status: int, beginning: bytes, secrets: Iterable[str] = ()) -> None:
@@ -208,7 +233,10 @@ def _error(
     text = reason.text
     if status is not None:
         text = re.sub(rf"^\s*(?:HTTP(?:/[\d.]+)? |error code:? )?{status}\b[\s:-]*", "", text, flags=re.IGNORECASE)
-    text = clean_text(without_pieces(text, secrets) if kind == "auth" else text, secrets)
+    if kind == "auth":
+        # What follows is cut off, but not within a key.
+        text = without_pieces(text[: 8 * MAX_TEXT_CHARACTERS], secrets)
+    text = clean_text(text, secrets)
 
     def said(deed: str) -> str:
         return f"the provider {name} {deed}: {text}" if text else f"the provider {name} {deed} and gives no reason"

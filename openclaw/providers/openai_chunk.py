@@ -13,6 +13,9 @@ from typing import Any
 
 import msgspec
 
+MAX_PARTS_DEPTH = 4
+"""How deep parts of a text may hold parts."""
+
 
 class Function(msgspec.Struct, gc=False):
     """The function of a call, or a piece of it."""
@@ -194,21 +197,22 @@ def _index(value: Any) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
-def _joined(value: Any) -> str | None:
+def _joined(value: Any, depth: int = MAX_PARTS_DEPTH) -> str | None:
     """Reasoning as a text, as parts or as an object."""
     if isinstance(value, str):
         return value
     if isinstance(value, dict):
         value = [value]
-    if not isinstance(value, list):
+    if not isinstance(value, list) or not depth:
         return None
-    return "".join(thought + text for thought, text in map(texts_of_part, value)) or None
+    return "".join("".join(texts_of_part(part, depth - 1)) for part in value) or None
 
 
-def texts_of_part(part: Any) -> tuple[str, str]:
+def texts_of_part(part: Any, depth: int = MAX_PARTS_DEPTH) -> tuple[str, str]:
     """
     Read one part of a content that is a list.
 
+    @param depth: how deep parts within it are read.
     @return: the thinking in it, and the text.
     """
     if not isinstance(part, dict):
@@ -216,7 +220,7 @@ def texts_of_part(part: Any) -> tuple[str, str]:
     kind = part.get("type")
     if isinstance(kind, str) and kind.startswith(("thinking", "reasoning")):
         for name in ("thinking", "text", "reasoning", "content", "summary"):
-            thought = _joined(part.get(name))
+            thought = _joined(part.get(name), depth)
             if thought:
                 return thought, ""
         return "", ""

@@ -17,7 +17,7 @@ from twisted.logger import Logger
 from openclaw.errors import LastingProviderFailure, OpenClawError, ProviderFailed
 from openclaw.events import ProviderEvent, ProviderFinished, ProviderUsage, ReasoningDelta, TextDelta
 from openclaw.messages import FinishReason, Usage
-from openclaw.providers.failures import error_of_event, log_unreadable
+from openclaw.providers.failures import error_of_event
 from openclaw.providers.finish_words import failure_of, finish_of
 from openclaw.providers.openai_chunk import (
     CallPiece,
@@ -51,7 +51,7 @@ class ChunkReader:
     @ivar is_finished: whether the model has said why it stopped, and nothing since.
     @ivar over: whether the answer is whole: C{[DONE]} came, or usage after the model's last word.
     @ivar error: what an error object, or garbage, means; nothing after it is read.
-    @ivar is_garbage: whether that error is a payload that is no JSON, which may only be cut off.
+    @ivar garbage: the payload that made it, if that is no JSON; it may only be cut off.
     @ivar seen: whether any chunk came at all.
     @ivar may_go_on: whether a finish reason of this server need not be its last word: it has taken one back, or it
         gave one behind nothing but reasoning.
@@ -71,7 +71,7 @@ class ChunkReader:
         self._takes_calls = takes_calls
         self.over = False
         self.error: OpenClawError | None = None
-        self.is_garbage = False
+        self.garbage: bytes | None = None
         self.seen = False
         self.is_finished = False
         self.may_go_on = False
@@ -349,14 +349,14 @@ class ChunkReader:
         self.error = error_of_event(error, name=self._name, secrets=self._secrets)
 
     def _no_completion(self, payload: bytes) -> OpenClawError:
-        """The error of a payload that is no chunk; the log is told how it begins, its client what it says."""
-        log_unreadable(self._name, 200, payload, self._secrets)
+        """The error of a document that is no completion: what it says, if anything."""
         try:
             document = json.loads(payload)
         except (ValueError, RecursionError):
             document = None
         if reason_of(document).text:
             return error_of_event(document, name=self._name, secrets=self._secrets)
+        self.garbage = payload
         return LastingProviderFailure(f"the provider {self._name} sent an answer that is no chat completion")
 
     def _rescue(self, payload: bytes, cause: Exception) -> Chunk | None:
@@ -387,8 +387,7 @@ class ChunkReader:
                     f"the provider {self._name} sent an answer that is no chat completion"
                 )
                 self.error.__cause__ = cause
-                self.is_garbage = True
-                log_unreadable(self._name, 200, payload, self._secrets)
+                self.garbage = payload
             return None
         if not isinstance(document, dict):
             self._look_for_error(payload)
@@ -398,6 +397,7 @@ class ChunkReader:
             delta = choice.delta or choice.message
             if delta is not None:
                 self._mend(delta)
+            choice.text = _without_halves(choice.text or "")
         return chunk
 
     def _mend(self, delta: Delta) -> None:
@@ -447,8 +447,10 @@ def _without_halves(text: str) -> str:
 
 
 def _without_halves_within(parts: list[Any]) -> list[Any]:
-    decoded: list[Any] = json.loads(_without_halves(json.dumps(parts, ensure_ascii=False)))
-    return decoded
+    """The thinking and the text of some parts, two parts for each."""
+    thoughts, texts = zip(*map(texts_of_part, parts), strict=True) if parts else ((), ())
+    thought, text = _without_halves("".join(thoughts)), _without_halves("".join(texts))
+    return [{"type": "thinking", "thinking": thought}, {"type": "text", "text": text}]
 
 
 def _count(value: float | None) -> int | None:

@@ -107,6 +107,7 @@ class CompletionStream:
         self._document_bytes = 0
         self._form_known = False
         self._silent_bytes = 0
+        self._status = 0
         self._trailing = False
         self._over = False
         self._failure: OpenClawError | None = None
@@ -181,8 +182,11 @@ class CompletionStream:
         # A document that is none may have been read by another one.
         reader = self._reader
         if reader.error is not None:
-            cut_off = data is None and reader.is_garbage and (self._document is None or body.was_reset)
-            return self._fail(self._cut_off() if cut_off else reader.error, events)
+            if reader.garbage is not None:
+                if data is None and (self._document is None or body.was_reset):
+                    return self._fail(self._cut_off(), events)
+                self._log_unreadable(reader.garbage)
+            return self._fail(reader.error, events)
         if reader.over or (data is None and reader.is_finished):
             events.extend(reader.end())
             if reader.error is not None:
@@ -239,10 +243,10 @@ class CompletionStream:
     def _read_document(self, body: bytes) -> list[ProviderEvent]:
         """Read what began like a JSON document: one, or several in a row, or one before events."""
         events = self._reader.read_document(_begins(body))
-        if self._reader.is_garbage:
+        if self._reader.garbage is not None:
             reader, parser = self._new_reader(), SseParser()
             others = reader.read([*parser.feed(body), *parser.finish()])
-            if reader.seen and not reader.is_garbage:
+            if reader.garbage is None and (others or reader.is_finished or reader.error is not None):
                 self._reader = reader
                 return others
         return events
@@ -309,6 +313,7 @@ class CompletionStream:
             if self._over:
                 raise self._closed() from None
             raise
+        self._status = response.code
         self._body = receive(response, self._clock, endpoint.idle_timeout_s, endpoint.name)
         return response, self._body
 
@@ -330,6 +335,9 @@ class CompletionStream:
         body.abort()
         return b"".join(pieces)[:MAX_ERROR_BYTES]
 
+    def _log_unreadable(self, beginning: bytes) -> None:
+        log_unreadable(self._endpoint.name, self._status, beginning, self._secrets)
+
     def _closed(self) -> OpenClawError:
         return ProviderFailed(f"the call of the provider {self._endpoint.name} was closed")
 
@@ -337,7 +345,7 @@ class CompletionStream:
         return ProviderFailed(f"the provider {self._endpoint.name} cut its answer off")
 
     def _no_completion(self, beginning: bytes = b"") -> OpenClawError:
-        log_unreadable(self._endpoint.name, 200, beginning, self._secrets)
+        self._log_unreadable(beginning)
         return LastingProviderFailure(
             f"the provider {self._endpoint.name} sent an answer that is no chat completion; check its baseUrl"
         )

@@ -47,18 +47,20 @@ class Reason:
     codes: tuple[str, ...] = ()
 
 
-def is_error(value: Any) -> bool:
+def is_error(value: Any, depth: int = _MAX_DEPTH) -> bool:
     """
     Whether the value of an C{error} field is one.
 
     Servers write "no error" as null, an empty text, an empty object, false, 0, and an object that says "success".
+
+    @param depth: how deep it is looked into.
     """
     if isinstance(value, str):
         return value.strip().lower() not in _NO_ERROR_WORDS
     if isinstance(value, dict):
-        return any(is_error(each) for key, each in value.items() if key != "param")
+        return depth == 0 or any(is_error(each, depth - 1) for key, each in value.items() if key != "param")
     if isinstance(value, list):
-        return any(map(is_error, value))
+        return depth == 0 or any(is_error(each, depth - 1) for each in value)
     if isinstance(value, float | int) and not isinstance(value, bool):
         return value not in (0, 200)
     return bool(value)
@@ -164,9 +166,14 @@ def _of_item(item: Any, depth: int) -> Reason:
     where = item.get("loc") if isinstance(item, dict) else None
     if isinstance(where, list) and where:
         if not reason.text:
-            return Reason(json.dumps([item], separators=(",", ":")))
-        return attrs.evolve(reason, text=f"{'.'.join(map(str, where))}: {reason.text}")
+            return Reason(json.dumps([{"loc": where}], separators=(",", ":")) if _is_flat(where) else "")
+        if _is_flat(where):
+            return attrs.evolve(reason, text=f"{'.'.join(map(str, where))}: {reason.text}")
     return reason
+
+
+def _is_flat(values: list[Any]) -> bool:
+    return not any(isinstance(value, dict | list) for value in values)
 
 
 def _with_raw(reason: Reason, error: dict[str, Any], depth: int) -> Reason:

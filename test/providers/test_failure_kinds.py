@@ -227,6 +227,9 @@ class KindTests(SynchronousTestCase):
             self.assertEqual("auth", kind_of(status, ["model_not_found"], "The model `x` does not exist"))
             self.assertEqual("auth", kind_of(status, [], "prompt is too long"))
             self.assertEqual("auth", kind_of(status, ["unsupported_country"], "Country, region not supported"))
+        self.assertEqual("auth", kind_of(400, ["INVALID_ARGUMENT"], "API key not valid. Please pass a valid API key."))
+        self.assertEqual("auth", kind_of(None, [], "Invalid API key"))
+        self.assertEqual("other", kind_of(400, ["invalid_value"], "metadata.api_key: not allowed"))
         self.assertEqual("auth", kind_of(status_of(["minimax 1004"]), ["minimax 1004"], "login fail"))
 
 

@@ -153,6 +153,33 @@ class StatusTests(SynchronousTestCase):
         for body, message in rows:
             self.assertEqual("the provider mock refused the request: " + message, answer(400, body).message)
 
+    def test_long_bodies(self) -> None:
+        """What is long and made to be slow is read in no time, whatever it says."""
+        words = (
+            "model ",
+            "prompt exceeds ",
+            "exceeds ",
+            "too many tokens ",
+            "sk-proj-",
+            "*",
+            "x",
+            ".",
+            "context ",
+            "a",
+        )
+        began_s = time.process_time()
+        for word in words:
+            body = openai_body(word * (60_000 // len(word)))
+            for status in (400, 401, 429, 500):
+                answer(status, body, secrets=["sk-proj-abcdefgh1234567890wxyz"])
+        self.assertLess((time.process_time() - began_s) / len(words) / 4, 0.05)
+
+    def test_deep_bodies(self) -> None:
+        """However deep it is nested, it is an error like any other."""
+        for depth in (50, 500, 900, 5000):
+            for opening, closing in ((b'{"error":', b"}"), (b'{"errors":[', b"]}"), (b'[{"detail":', b"}]")):
+                self.assertIsInstance(answer(400, opening * depth + b'"x"' + closing * depth), ProviderRejected)
+
     def test_unreadable_bodies(self) -> None:
         """What holds no reason is told to the log alone, by its first 200 characters and without our secrets."""
         told: list[LogEvent] = []

@@ -11,6 +11,7 @@ from treq.testing import StringStubbingResource, StubTreq
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectionLost, ConnectionRefusedError
 from twisted.internet.task import Clock
+from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -557,6 +558,33 @@ class MisbehaviourTests(SynchronousTestCase):
             peer.chunks(*[body] if body else [], end=True)
             error = self.failureResultOf(call.done, LastingProviderFailure).value
             self.assertIn("no chat completion", error.message)
+
+    def test_unreadable(self) -> None:
+        """The log is told how what cannot be read begins, and its client not; a stream that is cut off is none."""
+        told: list[LogEvent] = []
+        globalLogPublisher.addObserver(told.append)
+        self.addCleanup(globalLogPublisher.removeObserver, told.append)
+        for status, content_type, body in (
+            (200, "text/event-stream", event(b"{sk-very-secret " + b"x" * 1000)),
+            (201, "application/json", b"{sk-very-secret " + b"x" * 1000),
+            (200, "text/html", b"<p>{sk-very-secret " + b"x" * 1000),
+            (200, "application/json", b'{"status": "sk-very-secret"}'),
+        ):
+            upstream = Upstream()
+            call = upstream.call()
+            upstream.accept().answer(status, body, content_type)
+            error = self.failureResultOf(call.done, LastingProviderFailure).value
+            self.assertNotIn("{", str(error))
+            [line] = told
+            self.assertEqual(("mock", status), (line["name"], line["status"]))
+            self.assertIn("***", line["text"])
+            self.assertLessEqual(len(line["text"]), 200)
+            self.assertNotIn("secret", formatEvent(line))
+            told.clear()
+        call, peer = Upstream().answering()
+        peer.chunks(event(text("a")) + b'data: {"choi', end=True)
+        self.failureResultOf(call.done, ProviderFailed)
+        self.assertEqual([], told)
 
     def test_garbage(self) -> None:
         """Garbage fails after what came before it, also in the same read."""

@@ -90,11 +90,11 @@ class SecretsTests(GatewayTestCase):
         self.assertEqual(self.ask(f"/v1/models/{SECRETS['wrong bearer']}?token={SECRETS['query']}", **mine), 404)
         request_id = f"token={SECRETS['query']}"
         body = Client.body(f"my key is {SECRETS['body']}", user=SECRETS["body"])
-        self.assertEqual(self.ask("/v1/chat/completions", body, **mine, **{"X-Request-Id": request_id}), 502)
+        self.assertEqual(self.ask("/v1/chat/completions", body, **mine, **{"X-Request-Id": request_id}), 424)
         broken = json.dumps({**document, "gateway": {"auth": {"token": 5, "tokn": SECRETS["provider key"]}}})
         (self.state_dir / "openclaw.json").write_text(broken)
         gateway.wait_for("config")
-        until(lambda: "run " in self.log_text() and "/v1/chat/completions 502" in self.log_text())
+        until(lambda: "run " in self.log_text() and "/v1/chat/completions 424" in self.log_text())
         self.assertEqual(gateway.end(), 0)
         written = gateway.out + gateway.err + self.log_text()
         self.assertIn("provider_auth_failed", written)
@@ -119,7 +119,7 @@ class SecretsTests(GatewayTestCase):
             while not (told and told[-1].get("id") == request and told[-1].get("ok") is False):
                 told.append(next(client.messages()))
             told.append(client.until("res", client.send("agent.wait", {"runId": agent})))
-        self.assertIn("400", told[-1]["payload"]["error"])
+        self.assertIn("refused our credentials: Incorrect API key provided", told[-1]["payload"]["error"])
         for method in ("config.get", "status", "health", "models.list", "agents.list", "sessions.list", "logs.tail"):
             told.append(client.until("res", client.send(method, {})))
             self.assertTrue(told[-1]["ok"], told[-1])
@@ -144,8 +144,8 @@ class SecretsTests(GatewayTestCase):
         self.seeded()
         gateway = self.gateway()
         mine = {"Authorization": f"Bearer {SECRETS['gateway token']}", "X-Request-Id": "my-request"}
-        self.assertEqual(self.ask("/v1/chat/completions", Client.body("hi"), **mine), 502)
-        until(lambda: "/v1/chat/completions 502" in self.log_text())
+        self.assertEqual(self.ask("/v1/chat/completions", Client.body("hi"), **mine), 424)
+        until(lambda: "/v1/chat/completions 424" in self.log_text())
         self.assertEqual(gateway.end(), 0)
         (file,) = (self.state_dir / "logs").iterdir()
         self.assertRegex(file.name, r"^openclaw-\d{4}-\d\d-\d\d\.log$")
