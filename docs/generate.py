@@ -57,6 +57,8 @@ OWN_KEYS = (
     "gateway.shutdownDrainMs",
     "models.local",
     "models.providers.*.apiKeys",
+    "models.providers.*.maxConcurrent",
+    "models.providers.*.maxWaitSeconds",
 )
 """The keys that the original does not have; each with what is below it."""
 

@@ -38,6 +38,7 @@ from openclaw.errors import (
     LastingProviderFailure,
     OpenClawError,
     ProviderAuthFailed,
+    ProviderError,
     ProviderFailed,
     ProviderOverloaded,
     ProviderQuota,
@@ -140,7 +141,10 @@ def error_of_answer(
     @param secrets: texts to keep out of messages.
     """
     text, codes = _read_body(body)
-    return _error(status, codes, text, name=name, secrets=secrets, retry_after=retry_after_s(headers))
+    error = _error(status, codes, text, name=name, secrets=secrets, retry_after=retry_after_s(headers))
+    if isinstance(error, ProviderError):
+        error.said_status = status
+    return error
 
 
 def error_of_event(error: Any, *, name: str, secrets: Iterable[str] = ()) -> OpenClawError:
@@ -158,7 +162,10 @@ def error_of_event(error: Any, *, name: str, secrets: Iterable[str] = ()) -> Ope
             break
     else:
         status = 500
-    return _error(status, codes, text, name=name, secrets=secrets, said_status=False)
+    told = _error(status, codes, text, name=name, secrets=secrets, said_status=False)
+    if isinstance(told, ProviderError):
+        told.said_status = status
+    return told
 
 
 def _error(
