@@ -10,7 +10,8 @@ from twisted.logger import Logger
 from openclaw.agents.answer import Answer, RunAnswer
 from openclaw.agents.breaker import is_outage
 from openclaw.agents.models import Candidate, Prompt, falls_back, most_telling
-from openclaw.agents.pace import Paces, Turn, Wanted
+from openclaw.agents.pace import Turn, Wanted
+from openclaw.agents.paces import Paces
 from openclaw.agents.run_context import RunContext
 from openclaw.errors import (
     OpenClawError,

@@ -5,8 +5,9 @@ One L{Pace} for each provider of the configuration, for as long as the gateway l
 against C{maxConcurrent}, holds all runs back when the server asks for that, and leaves a model alone for a while that
 has failed again and again.  Who has to wait stands in a queue that is fair by session.
 
-A hold ends with one call; only when the server has answered that one do two follow, then four, and so on, until
-nobody waits any more.  Else all that were held back would be refused together once more.
+A hold ends with one call; only when the server has taken that one do two follow, then four, and so on, until nobody
+waits any more.  Else all that were held back would be refused together once more.  A server refuses at once, so one
+that has said nothing for a second has taken the call: many begin to answer only with the first word.
 
 Runs in a row that fail count for each model of a server: one model that cannot be loaded must not keep others from
 being asked.  A hold is one for all models, as most servers do not say whom they mean; but a run that goes on to a
@@ -15,6 +16,7 @@ fallback at the same server is not held there by what another model has met, els
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 
 import attrs
@@ -34,11 +36,20 @@ MAX_HOLD_S = 60.0
 UNTIMED_HOLDS_S = (0.25, 1.0)
 """Seconds of the first and of each further hold in a row where the server does not say how long."""
 
+TAKEN_AFTER_S = 1.0
+"""After so many seconds without an answer a call counts as taken by its server, where others wait for that."""
+
 FALLBACK_WAIT_S = 5.0
 """Longest wait of a run that can ask another model instead, in seconds."""
 
 OVERLOADED_RETRY_AFTER_S = 2.0
 """What a client is told to wait where nothing better is known, in seconds."""
+
+SLICE_RUNS = 8
+"""So many runs are let in or refused in one go, then all else has its turn; each may take a millisecond."""
+
+SLICE_PAUSE_S = 0.01
+"""How long all else has its turn, in seconds: the runs of other servers must not notice."""
 
 MAX_BREAKERS = 64
 """Models of one provider whose failures are remembered; clients may ask for models that nobody has."""
@@ -81,11 +92,12 @@ class Turn:
     @ivar is_probe: whether it is to tell if a model that was left alone is well again, and has not told yet.
     """
 
-    __slots__ = ("_is_accepted", "_is_heard", "_is_over", "_pace", "generation", "is_probe", "ref")
+    __slots__ = ("_is_accepted", "_is_heard", "_is_over", "_pace", "_patience", "generation", "is_probe", "ref")
 
     def __init__(self, pace: Pace, ref: str, generation: int, is_probe: bool) -> None:
         self._pace = pace
         self._is_accepted = self._is_heard = self._is_over = False
+        self._patience: IDelayedCall | None = None
         self.ref = ref
         self.generation = generation
         self.is_probe = is_probe
@@ -94,7 +106,17 @@ class Turn:
         """The server has taken the call, and may take more.  Harmless when told again."""
         if not self._is_accepted:
             self._is_accepted = True
+            self._lose_patience()
             self._pace._accepted(self)
+
+    def wait_for_it(self, clock: Clock) -> None:
+        """Have it count as L{accepted} after a while."""
+        self._patience = clock.callLater(TAKEN_AFTER_S, self.accepted)
+
+    def _lose_patience(self) -> None:
+        patience, self._patience = self._patience, None
+        if patience is not None and patience.active():
+            patience.cancel()
 
     def heard(self) -> None:
         """The server has answered, so its model is well.  Harmless when told again."""
@@ -127,6 +149,7 @@ class Turn:
         """The call is over, and the next one may begin; harmless when it was left."""
         if not self._is_over:
             self._is_over = True
+            self._lose_patience()
             self._pace._left(self, is_accepted=self._is_accepted)
 
 
@@ -174,6 +197,10 @@ class Pace:
         # How many holds there were since the server answered; when one of them was logged.
         self._holds = 0
         self._logged_s = -HOLD_LOG_PERIOD_S
+        # Who waited for a probe that has failed; whether more could be let in now.
+        self._refusing: deque[_Waiter] = deque()
+        self._has_more = False
+        self._slice_at_s: float | None = None
         self._timer: IDelayedCall | None = None
         self._wakes_at_s: float | None = None
         self._is_handing_over = False
@@ -183,7 +210,7 @@ class Pace:
     @property
     def is_idle(self) -> bool:
         """Whether no call is under way and nobody waits."""
-        return not (self.in_use or self._queue or self._parked)
+        return not (self.in_use or self._queue or self._parked or self._refusing)
 
     def take(self, wanted: Wanted) -> Turn | None:
         """Take a turn at a model if that needs no waiting."""
@@ -259,9 +286,11 @@ class Pace:
         self.in_use += 1
         if passes_hold:
             return Turn(self, ref, NO_GENERATION, is_probe)
+        turn = Turn(self, ref, self._generation, is_probe)
         if self._window is not None:
             self._unanswered += 1
-        return Turn(self, ref, self._generation, is_probe)
+            turn.wait_for_it(self._clock)
+        return turn
 
     # ------------------------------------------------------------------------------------ what becomes of it
 
@@ -297,7 +326,10 @@ class Pace:
         if was_open:
             parked = self._parked.pop(turn.ref, None)
             while parked:
-                self._refuse(parked.pop())
+                waiter = parked.pop()
+                waiter.queue = None
+                self._refusing.append(waiter)
+            self._set_timer()
         else:
             log.warn(
                 "{model} has failed {count} runs in a row and is left alone for {open_s:g} s, then one call tries it:"
@@ -377,7 +409,9 @@ class Pace:
 
     def _refuse(self, waiter: _Waiter) -> None:
         waiter.queue = None
-        waiter.deferred.errback(self.refusal(waiter.wanted.ref))
+        # Unless it has given up meanwhile.
+        if not waiter.deferred.called:
+            waiter.deferred.errback(self.refusal(waiter.wanted.ref))
 
     def _hand_over(self) -> None:
         """
@@ -389,8 +423,10 @@ class Pace:
         if self._is_handing_over:
             return
         self._is_handing_over = True
+        left = SLICE_RUNS
         try:
-            while self._queue and self._has_room():
+            while self._queue and left and self._has_room():
+                left -= 1
                 waiter = self._queue.pop()
                 waiter.queue = None
                 breaker = self._breakers.get(waiter.wanted.ref)
@@ -402,6 +438,7 @@ class Pace:
                     self._queue_up(waiter, self._parked.setdefault(waiter.wanted.ref, TurnQueue()))
         finally:
             self._is_handing_over = False
+        self._has_more = not left and bool(self._queue) and self._has_room()
         self._set_timer()
 
     def _set_timer(self) -> None:
@@ -410,6 +447,10 @@ class Pace:
         due = [one.open_until_s for one in left_alone if one.open_until_s is not None and not one.is_probing]
         if self._queue and self._held_until_s is not None:
             due.append(self._held_until_s)
+        if self._refusing or self._has_more:
+            if self._slice_at_s is None:
+                self._slice_at_s = self._clock.seconds() + SLICE_PAUSE_S
+            due.append(self._slice_at_s)
         due_s = min(due, default=None)
         if due_s == self._wakes_at_s:
             return
@@ -421,7 +462,9 @@ class Pace:
             self._timer = self._clock.callLater(max(due_s - self._clock.seconds(), 0.0), self._wake)
 
     def _wake(self) -> None:
-        self._timer = self._wakes_at_s = None
+        self._timer = self._wakes_at_s = self._slice_at_s = None
+        for _ in range(min(len(self._refusing), SLICE_RUNS)):
+            self._refuse(self._refusing.popleft())
         now_s = self._clock.seconds()
         for ref in [ref for ref in self._parked if self._breakers[ref].lets_pass(now_s)]:
             # One of them becomes the probe; the others stay for what it tells.
@@ -429,38 +472,3 @@ class Pace:
             if not self._parked[ref]:
                 del self._parked[ref]
         self._hand_over()
-
-
-class Paces:
-    """
-    The paces of all providers of one gateway.
-
-    @param models: gives the part of the configuration in force.
-    """
-
-    def __init__(self, models: Callable[[], ModelsConfig], clock: Clock) -> None:
-        self._models = models
-        self._clock = clock
-        self._by_provider: dict[str, Pace] = {}
-
-    def of(self, provider_id: str) -> Pace:
-        """The pace of a provider, the same one each time."""
-        pace = self._by_provider.get(provider_id)
-        if pace is None:
-            # Those of providers that were taken out of the configuration go, once nobody needs them.
-            configured = self._models().providers
-            self._by_provider = {
-                name: kept for name, kept in self._by_provider.items() if name in configured or not kept.is_idle
-            }
-            pace = self._by_provider[provider_id] = Pace(provider_id, self._models, self._clock)
-        return pace
-
-    @property
-    def is_idle(self) -> bool:
-        """Whether no call is under way and nobody waits for one."""
-        return all(pace.is_idle for pace in self._by_provider.values())
-
-    def limits_changed(self) -> None:
-        """Let in who may come in by a new configuration."""
-        for pace in list(self._by_provider.values()):
-            pace.limits_changed()

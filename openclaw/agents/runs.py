@@ -18,7 +18,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from openclaw.agents.models import check_usable
-from openclaw.agents.pace import Paces
+from openclaw.agents.paces import Paces
 from openclaw.agents.plan import RunPlan, make_plan
 from openclaw.agents.request import RunRequest
 from openclaw.agents.retry import Retries

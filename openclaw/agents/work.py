@@ -13,7 +13,7 @@ from openclaw.agents.asking import Asking
 from openclaw.agents.context import build_context
 from openclaw.agents.loop import carry_out
 from openclaw.agents.models import Prompt
-from openclaw.agents.pace import Paces
+from openclaw.agents.paces import Paces
 from openclaw.agents.plan import RunPlan
 from openclaw.agents.run import Run
 from openclaw.agents.run_context import RunContext

@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from openclaw.agents.answer import Answer, RunAnswer
 from openclaw.agents.asking import Asking
 from openclaw.agents.models import Candidate, Prompt, find_candidates
-from openclaw.agents.pace import Paces
+from openclaw.agents.paces import Paces
 from openclaw.agents.retry import Retries
 from openclaw.agents.run_context import Journal, RunContext, Stoppable
 from openclaw.config.models import ModelsConfig

@@ -12,7 +12,8 @@ from twisted.internet.task import Clock
 from twisted.logger import LogEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
-from openclaw.agents.pace import MAX_BREAKERS, Pace, Paces, Turn, Wanted
+from openclaw.agents.pace import MAX_BREAKERS, SLICE_PAUSE_S, SLICE_RUNS, Pace, Turn, Wanted
+from openclaw.agents.paces import Paces
 from openclaw.config.models import LocalModelConfig, ModelsConfig, ProviderConfig
 from openclaw.errors import (
     OpenClawError,
@@ -129,6 +130,9 @@ class LimitTests(_PaceTestCase):
         turn = self.take()
         waiting = [self.wait("a").addCallback(lambda turn: turn.leave()) for _ in range(2000)]
         turn.leave()
+        # In slices, so that nothing else waits for all of them.
+        self.assertEqual(SLICE_RUNS, len(self.order))
+        self.clock.pump([SLICE_PAUSE_S] * (2000 // SLICE_RUNS))
         for one in waiting:
             self.successResultOf(one)
         self.assert_idle()
@@ -191,6 +195,22 @@ class HoldTests(_PaceTestCase):
         self.assert_idle()
         self.assertFalse(self.pace._limited)
         self.assertEqual([False, False], [self.must_wait(), self.must_wait()])
+
+    def test_a_server_that_is_slow_to_begin(self) -> None:
+        """A refusal comes at once; after a second of silence the next ones follow."""
+        self.limited(1)
+        waiting = [self.wait(name) for name in "abcd"]
+        self.clock.advance(1)
+        self.assertEqual(["a"], self.order)
+        self.clock.advance(0.9)
+        self.assertEqual(["a"], self.order)
+        self.clock.advance(0.1)
+        self.assertEqual(["a", "b", "c"], self.order)
+        self.successResultOf(waiting[1]).accepted()
+        self.assertEqual(["a", "b", "c", "d"], self.order)
+        for index in (0, 2, 3):
+            self.successResultOf(waiting[index]).leave()
+        self.assertEqual([], self.clock.getDelayedCalls())
 
     def test_a_probe_that_is_stopped(self) -> None:
         self.limited(1)
@@ -322,13 +342,44 @@ class LeftAloneTests(_PaceTestCase):
         waiting = [self.wait(name) for name in "abc"]
         self.clock.advance(10)
         self.ends(ProviderFailed("refused again"), self.successResultOf(waiting[0]))
+        self.clock.advance(SLICE_PAUSE_S)
         for one in waiting[1:]:
             error = self.refused(one)
-            self.assertEqual(10, error.retry_after_s)
+            self.assertAlmostEqual(10, error.retry_after_s or 0, places=1)
             self.assertIn("refused again", error.message)
         later = self.wait("d")
         self.clock.advance(10)
         self.successResultOf(later).leave()
+
+    def test_many_that_waited_for_it(self) -> None:
+        """They are refused in slices; who gives up before is not refused."""
+        self.break_down()
+        waiting = [self.wait(f"{number}") for number in range(2 * SLICE_RUNS + 1)]
+        self.clock.advance(10)
+        self.ends(ProviderFailed("refused again"), self.successResultOf(waiting[0]))
+        waiting[-1].cancel()
+        self.failureResultOf(waiting[-1], CancelledError)
+        self.assertNoResult(waiting[1])
+        self.assertFalse(self.pace.is_idle)
+        self.clock.advance(SLICE_PAUSE_S)
+        for one in waiting[1 : 1 + SLICE_RUNS]:
+            self.refused(one)
+        self.assertNoResult(waiting[1 + SLICE_RUNS])
+        self.clock.advance(SLICE_PAUSE_S)
+        for one in waiting[1 + SLICE_RUNS : -1]:
+            self.refused(one)
+        self.assert_idle()
+
+    def test_many_when_it_is_well(self) -> None:
+        self.break_down()
+        waiting = [self.wait(f"{number}") for number in range(2 * SLICE_RUNS)]
+        self.clock.advance(10)
+        self.successResultOf(waiting[0]).heard()
+        self.assertEqual(1 + SLICE_RUNS, len(self.order))
+        self.assertTrue(self.must_wait())
+        self.clock.advance(SLICE_PAUSE_S)
+        self.assertEqual(2 * SLICE_RUNS, len(self.order))
+        self.assertFalse(self.must_wait())
 
     def test_probe_is_stopped(self) -> None:
         self.break_down()
