@@ -60,6 +60,8 @@ OWN_KEYS = (
     "models.providers.*.models.*.compat.thinkTags",
     "models.providers.*.models.*.sendSessionId",
     "models.providers.*.sendSessionId",
+    "models.providers.*.maxConcurrent",
+    "models.providers.*.maxWaitSeconds",
 )
 """The keys that the original does not have; each with what is below it."""
 

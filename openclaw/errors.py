@@ -300,11 +300,13 @@ class ProviderError(OpenClawError):
     The model server did not do its part.
 
     @ivar transient: true when another attempt at the same provider may succeed before any output was sent.
+    @ivar said_status: the HTTP status that the provider itself gave; C{None} if it gave none.
     """
 
     http_status = 502
     default_code: ClassVar[str | None] = "provider_error"
     transient: ClassVar[bool] = False
+    said_status: int | None = None
 
 
 class ProviderAuthFailed(ProviderError):

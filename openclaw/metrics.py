@@ -151,12 +151,13 @@ class Metrics:
         self._of(self._runs, outcome, self._agents.label(event.info.agent_id)).inc()
         self._of(self._run_seconds, outcome).observe(max(0.0, ended_s - timings.received))
         if timings.admitted is not None and timings.let_in is not None:
-            self._of(self._lane_wait, "main").observe(max(0.0, timings.let_in - timings.admitted))
+            self._of(self._lane_wait, "main").observe(max(0.0, timings.let_in - timings.admitted + timings.paced_s))
         self._of(self._calls, model, outcome).inc()
         if timings.placed is not None:
-            self._of(self._call_seconds, model).observe(max(0.0, ended_s - timings.placed))
+            self._of(self._call_seconds, model).observe(max(0.0, ended_s - timings.placed - timings.paced_s))
             if timings.first_output is not None:
-                self._of(self._first_byte, model).observe(max(0.0, timings.first_output - timings.placed))
+                first_byte_s = timings.first_output - timings.placed - timings.paced_s
+                self._of(self._first_byte, model).observe(max(0.0, first_byte_s))
         if event.model_ref != event.info.model_ref:
             self._of(self._failovers, self._models.label(event.info.model_ref), model).inc()
         usage = event.outcome.usage

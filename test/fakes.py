@@ -21,6 +21,7 @@ from openclaw.agents.resolve import Selection
 from openclaw.agents.run import Run, RunEvents
 from openclaw.agents.runs import Runs
 from openclaw.config.agents import AgentDefaults, AgentEntry, AgentsConfig
+from openclaw.config.models import LocalModelConfig, ModelsConfig
 from openclaw.config.schema import Config
 from openclaw.errors import ModelNotFound, OpenClawError
 from openclaw.events import RunEvent, RunFailed, RunFinished, RunOutcome, TextDelta
@@ -44,6 +45,9 @@ from openclaw.sessions.tree import SessionTree
 from openclaw.store.store import GatewayStore
 from openclaw.stores import SessionStore
 
+ROOMY = Config(models=ModelsConfig(local=LocalModelConfig(parallel=64)))
+"""A configuration whose model takes as many calls at once as a test likes."""
+
 OPERATOR = Caller("operator", frozenset({"operator.write"}), "127.0.0.1")
 """Who makes the requests of tests."""
 
@@ -53,7 +57,7 @@ def config_with(
 ) -> Config:
     """A configuration with these agents and C{agents.defaults}."""
     agents = AgentsConfig(entries=dict(entries or {}), defaults=AgentDefaults(**defaults))
-    return attrs.evolve(config or Config(), agents=agents)
+    return attrs.evolve(config or ROOMY, agents=agents)
 
 
 def user(text: str) -> Message:
@@ -315,7 +319,7 @@ class Bench:
     def __init__(self, store: SessionStore | None = None, config: Config | None = None) -> None:
         self.clock = Clock()
         self.clock.advance(1_000_000)
-        self.config = config or Config()
+        self.config = config or ROOMY
         self.provider = ScriptedProvider()
         self.catalog = FixedCatalog(self.provider)
         self.store: SessionStore = store or GatewayStore.in_memory()

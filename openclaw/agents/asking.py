@@ -8,9 +8,19 @@ import attrs
 from twisted.logger import Logger
 
 from openclaw.agents.answer import Answer, RunAnswer
+from openclaw.agents.breaker import is_outage
 from openclaw.agents.models import Candidate, Prompt, falls_back, most_telling
+from openclaw.agents.pace import Turn, Wanted
+from openclaw.agents.paces import Paces
 from openclaw.agents.run_context import RunContext
-from openclaw.errors import OpenClawError, ProviderAuthFailed, ProviderFailed, ProviderQuota, ProviderRateLimited
+from openclaw.errors import (
+    OpenClawError,
+    ProviderAuthFailed,
+    ProviderError,
+    ProviderFailed,
+    ProviderQuota,
+    ProviderRateLimited,
+)
 from openclaw.models import ModelRequest, ResolvedModel
 from openclaw.waits import without_frames
 
@@ -23,10 +33,12 @@ class _Failure:
     How a model failed.
 
     @ivar is_final: no other attempt is to be made, at any model.
+    @ivar again_in_s: seconds after which the same model is to be asked again; C{None} if it is not.
     """
 
     error: OpenClawError
     is_final: bool = False
+    again_in_s: float | None = None
 
 
 @attrs.frozen
@@ -35,10 +47,14 @@ class Asking:
     The models of a run, and what whichever of them answers is asked.
 
     @ivar candidates: the first choice first; at least one.
+    @ivar paces: when their servers may be asked.
+    @ivar share: what the run shares its turns at a server with, as of L{Wanted}.
     """
 
     candidates: Sequence[Candidate]
     prompt: Prompt
+    paces: Paces
+    share: str
 
     async def answer(self, run: RunContext, answer: RunAnswer) -> Answer:
         """
@@ -56,7 +72,7 @@ class Asking:
             following = self.candidates[position + 1 :]
             run.timings.model_ref = candidate.ref
             run.retries.next_model(len(following))
-            failure = await self._ask(candidate, run, answer)
+            failure = await self._ask(position, run, answer)
             if failure is None:
                 return answer.last
             if answer.last.produced_output:
@@ -64,7 +80,7 @@ class Asking:
             errors.append(without_frames(failure.error))
             if failure.is_final or not following or not falls_back(failure.error):
                 break
-            if not (run.retries.may_start() and run.goes_on):
+            if not (run.goes_on and (run.timings.attempts == 0 or run.retries.may_start())):
                 break
             log.warn(
                 "run {run_id} goes on with {next_model}, because {model} failed: {code}: {reason}",
@@ -79,28 +95,55 @@ class Asking:
         run.timings.model_ref = self.candidates[told].ref
         raise errors[told]
 
-    async def _ask(self, candidate: Candidate, run: RunContext, answer: RunAnswer) -> _Failure | None:
+    async def _ask(self, position: int, run: RunContext, answer: RunAnswer) -> _Failure | None:
         """Ask one model as often as is allowed; gives C{None} when it has answered."""
-        model = candidate.model
+        model = self.candidates[position].model
         if isinstance(model, OpenClawError):
             return _Failure(model)
         request = self.prompt.request(model)
+        pace = self.paces.of(model.provider_id)
+        has_other = position + 1 < len(self.candidates)
+        wanted = Wanted(model.ref, self.share, has_other, is_fallback=position > 0)
+        failure: _Failure | None = None
         while True:
-            run.retries.begin_attempt()
+            turn = pace.take(wanted) if run.slot.is_running else None
+            if turn is None:
+                try:
+                    turn = await run.take_turn(pace, wanted)
+                except ProviderError as refused:
+                    # What the server itself has said tells more.
+                    return _Failure(failure.error if failure is not None else refused)
             try:
-                await _attempt(model, request, run, answer.last)
-            except OpenClawError as error:
-                failed = error
-            else:
-                return None
-            if answer.last.produced_output or not run.goes_on:
-                return _Failure(failed, is_final=True)
-            delay_s = run.retries.next_delay_s(failed, other_key=_has_other_key(model, failed))
-            if delay_s is None:
-                return _Failure(failed)
-            if delay_s > 0 and not await run.pause(delay_s):
-                return _Failure(failed, is_final=True)
+                failure = await _attempt(model, request, run, answer.last, turn)
+            finally:
+                turn.leave()
+            if failure is None or failure.again_in_s is None:
+                return failure
+            if failure.again_in_s > 0 and not await run.pause(failure.again_in_s):
+                return _Failure(failure.error, is_final=True)
             answer.next_call()
+
+
+async def _attempt(
+    model: ResolvedModel, request: ModelRequest, run: RunContext, answer: Answer, turn: Turn
+) -> _Failure | None:
+    """Ask a model once, and tell the pace of its server how that went; C{turn} is left to whoever took it."""
+    run.retries.begin_attempt()
+    try:
+        await _listen(model, request, run, answer, turn)
+    except OpenClawError as error:
+        failed = error
+    else:
+        return None
+    if answer.produced_output or not run.goes_on:
+        return _Failure(failed, is_final=True)
+    other_key = _has_other_key(model, failed)
+    delay_s = run.retries.next_delay_s(failed, other_key=other_key)
+    if turn.is_probe and is_outage(failed):
+        # One call tells.
+        delay_s = None
+    turn.failed(failed, other_key=other_key, is_last=delay_s is None)
+    return _Failure(failed, again_in_s=delay_s)
 
 
 def _has_other_key(model: ResolvedModel, error: OpenClawError) -> bool:
@@ -110,16 +153,18 @@ def _has_other_key(model: ResolvedModel, error: OpenClawError) -> bool:
     return model.keys is not None and model.keys.refused(error)
 
 
-async def _attempt(model: ResolvedModel, request: ModelRequest, run: RunContext, answer: Answer) -> None:
+async def _listen(model: ResolvedModel, request: ModelRequest, run: RunContext, answer: Answer, turn: Turn) -> None:
     stream = model.provider.stream(request)
     run.timings.attempts += 1
     run.hold(stream)
     try:
         async with stream:
+            turn.accepted()
             heard = False
             async for batch in stream:
                 if not heard:
                     heard = True
+                    turn.heard()
                     run.timings.first_output = run.clock.seconds()
                 deltas = answer.take(batch)
                 if deltas:

@@ -81,6 +81,11 @@ class RunPlan:
         return self.target.is_stable or self.request.options.keep
 
     @property
+    def share(self) -> str:
+        """What it shares its turns at a model server with: its session, or its caller's runs that have none."""
+        return self.session_key if self.is_stored else f"caller:{self.caller.name}"
+
+    @property
     def sent(self) -> SentTurn:
         """What the request has for its session."""
         key = self.session_key if self.is_stored else None

@@ -40,6 +40,7 @@ class Retries:
         self._random = random
         self._began_s = clock.seconds()
         self._latest_s = self._began_s + LATEST_ATTEMPT_S
+        self._has_begun = False
         # Those granted at the present model.
         self._retries = self._key_changes = 0
         self._models_after = 0
@@ -60,6 +61,10 @@ class Retries:
     def begin_attempt(self) -> None:
         """Note that an attempt starts."""
         self._began_s = self._clock.seconds()
+        if not self._has_begun:
+            # The wait for a turn at the first model's server is no part of it.
+            self._has_begun = True
+            self._latest_s = self._began_s + LATEST_ATTEMPT_S
 
     def next_delay_s(self, error: OpenClawError, *, other_key: bool = False) -> float | None:
         """

@@ -12,6 +12,7 @@ from twisted.internet.interfaces import IDelayedCall
 
 from openclaw.agents.answer import Delta
 from openclaw.agents.models import falls_back
+from openclaw.agents.pace import Pace, Turn, Wanted
 from openclaw.agents.plan import Keeping
 from openclaw.agents.retry import Retries
 from openclaw.agents.run import RunEvents
@@ -121,7 +122,7 @@ class RunContext:
 
     @ivar info: what all is told about.
     @ivar slot: left when the run is over.
-    @ivar retries: its further attempts; made when the first one starts.
+    @ivar retries: its further attempts.
     @ivar journal: takes the run's end and its answer.
     @ivar bus: hears of the run from its beginning to its end.
     @ivar events: what the run's reader gets.
@@ -164,6 +165,44 @@ class RunContext:
         self.stopped_by = error
         if self._stoppable is not None:
             self._stoppable.close()
+
+    async def take_turn(self, pace: Pace, wanted: Wanted) -> Turn:
+        """
+        Wait for a turn at a model server, while somebody else runs.
+
+        Whoever holds a turn waits for nothing but to run, and who waits for a turn runs not, so that no two runs
+        wait for each other.
+
+        @param pace: the server's; that of C{wanted}.
+        @return: to be left when the call is over.
+        @raise ProviderError: if it does not come in time, or too many wait.
+        """
+        longest_s = pace.longest_wait_s(wanted)
+        if self.timings.attempts:
+            longest_s = min(longest_s, self.retries.left_s())
+        if not self.slot.has_room_aside or pace.held_s(wanted) > longest_s:
+            raise pace.refusal(wanted.ref)
+        began_s = self.clock.seconds()
+        with self.slot.aside():
+            try:
+                return await within(self._take_turn(pace, wanted), longest_s, self.clock)
+            except WaitedTooLong:
+                raise pace.refusal(wanted.ref) from None
+            finally:
+                self.timings.paced_s += self.clock.seconds() - began_s
+
+    async def _take_turn(self, pace: Pace, wanted: Wanted) -> Turn:
+        turn = pace.take(wanted) or await pace.wait(wanted)
+        try:
+            await self.slot.resume()
+        except CancelledError:
+            turn.leave()
+            raise
+        if not self.goes_on:
+            # Others that are stopped at this very moment have just left the turn.
+            turn.leave()
+            raise pace.refusal(wanted.ref)
+        return turn
 
     async def pause(self, delay_s: float) -> bool:
         """Wait between two attempts, while somebody else runs; gives whether there is to be another one."""

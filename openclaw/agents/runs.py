@@ -18,6 +18,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from openclaw.agents.models import check_usable
+from openclaw.agents.paces import Paces
 from openclaw.agents.plan import RunPlan, make_plan
 from openclaw.agents.request import RunRequest
 from openclaw.agents.retry import Retries
@@ -67,6 +68,7 @@ class Runs:
         self._clock = clock
         self._random = random
         self._lanes = Lanes(self._limits)
+        self._paces = Paces(lambda: current_config().models, clock)
         self._turns = Turns(store, clock, self._lanes)
         self._starting: dict[Deferred[Run], RunPlan] = {}
         self._live: dict[str, Work] = {}
@@ -86,18 +88,27 @@ class Runs:
         return [work.run for work in self._live.values()]
 
     @property
+    def count(self) -> int:
+        """How many runs wait or are under way."""
+        return len(self._starting) + len(self._live)
+
+    @property
     def is_idle(self) -> bool:
         """Whether no run waits or is under way."""
         return not (self._starting or self._live)
 
     @property
     def waiting(self) -> int:
-        """How many runs wait for their session or for a slot."""
+        """How many runs wait for their session, for a slot, or, placed already, for their turn at a model server."""
         return self._lanes.waiting
 
     def lessons(self) -> Sequence[Lesson]:
         """What servers taught of their models since the start, oldest first."""
         return self._catalog.lessons()
+
+    def limits_changed(self) -> None:
+        """Let runs ask that may do so by a new configuration."""
+        self._paces.limits_changed()
 
     def can_begin(self, plan: RunPlan) -> bool:
         """Whether L{start} would neither refuse the run nor let it wait for others."""
@@ -215,7 +226,8 @@ class Runs:
             self.bus.publish(RunBegan(info, placed.new, record.started_at_ms))
         retries = Retries(self._clock, self._random)
         journal = Journal(self._turns, placed, record, plan.repetition.keeping, self._clock)
-        return Work(plan, placed, RunContext(info, slot, timings, retries, journal, self.bus, self._clock))
+        context = RunContext(info, slot, timings, retries, journal, self.bus, self._clock)
+        return Work(plan, placed, context, self._paces)
 
     def _over(self, run_id: str) -> None:
         del self._live[run_id]
@@ -241,7 +253,8 @@ class Runs:
         self._stopped = True
         for starting in list(self._starting):
             starting.cancel()
-        for work in list(self._live.values()):
+        # The newest first, who may wait for the turns of the others and are not to get them now.
+        for work in reversed(list(self._live.values())):
             work.stop(_draining())
         await self._all_over(None)
 

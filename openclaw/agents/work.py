@@ -13,6 +13,7 @@ from openclaw.agents.asking import Asking
 from openclaw.agents.context import build_context
 from openclaw.agents.loop import carry_out
 from openclaw.agents.models import Prompt
+from openclaw.agents.paces import Paces
 from openclaw.agents.plan import RunPlan
 from openclaw.agents.run import Run
 from openclaw.agents.run_context import RunContext
@@ -32,14 +33,15 @@ class Work:
     @ivar placed: where its turn stands.
     """
 
-    def __init__(self, plan: RunPlan, placed: PlacedTurn, context: RunContext) -> None:
+    def __init__(self, plan: RunPlan, placed: PlacedTurn, context: RunContext, paces: Paces) -> None:
         self.run = Run(context.info, plan.target, context.timings, context.events, self.stop)
         self.placed = placed
         self._context = context
         self._timeout_s = plan.timeout_s
         asked = plan.request.asked
         messages = build_context(plan.instructions, asked.system, placed.branch, placed.new)
-        self._asking = Asking(plan.candidates, Prompt(messages, asked.sampling, plan.session_key))
+        prompt = Prompt(messages, asked.sampling, plan.session_key)
+        self._asking = Asking(plan.candidates, prompt, paces, plan.share)
         self._answer = RunAnswer(keeps_text=plan.is_stored or plan.request.options.whole)
         self._deadline: IDelayedCall | None = None
         self._model_part: Deferred[None] | None = None

@@ -18,6 +18,9 @@ DEFAULT_CONTEXT_TOKENS = 200_000
 LOCAL_PROVIDER = "local"
 """Name of the embedded model's provider."""
 
+DEFAULT_MAX_WAIT_S = 300.0
+"""Longest wait for a turn at a model server about which the configuration says nothing, in seconds."""
+
 SERVED_APIS = ("openai-completions",)
 """Wire protocols of model servers that work."""
 
@@ -105,6 +108,8 @@ class ProviderConfig:
     @ivar headers: a header that is sent with every request.
     @ivar timeout_seconds: longest silence of the server, seconds; without it 120, in a network of one's own 300.
     @ivar max_tokens: most tokens of one answer, for models that don't say it themselves.
+    @ivar max_concurrent: calls at a time, of all runs together; without it any number.
+    @ivar max_wait_seconds: longest wait of a run for its turn at the server, seconds.
     @ivar models: what is known of single models; others of the server can be used, too.
     @ivar params: a further field of each call's body; those of a model beat it.
     @ivar auth_header: true sends the key in C{Authorization} whatever C{headers} say; false does not send it there, and
@@ -122,6 +127,8 @@ class ProviderConfig:
     headers: Mapping[Annotated[str, HEADER_NAME], Secret] = attrs.field(factory=dict)
     timeout_seconds: Annotated[float, Between(1, 86_400)] | None = None
     max_tokens: Tokens | None = None
+    max_concurrent: Annotated[int, Between(1, 1_000_000)] | None = None
+    max_wait_seconds: Annotated[float, Between(0, 86_400)] = DEFAULT_MAX_WAIT_S
     models: tuple[ModelConfig, ...] = ()
     params: Mapping[str, Any] = attrs.field(factory=dict)
     auth_header: bool | None = None
@@ -195,6 +202,18 @@ class ModelsConfig:
     def local_ref(self) -> str:
         """The embedded model as C{provider/model}."""
         return f"{LOCAL_PROVIDER}/{self.local.model}"
+
+    def max_concurrent(self, provider_id: str) -> int | None:
+        """How many calls of a provider there may be at a time; C{None} for any number."""
+        if provider_id == LOCAL_PROVIDER:
+            return self.local.parallel
+        provider = self.providers.get(provider_id)
+        return None if provider is None else provider.max_concurrent
+
+    def max_wait_s(self, provider_id: str) -> float:
+        """How long a run may wait for its turn at a provider, in seconds."""
+        provider = self.providers.get(provider_id)
+        return DEFAULT_MAX_WAIT_S if provider is None else provider.max_wait_seconds
 
     def why_not_served(self, ref: str) -> str | None:
         """

@@ -39,6 +39,7 @@ from openclaw.errors import (
     LastingProviderFailure,
     OpenClawError,
     ProviderAuthFailed,
+    ProviderError,
     ProviderFailed,
     ProviderModelUnknown,
     ProviderOverloaded,
@@ -223,6 +224,15 @@ def error_of_event(error: Any, *, name: str, secrets: Iterable[str] = ()) -> Ope
 
 def _error(
     status: int | None, reason: Reason, *, name: str, secrets: tuple[str, ...], retry_after: float | None = None
+) -> OpenClawError:
+    error = _by_kind(status, reason, name, secrets, retry_after)
+    if isinstance(error, ProviderError):
+        error.said_status = status
+    return error
+
+
+def _by_kind(
+    status: int | None, reason: Reason, name: str, secrets: tuple[str, ...], retry_after: float | None
 ) -> OpenClawError:
     """
     Make the error of a failure, in the one form of all of them: the provider, what it did, and its own words.

@@ -114,6 +114,7 @@ def compose(core: Core, parts: Parts) -> Surfaces:
         clock, Surface(policy, methods.table, runs.bus, methods.snapshot, presence, core.health.phase, metrics.rpc)
     )
     core.live.subscribe(crowd.check_credentials)
+    core.live.subscribe(runs.limits_changed)
     routes = make_routes(runs, joins, clock, core.current, core.health, metrics)
     site = GatewaySite(
         Root(websocket_resource(clock, crowd), make_app(routes)),

@@ -44,9 +44,8 @@ log = Logger()
 
 async def stop_runs(runs: Runs, grace_s: float) -> None:
     """Let the runs finish within C{grace_s}, and end what is left of them then."""
-    waiting = len(runs.live) + runs.waiting
-    if waiting:
-        log.warn("stopping; {count} runs have {grace_s:g} s to finish", count=waiting, grace_s=grace_s)
+    if runs.count:
+        log.warn("stopping; {count} runs have {grace_s:g} s to finish", count=runs.count, grace_s=grace_s)
     await runs.stop(grace_s)
 
 

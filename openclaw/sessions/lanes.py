@@ -8,7 +8,8 @@ run at once.  A run first waits for its session, then until it may run, both fir
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import attrs
 from twisted.internet.defer import CancelledError, Deferred, fail, succeed
@@ -52,6 +53,26 @@ class Slot:
             self._is_running = False
             self._lanes.running -= 1
             self._lanes._hand_over()
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it has its place to run, and is not paused."""
+        return self._is_running
+
+    @property
+    def has_room_aside(self) -> bool:
+        """Whether one more run may wait."""
+        return self._lanes.waiting < self._lanes._limits().max_waiting
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """Pause it for a wait that counts among those of the lanes; it is L{resume} that ends the pause."""
+        self._lanes.waiting += 1
+        try:
+            self.pause()
+            yield
+        finally:
+            self._lanes.waiting -= 1
 
     def resume(self) -> Deferred[None]:
         """

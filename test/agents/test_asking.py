@@ -13,8 +13,10 @@ from twisted.trial.unittest import SynchronousTestCase
 from openclaw.agents.answer import Answer, RunAnswer
 from openclaw.agents.asking import Asking
 from openclaw.agents.models import Candidate, Prompt, find_candidates
+from openclaw.agents.paces import Paces
 from openclaw.agents.retry import Retries
 from openclaw.agents.run_context import Journal, RunContext, Stoppable
+from openclaw.config.models import ModelsConfig
 from openclaw.errors import ProviderAuthFailed, ProviderFailed, RunCancelled
 from openclaw.events import EventBus, ProviderFinished, ProviderUsage, RunEvent, RunInfo, RunTold, TextDelta, Timings
 from openclaw.messages import Message, Usage
@@ -76,6 +78,7 @@ class AskingTests(SynchronousTestCase):
             self.clock,
         )
         self.context.events.close()
+        self.paces = Paces(ModelsConfig, self.clock)
         self.waits = self.context.waits
         self.held = self.context.held
         self.log: list[LogEvent] = []
@@ -90,7 +93,8 @@ class AskingTests(SynchronousTestCase):
 
     def ask(self, *refs: str, candidates: Sequence[Candidate] | None = None) -> Deferred[Answer]:
         candidates = candidates or find_candidates(FixedCatalog(self.provider), refs or ("p/m",))
-        return Deferred.fromCoroutine(Asking(candidates, PROMPT).answer(self.context, RunAnswer()))
+        asking = Asking(candidates, PROMPT, self.paces, "s")
+        return Deferred.fromCoroutine(asking.answer(self.context, RunAnswer()))
 
     def test_batches(self) -> None:
         self.provider.enqueue([TextDelta("a"), TextDelta("b")], [ProviderUsage(Usage())], [ProviderFinished("stop")])

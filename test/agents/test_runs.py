@@ -39,6 +39,7 @@ class BenchTestCase(SynchronousTestCase):
         # A place that nobody gave back is seen by no other run before all of them are lost so.
         lanes = self.bench.runs._lanes
         self.assertTrue(lanes.is_empty, ("places left", lanes.running, lanes.waiting))
+        self.assertTrue(self.bench.runs._paces.is_idle, "turns left")
         self.assertTrue(self.bench.runs.is_idle, "runs left")
         self.assertEqual([], self.bench.clock.getDelayedCalls(), "timers left")
 
@@ -223,9 +224,9 @@ class StartTests(BenchTestCase):
         self.bench.clock.advance(4)
         self.answer(second)
         assert second.run is not None
-        *timings, attempts, model_ref = attrs.astuple(second.run.timings)
+        *timings, attempts, model_ref, paced_s = attrs.astuple(second.run.timings)
         self.assertEqual([0.25, 1, 3, 3, 7], [at - 1_000_000 for at in timings])
-        self.assertEqual((1, "local/smollm2-135m"), (attempts, model_ref))
+        self.assertEqual((1, "local/smollm2-135m", 0.0), (attempts, model_ref, paced_s))
 
     def test_thrown_away(self) -> None:
         bench = Bench(HeldStore("begin_run"), config_with(max_concurrent=1))

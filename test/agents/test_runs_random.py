@@ -12,7 +12,17 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from openclaw.agents.resolve import Selection
 from openclaw.agents.runs import Runs
-from openclaw.errors import Draining, Overloaded, ProviderAuthFailed, ProviderOverloaded, RunCancelled, StoreError
+from openclaw.config.models import LocalModelConfig, ModelsConfig
+from openclaw.config.schema import Config
+from openclaw.errors import (
+    Draining,
+    Overloaded,
+    ProviderAuthFailed,
+    ProviderOverloaded,
+    ProviderRateLimited,
+    RunCancelled,
+    StoreError,
+)
 from openclaw.events import ProviderFinished, RunFailed, TextDelta
 from openclaw.providers.scripted import ScriptedStream
 from openclaw.records import Entry, Transcript
@@ -33,6 +43,7 @@ _KINDS = (
     "busy",
     "cancel",
     "tick",
+    "limit",
     "break",
 )
 _CHAT = Selection(chat_id=("X-OpenWebUI-Chat-Id", "a"))
@@ -41,9 +52,10 @@ _HOLDS = st.sets(st.sampled_from(("transcript", "begin_run", "end_run")))
 
 
 class _Interleaving:
-    def __init__(self, holds: set[str], max_concurrent: int) -> None:
+    def __init__(self, holds: set[str], max_concurrent: int, parallel: int) -> None:
         self.store = HeldStore(*holds)
-        self.bench = Bench(self.store, config_with(max_concurrent=max_concurrent, max_queued=6))
+        model = Config(models=ModelsConfig(local=LocalModelConfig(parallel=parallel)))
+        self.bench = Bench(self.store, config_with(config=model, max_concurrent=max_concurrent, max_queued=6))
         self.started: list[Started] = []
         # For each run the first one of the same request.
         self.roots: list[int] = []
@@ -108,6 +120,8 @@ class _Interleaving:
             stream.fail(ProviderAuthFailed("no"))
         elif kind == "busy":
             stream.fail(ProviderOverloaded("busy"))
+        elif kind == "limit":
+            stream.fail(ProviderRateLimited("slow down", retry_after_s=0.5))
 
     def finish(self) -> None:
         """Stop the gateway, with a disk that works from now on."""
@@ -141,6 +155,7 @@ class RandomTests(SynchronousTestCase):
         # A place that nobody gave back is seen by no other run before all of them are lost so.
         lanes = runs._lanes
         self.assertTrue(lanes.is_empty, (lanes.running, lanes.waiting))
+        self.assertTrue(runs._paces.is_idle)
         self.assertTrue(runs.is_idle)
 
     def check_branch(self, branch: tuple[Entry, ...]) -> None:
@@ -164,15 +179,18 @@ class RandomTests(SynchronousTestCase):
             self.assertIsNone(by_id[root_id].parent_id)
 
     @settings(max_examples=200, derandomize=True, deadline=None, database=None)
-    @given(_HOLDS, st.integers(1, 3), _STEPS)
-    def test_each_ends_once(self, holds: set[str], max_concurrent: int, steps: list[tuple[str, int]]) -> None:
-        interleaving = _Interleaving(holds, max_concurrent)
+    @given(_HOLDS, st.integers(1, 3), st.integers(1, 3), _STEPS)
+    def test_each_ends_once(
+        self, holds: set[str], max_concurrent: int, parallel: int, steps: list[tuple[str, int]]
+    ) -> None:
+        interleaving = _Interleaving(holds, max_concurrent, parallel)
         runs = interleaving.bench.runs
         for kind, number in steps:
             interleaving.step(kind, number)
             # Who runs is between the runs and their lanes: one that is being stored has a place, too, and one beside
             # the history may be at work in a session together with another.
             self.assertLessEqual(runs._lanes.running, max_concurrent)
+            self.assertLessEqual(runs._paces.of("local").in_use, parallel)
             works = [work for work in runs._live.values() if not work.placed.detached]
             sessions = [str(work.run.target.session_key) for work in works if work.run.target.is_stable]
             self.assertEqual(len(sessions), len(set(sessions)))

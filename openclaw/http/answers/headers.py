@@ -30,9 +30,9 @@ def server_timing(timings: Timings) -> str:
     durations: list[tuple[str, float]] = []
     if timings.admitted is not None and timings.let_in is not None and timings.placed is not None:
         prepare_s = (timings.admitted - timings.received) + (timings.placed - timings.let_in)
-        durations += (("prepare", prepare_s), ("queue", timings.let_in - timings.admitted))
+        durations += (("prepare", prepare_s), ("queue", timings.let_in - timings.admitted + timings.paced_s))
         if timings.first_output is not None:
-            durations.append(("provider-first-byte", timings.first_output - timings.placed))
+            durations.append(("provider-first-byte", timings.first_output - timings.placed - timings.paced_s))
     parts = [f"{name};dur={seconds * 1000:.1f}" for name, seconds in durations]
     if timings.attempts > 1:
         parts.append(f'attempts;desc="{timings.attempts}"')
