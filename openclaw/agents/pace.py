@@ -258,7 +258,8 @@ class Pace:
         breaker, name = self._breakers.get(ref), self._provider_id
         if breaker is not None and breaker.open_until_s is not None:
             left_s = max(breaker.open_until_s - self._clock.seconds(), 0.0)
-            text = f"the provider {name} has failed again and again and is left alone for now: {breaker.reason}"
+            # The reason names the provider.
+            text = f"not asked for now, after failures in a row: {breaker.reason}"
         elif left_s := self._hold_left_s():
             text = f"the provider {name} is not asked for now: it wants to be asked less often"
         else:

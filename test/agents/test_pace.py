@@ -346,7 +346,7 @@ class LeftAloneTests(_PaceTestCase):
         for one in waiting[1:]:
             error = self.refused(one)
             self.assertAlmostEqual(10, error.retry_after_s or 0, places=1)
-            self.assertIn("refused again", error.message)
+            self.assertEqual("not asked for now, after failures in a row: refused again", error.message)
         later = self.wait("d")
         self.clock.advance(10)
         self.successResultOf(later).leave()
