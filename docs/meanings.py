@@ -34,6 +34,8 @@ KEYS: Mapping[str, str] = {
     "models.providers.*.api": "Wire protocol of the server; only openai-completions is served yet.",
     "models.providers.*.headers.*": "A header that is sent with every request.",
     "models.providers.*.timeoutSeconds": "Longest silence of the server, seconds; else 120, in your own network 300.",
+    "models.providers.*.request.proxy": "The proxy to the server; a bare string is its URL.",
+    "models.providers.*.request.proxy.url": "Such as http://user:password@proxy.example:3128; it beats all variables.",
     "models.providers.*.models": "What is known of single models; others of the server can be used, too.",
     "models.providers.*.models.*.name": "What people see in place of the id.",
     "models.providers.*.models.*.contextTokens": "Accepted; contextWindow counts.",

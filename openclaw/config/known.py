@@ -55,8 +55,9 @@ UNUSED: Mapping[str, frozenset[str]] = {
         "gateway.http.endpoints.responses": "files images maxUrlParts",
         "models": "catalogRefresh",
         "models.providers.*": """
-            agentRuntime authHeader injectNumCtxForOpenAICompat localService params region request
+            agentRuntime authHeader injectNumCtxForOpenAICompat localService params region
         """,
+        "models.providers.*.request": "allowPrivateNetwork",
         "models.providers.*.models.*": """
             agentRuntime compat cost headers mediaInput metadataSource params thinkingLevelMap
         """,

@@ -9,6 +9,7 @@ import attrs
 
 from openclaw.config.checks import HEADER_NAME, HTTP_URL, Between, Text
 from openclaw.config.gateway import Problem
+from openclaw.config.request import RequestConfig
 from openclaw.config.secret import Secret
 
 DEFAULT_CONTEXT_TOKENS = 200_000
@@ -91,6 +92,7 @@ class ProviderConfig:
     @ivar headers: a header that is sent with every request.
     @ivar timeout_seconds: longest silence of the server, seconds; without it 120, in a network of one's own 300.
     @ivar max_tokens: most tokens of one answer, for models that don't say it themselves.
+    @ivar request: how the server is reached: proxy, certificates, further headers.
     @ivar models: what is known of single models; others of the server can be used, too.
     """
 
@@ -102,6 +104,7 @@ class ProviderConfig:
     headers: Mapping[Annotated[str, HEADER_NAME], Secret] = attrs.field(factory=dict)
     timeout_seconds: Annotated[float, Between(1, 86_400)] | None = None
     max_tokens: Tokens | None = None
+    request: RequestConfig | None = None
     models: tuple[ModelConfig, ...] = ()
 
     def settled(self, problem: Problem) -> Self:
