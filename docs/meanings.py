@@ -36,6 +36,8 @@ KEYS: Mapping[str, str] = {
     "models.providers.*.timeoutSeconds": "Longest silence of the server, seconds; else 120, in your own network 300.",
     "models.providers.*.maxConcurrent": "Calls at a time, of all runs together; without it any number.",
     "models.providers.*.maxWaitSeconds": "Longest wait of a run for its turn at the server, seconds; then 503.",
+    "models.providers.*.request.proxy": "The proxy to the server; a bare string is its URL.",
+    "models.providers.*.request.proxy.url": "Such as http://user:password@proxy.example:3128; it beats all variables.",
     "models.providers.*.models": "What is known of single models; others of the server can be used, too.",
     "models.providers.*.models.*.name": "What people see in place of the id.",
     "models.providers.*.models.*.contextTokens": "Accepted; contextWindow counts.",

@@ -55,8 +55,9 @@ UNUSED: Mapping[str, frozenset[str]] = {
         "gateway.http.endpoints.responses": "files images maxUrlParts",
         "models": "catalogRefresh",
         "models.providers.*": """
-            agentRuntime region request
+            agentRuntime region
         """,
+        "models.providers.*.request": "allowPrivateNetwork",
         "models.providers.*.models.*": """
             agentRuntime cost mediaInput metadataSource
         """,

@@ -16,6 +16,7 @@ import pyjson5
 from openclaw.config.env import regrouped
 from openclaw.config.environment import MAX_DEPTH, Filled, fill, parse_dotenv
 from openclaw.config.known import names_at, without_unused
+from openclaw.config.proxies import faults_of_environ
 from openclaw.config.schema import Config
 from openclaw.config.structure import bounded, disk_path, shown, structure
 from openclaw.errors import ConfigError
@@ -194,6 +195,7 @@ def _parse(document: object, environ: Mapping[str, str]) -> tuple[Config, tuple[
     if unused:
         warnings.append(f"these settings are accepted and not used: {', '.join(unused)}")
     warnings += [f"{key}: {reason}" for key, reason in config.foreign_models()]
+    warnings += faults_of_environ(merged)
     return config, tuple(warnings), merged
 
 

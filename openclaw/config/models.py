@@ -10,6 +10,7 @@ import attrs
 from openclaw.config.checks import HEADER_NAME, HTTP_URL, Between, Text
 from openclaw.config.compat import CompatConfig, checked_levels, checked_params
 from openclaw.config.gateway import Problem
+from openclaw.config.request import RequestConfig
 from openclaw.config.secret import Secret
 
 DEFAULT_CONTEXT_TOKENS = 200_000
@@ -110,6 +111,7 @@ class ProviderConfig:
     @ivar max_tokens: most tokens of one answer, for models that don't say it themselves.
     @ivar max_concurrent: calls at a time, of all runs together; without it any number.
     @ivar max_wait_seconds: longest wait of a run for its turn at the server, seconds.
+    @ivar request: how the server is reached: proxy, certificates, further headers.
     @ivar models: what is known of single models; others of the server can be used, too.
     @ivar params: a further field of each call's body; those of a model beat it.
     @ivar auth_header: true sends the key in C{Authorization} whatever C{headers} say; false does not send it there, and
@@ -129,6 +131,7 @@ class ProviderConfig:
     max_tokens: Tokens | None = None
     max_concurrent: Annotated[int, Between(1, 1_000_000)] | None = None
     max_wait_seconds: Annotated[float, Between(0, 86_400)] = DEFAULT_MAX_WAIT_S
+    request: RequestConfig | None = None
     models: tuple[ModelConfig, ...] = ()
     params: Mapping[str, Any] = attrs.field(factory=dict)
     auth_header: bool | None = None
@@ -137,9 +140,18 @@ class ProviderConfig:
     send_session_id: bool = True
 
     @property
+    def all_headers(self) -> Mapping[str, Secret]:
+        """The headers of every call; those of C{request} beat the others, whatever the case of a name."""
+        if self.request is None:
+            return self.headers
+        beating = self.request.all_headers
+        names = {name.lower() for name in beating}
+        return {name: value for name, value in self.headers.items() if name.lower() not in names} | dict(beating)
+
+    @property
     def says_who_we_are(self) -> bool:
         """Whether a header, or a user in the URL, does without a key."""
-        if any(name.lower() in ("authorization", "x-api-key", "api-key") for name in self.headers):
+        if any(name.lower() in ("authorization", "x-api-key", "api-key") for name in self.all_headers):
             return True
         return "@" in self.base_url.partition("://")[2].partition("/")[0]
 
@@ -157,7 +169,7 @@ class ProviderConfig:
             problem(
                 ("localService",), "a server cannot be started by the gateway yet; start it as a service of its own"
             )
-        if self.auth_header is False and not self.headers and (self.api_key is not None or self.api_keys):
+        if self.auth_header is False and not self.all_headers and (self.api_key is not None or self.api_keys):
             problem(("authHeader",), "false leaves no place for the API key; name the header that takes it in headers")
         params = checked_params(self.params, ("params",), problem)
         return attrs.evolve(self, base_url=self.base_url.rstrip("/"), params=params)

@@ -9,6 +9,7 @@ from typing import Any
 import attrs
 
 from openclaw.config.amounts import Duration, Size
+from openclaw.config.proxies import PROXY_VARIABLES, UnusableProxy, parse_proxy
 from openclaw.config.schema import Config
 from openclaw.config.secret import Secret
 from openclaw.config.structure import disk_name
@@ -20,9 +21,14 @@ REDACTED = "__OPENCLAW_REDACTED__"
 LEAST_KNOWN_CHARACTERS = 8
 """A shorter secret may be an ordinary word: the name of a model server that wants any key, for example."""
 
-_SECRET_KEY = re.compile(r"(token|passw(or)?d|secret|api_?keys?|private_?key|credentials?|authorization|cookie)$", re.I)
+_SECRET_KEY = re.compile(
+    r"(token|passw(or)?d|passphrase|secret|api_?keys?|private_?key|credentials?|authorization|cookie)$", re.I
+)
 _ALL_SECRET = frozenset({"env", "vars", "headers"})
 """The objects of which every string counts as a secret."""
+
+_SECRET_PLACES = frozenset({("auth", "value"), ("tls", "ca"), ("tls", "cert"), ("tls", "key")})
+"""Strings that are secrets by their key and that of the object around them: those of a provider's C{request}."""
 
 _SECRET_NAME = re.compile(
     r"(?i)(?:^|_)(?:token|password|passwd|secret|api_?keys?|access_?key|private_?key|credentials?)s?(?:$|_)"
@@ -50,7 +56,7 @@ def redacted(value: Any, *, known: Set[str] = frozenset(), below: str = "", hide
     if isinstance(value, dict):
         hide = below in _ALL_SECRET or (hide and not ("source" in value and "id" in value))
         return {
-            key: redacted(item, known=known, below=str(key), hide=hide or bool(_SECRET_KEY.search(str(key))))
+            key: redacted(item, known=known, below=str(key), hide=hide or _is_secret(below, str(key)))
             for key, item in value.items()
         }
     if isinstance(value, list):
@@ -58,7 +64,13 @@ def redacted(value: Any, *, known: Set[str] = frozenset(), below: str = "", hide
     if not isinstance(value, str) or _PLACEHOLDER.fullmatch(value):
         return value
     hide = hide or (len(value) >= LEAST_KNOWN_CHARACTERS and value in known)
+    # A proxy's URL may do without a scheme, and then nothing else tells that it holds a password.
+    hide = hide or (below in ("proxy", "url") and "@" in value and "://" not in value)
     return REDACTED if hide else _open_text(value)
+
+
+def _is_secret(below: str, key: str) -> bool:
+    return bool(_SECRET_KEY.search(key)) or (below, key) in _SECRET_PLACES
 
 
 def _open_text(text: str) -> str:
@@ -79,11 +91,28 @@ def secret_values(config: Config, environ: Mapping[str, str]) -> Iterator[str]:
     for _, secret in config.secrets():
         if secret.usable:
             yield secret.reveal()
+            yield from _proxy_secrets(secret.reveal())
     for name, value in environ.items():
+        if name in PROXY_VARIABLES:
+            yield from _proxy_secrets(value)
         if _SECRET_NAME.search(name):
             yield value
             if "," in value:
                 yield from value.split(",")
+
+
+def _proxy_secrets(url: str) -> Iterator[str]:
+    """What of a text that may be a proxy's URL is secret: its password as it stands and decoded, and what is sent."""
+    if "@" not in url:
+        return
+    yield url.rpartition("@")[0].rpartition("://")[2].partition(":")[2]
+    try:
+        proxy = parse_proxy(url)
+    except UnusableProxy:
+        return
+    if proxy.user is not None and proxy.authorization is not None:
+        yield proxy.user.partition(":")[2]
+        yield proxy.authorization.partition(" ")[2]
 
 
 def as_document(value: Any) -> Any:

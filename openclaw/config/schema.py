@@ -40,13 +40,15 @@ class Config:
             named["gateway.remote.password"] = self.gateway.remote.password
         for name, provider in self.models.providers.items():
             named[f"models.providers.{name}.apiKey"] = provider.api_key
-            for place, key in enumerate(provider.api_keys):
-                named[f"models.providers.{name}.apiKeys.{place}"] = key
+            for place, one in enumerate(provider.api_keys):
+                named[f"models.providers.{name}.apiKeys.{place}"] = one
             for header, value in provider.headers.items():
                 named[f"models.providers.{name}.headers.{header}"] = value
             for place, model in enumerate(provider.models):
                 for header, value in model.headers.items():
                     named[f"models.providers.{name}.models.{place}.headers.{header}"] = value
+            for key, value in provider.request.secrets() if provider.request is not None else ():
+                named[f"models.providers.{name}.request.{key}"] = value
         for variable, value in {**self.env.bare, **self.env.vars}.items():
             named[f"env.vars.{variable}"] = value
         yield from ((key, secret) for key, secret in named.items() if secret is not None)

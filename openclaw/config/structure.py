@@ -288,14 +288,15 @@ class _Hooks:
         def structure(value: object, _: object) -> Any:
             if shorthand is not None and isinstance(value, str):
                 try:
-                    return from_object({shorthand: value}, cls)
+                    record = from_object({shorthand: value}, cls)
                 except ClassValidationError as error:
                     # the value stands in its record's own place
                     raise WrongParts(((), part) for part in error.exceptions) from None
-            if not isinstance(value, dict):
+            elif isinstance(value, dict):
+                record = from_object(value, cls)
+            else:
                 expected = "an object" if shorthand is None else "a string or an object"
                 _refuse(expected, value, private=True)
-            record = from_object(value, cls)
             if settled is None:
                 return record
             problems: list[tuple[Path, Exception]] = []

@@ -49,8 +49,10 @@ from openclaw.errors import (
     TransientProviderTimeout,
 )
 from openclaw.providers.failure_kinds import kind_of, status_of
+from openclaw.providers.proxy import ProxyFault
 from openclaw.providers.reasons import Reason, error_in, reason_of
 from openclaw.providers.sse import SseParser
+from openclaw.providers.trust import tls_reason
 
 MAX_TEXT_CHARACTERS = 500
 """Longest text of a provider that is passed on."""
@@ -306,6 +308,7 @@ NETWORK_ERRORS: tuple[type[Exception], ...] = (
     ConnectionClosed,
     ConnectingCancelledError,
     DeferredTimeoutError,
+    ProxyFault,
     RequestGenerationFailed,
     RequestTransmissionFailed,
     ResponseFailed,
@@ -327,6 +330,12 @@ def error_of_network(error: BaseException, *, name: str) -> OpenClawError:
     def caused(*kinds: type[BaseException]) -> bool:
         return any(isinstance(cause, kinds) for cause in causes)
 
+    fault = next((cause for cause in causes if isinstance(cause, ProxyFault)), None)
+    if fault is not None:
+        kind = LastingProviderFailure if fault.is_lasting else ProviderFailed
+        return (TransientProviderTimeout if fault.is_late else kind)(
+            clean_text(f"the provider {name} could not be reached {fault.text}")
+        )
     if caused(TimeoutError, TCPTimedOutError, DeferredTimeoutError):
         return TransientProviderTimeout(f"the provider {name} could not be reached in time")
     if caused(ConnectionRefusedError):
@@ -334,7 +343,10 @@ def error_of_network(error: BaseException, *, name: str) -> OpenClawError:
     if caused(DNSLookupError):
         return ProviderFailed(f"the provider {name} could not be reached: its host name cannot be resolved")
     if caused(TLSError, VerificationError):
-        return LastingProviderFailure(f"the provider {name} could not be reached: TLS failed")
+        said = next(filter(None, map(tls_reason, causes)), "")
+        return LastingProviderFailure(
+            clean_text(f"the provider {name} could not be reached: TLS failed" + (f": {said}" if said else ""))
+        )
     if caused(SchemeNotSupported, ValueError, UnicodeError) and not caused(ResponseFailed):
         return LastingProviderFailure(f"the baseUrl of the provider {name} cannot be used")
     if caused(ResponseNeverReceived, RequestTransmissionFailed):

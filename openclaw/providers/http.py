@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any, cast
 
+import attrs
 from hyperlink import EncodedURL
 from treq.client import HTTPClient
 from treq.cookies import IndexableCookieJar
@@ -28,19 +29,21 @@ from twisted.python.failure import Failure
 from twisted.web.client import (
     URI,
     Agent,
-    BrowserLikePolicyForHTTPS,
-    HostnameCachingHTTPSPolicy,
     HTTPConnectionPool,
+    ProxyAgent,
 )
 from twisted.web.error import SchemeNotSupported
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgent, IAgentEndpointFactory, IBodyProducer, IPolicyForHTTPS, IResponse
 from zope.interface import implementer
 
+from openclaw.config.proxies import ProxyAddress
 from openclaw.errors import ProviderTimeout
 from openclaw.interfaces import Clock
 from openclaw.providers.body import ProviderConnection, discard
 from openclaw.providers.failures import NETWORK_ERRORS, error_of_network
+from openclaw.providers.proxy import ProxyEndpoint, ProxyFault, ProxyingAgent
+from openclaw.providers.trust import MACHINE_TRUST, Trust, TrustPolicy
 from openclaw.twisted_internals import ClientPool
 from openclaw.waits import within
 
@@ -66,19 +69,27 @@ class _ClientEndpoint:
     hands.
 
     @param with_tls: whether C{endpoint} speaks TLS, which the library agrees on only after it has connected.
+    @param proxy: the proxy on the way, for messages.
     """
 
     def __init__(
-        self, reactor: Any, endpoint: IStreamClientEndpoint, connect_timeout_s: float, *, with_tls: bool
+        self,
+        reactor: Any,
+        endpoint: IStreamClientEndpoint,
+        connect_timeout_s: float,
+        *,
+        with_tls: bool,
+        proxy: ProxyAddress | None,
     ) -> None:
         self._reactor = reactor
         self._endpoint = endpoint
         self._with_tls = with_tls
+        self._proxy = proxy
         self._connect_timeout_s = connect_timeout_s
 
     def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
         def timed_out(result: object, timeout_s: float) -> Failure:
-            return Failure(TimeoutError())
+            return Failure(TimeoutError() if self._proxy is None else ProxyFault(self._proxy, "", is_late=True))
 
         def secured(connection: IProtocol) -> Deferred[IProtocol]:
             return cast("Deferred[IProtocol]", cast(ProviderConnection, connection).secured())
@@ -90,26 +101,70 @@ class _ClientEndpoint:
         return connecting.addCallback(lambda connection: cast(ProviderConnection, connection).wrappedProtocol)
 
 
+@attrs.frozen
+class Way:
+    """
+    The way to a model server.
+
+    @ivar proxy: the proxy that leads there; C{None} for none.
+    @ivar trust: how the server's certificate is checked.
+    @ivar proxy_trust: how that of the proxy is, where it is spoken to over TLS.
+    """
+
+    proxy: ProxyAddress | None = None
+    trust: Trust = MACHINE_TRUST
+    proxy_trust: Trust = MACHINE_TRUST
+
+
+DIRECT = Way()
+"""No proxy, and the authorities of this machine."""
+
+
 @implementer(IAgentEndpointFactory)
 class _EndpointFactory:
-    def __init__(self, reactor: Any, connect_timeout_s: float, tls_policy: IPolicyForHTTPS) -> None:
+    """@param tls_policy: checks the certificates of servers."""
+
+    def __init__(self, reactor: Any, connect_timeout_s: float, tls_policy: IPolicyForHTTPS, way: Way) -> None:
         self._reactor = reactor
         self._connect_timeout_s = connect_timeout_s
         self._tls_policy = tls_policy
+        self._proxy = way.proxy
+        self._proxy_policy = TrustPolicy(way.proxy_trust)
 
     def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:
+        if uri.scheme not in (b"http", b"https"):
+            raise SchemeNotSupported(f"not http: {uri.scheme!r}")
         host = uri.host.decode("ascii")
+        if self._proxy is None:
+            endpoint = self._to(host, uri.port)
+        else:
+            endpoint = ProxyEndpoint(self._to_proxy(self._proxy), self._proxy, (host, uri.port))
+        with_tls = uri.scheme == b"https"
+        if with_tls:
+            endpoint = wrapClientTLS(self._tls_policy.creatorForNetloc(uri.host, uri.port), endpoint)
+        return self._bounded(endpoint, with_tls=with_tls)
+
+    def endpoint_for_proxy(self, proxy: ProxyAddress) -> IStreamClientEndpoint:
+        """The way to the proxy itself."""
+        return self._bounded(ProxyEndpoint(self._to_proxy(proxy), proxy), with_tls=proxy.with_tls)
+
+    def _to(self, host: str, port: int) -> Any:
         # The library resolves an address too, in a thread, and a refusal then takes it 0.3 s.
         kind = (
             TCP4ClientEndpoint if isIPAddress(host) else TCP6ClientEndpoint if isIPv6Address(host) else HostnameEndpoint
         )
-        endpoint: Any = kind(self._reactor, host, uri.port, timeout=self._connect_timeout_s)
-        if uri.scheme not in (b"http", b"https"):
-            raise SchemeNotSupported(f"not http: {uri.scheme!r}")
-        with_tls = uri.scheme == b"https"
-        if with_tls:
-            endpoint = wrapClientTLS(self._tls_policy.creatorForNetloc(uri.host, uri.port), endpoint)
-        bounded = _ClientEndpoint(self._reactor, endpoint, self._connect_timeout_s, with_tls=with_tls)
+        return kind(self._reactor, host, port, timeout=self._connect_timeout_s)
+
+    def _to_proxy(self, proxy: ProxyAddress) -> Any:
+        endpoint = self._to(proxy.host, proxy.port)
+        if not proxy.with_tls:
+            return endpoint
+        return wrapClientTLS(self._proxy_policy.creatorForNetloc(proxy.host.encode("ascii"), proxy.port), endpoint)
+
+    def _bounded(self, endpoint: IStreamClientEndpoint, *, with_tls: bool) -> IStreamClientEndpoint:
+        bounded = _ClientEndpoint(
+            self._reactor, endpoint, self._connect_timeout_s, with_tls=with_tls, proxy=self._proxy
+        )
         return cast(IStreamClientEndpoint, bounded)
 
 
@@ -145,6 +200,7 @@ def make_agent(
     connect_timeout_s: float = CONNECT_TIMEOUT_S,
     persistent: bool = True,
     tls_policy: IPolicyForHTTPS | None = None,
+    way: Way = DIRECT,
 ) -> ProviderAgent:
     """
     Make the agent for one or many model servers.
@@ -152,18 +208,20 @@ def make_agent(
     @param reactor: for connections and timers.
     @param connect_timeout_s: seconds for resolving the name and connecting, TLS included.
     @param persistent: whether connections are kept for further requests.
-    @param tls_policy: how certificates are checked; by default as browsers do.
+    @param tls_policy: how certificates of servers are checked; by default as C{way} says.
+    @param way: the way that all its connections go.
     """
     pool = cast(Any, ClientPool)(reactor, persistent=persistent)
     pool.maxPersistentPerHost = MAX_IDLE_CONNECTIONS_PER_HOST
     pool.cachedConnectionTimeout = cast(int, IDLE_CONNECTION_S)
     pool.retryAutomatically = False
-    if tls_policy is None:
-        # Reading the system's certificates takes tens of milliseconds: once for each host, not each connection.
-        tls_policy = cast(IPolicyForHTTPS, HostnameCachingHTTPSPolicy(BrowserLikePolicyForHTTPS()))
-    endpoints = _EndpointFactory(reactor, connect_timeout_s, tls_policy)
-    agent = Agent.usingEndpointFactory(reactor, cast(IAgentEndpointFactory, endpoints), pool=pool)
-    return ProviderAgent(cast(IAgent, agent), pool)
+    policy = cast(IPolicyForHTTPS, TrustPolicy(way.trust)) if tls_policy is None else tls_policy
+    endpoints = _EndpointFactory(reactor, connect_timeout_s, policy, way)
+    agent = cast(IAgent, Agent.usingEndpointFactory(reactor, cast(IAgentEndpointFactory, endpoints), pool=pool))
+    if way.proxy is not None:
+        passing = cast(Any, ProxyAgent)(endpoints.endpoint_for_proxy(way.proxy), reactor, pool)
+        agent = cast(IAgent, ProxyingAgent(agent, passing, way.proxy))
+    return ProviderAgent(agent, pool)
 
 
 @implementer(IBodyProducer)

@@ -17,11 +17,13 @@ from openclaw.config.secret import Secret
 from openclaw.errors import ModelNotFound, ProviderAuthFailed
 from openclaw.interfaces import Clock
 from openclaw.models import Lesson, ModelProfile, ModelProvider, ResolvedModel
+from openclaw.providers.http import DIRECT, Way
 from openclaw.providers.keys import KeyedProvider, KeyRing
 from openclaw.providers.learning import Learned
 from openclaw.providers.openai_completions import OpenAICompletionsProvider
 from openclaw.providers.openai_request import Endpoint
 from openclaw.providers.profile import profile_of
+from openclaw.providers.ways import way_of
 
 REMOTE_TIMEOUT_S = 120.0
 """Seconds to the first byte and between two of them, where the configuration does not say."""
@@ -37,7 +39,8 @@ class Catalog:
     A L{openclaw.models.ModelCatalog} over the live configuration.
 
     The provider of an unchanged configuration is the same object each time; a changed one gets a new one, and calls
-    under way keep theirs.  All providers share their connections, so a key that changes costs none.
+    under way keep theirs.  All providers that are reached in the same way share their connections, so a key that
+    changes costs none.
     """
 
     def __init__(
@@ -48,12 +51,16 @@ class Catalog:
         local: ModelProvider | None,
         environ: Callable[[], Mapping[str, str]] = dict,
         session_ids: Callable[[str], str] | None = None,
+        client_of: Callable[[Way], HTTPClient] | None = None,
     ) -> None:
         """
+        @param http_client: for servers that are reached directly.
         @param current_config: gives the configuration that counts now.
         @param local: the embedded model, or C{None} if it does not run.
-        @param environ: gives the environment that counts now, for keys that the configuration leaves to it.
+        @param environ: gives the environment that counts now, for what the configuration leaves to it: keys,
+            proxies, authorities.
         @param session_ids: makes what providers are told as the name of a session, of the session's key.
+        @param client_of: gives the client for any other way; without it all servers are reached directly.
         """
         self._current_config = current_config
         self._http_client = http_client
@@ -61,6 +68,7 @@ class Catalog:
         self._local = local
         self._environ = environ
         self._session_ids = session_ids
+        self._client_of = client_of
         self._learned = Learned(clock.seconds)
         self._made: dict[str, _Made] = {}
 
@@ -74,6 +82,7 @@ class Catalog:
         @raise ModelNotFound: if it is not of that form, if there is no such provider, or if the embedded model is
             another one or does not run.
         @raise ProviderAuthFailed: if the provider's key needs an environment variable that is not set.
+        @raise LastingProviderFailure: if the way to the provider cannot be gone.
         """
         # A provider with several keys is another object for each run, which knows what that run has tried.
         provider_id, _, model_id = ref.partition("/")
@@ -115,15 +124,17 @@ class Catalog:
         )
 
     def _provider(self, provider_id: str, config: ProviderConfig) -> ModelProvider:
-        keys = keys_of(provider_id, config, self._environ())
+        environ = self._environ()
+        keys = keys_of(provider_id, config, environ)
+        way = DIRECT if self._client_of is None else way_of(provider_id, config, environ)
         keyless = attrs.evolve(config, api_key=None, api_keys=())
         made = self._made.get(provider_id)
-        if made is None or made.keyless != keyless:
+        if made is None or made.keyless != keyless or made.way != way:
             ring = KeyRing(self._clock) if made is None else made.ring
             self._learned.forget(provider_id)
             configured = self._current_config().models.providers
             self._made = {name: kept for name, kept in self._made.items() if name in configured}
-            self._made[provider_id] = made = _Made(keyless, ring)
+            self._made[provider_id] = made = _Made(keyless, way, ring)
         made.keep_only(keys)
         if len(keys) > 1:
             return KeyedProvider(provider_id, made.ring, keys, partial(self._with_key, made, provider_id))
@@ -133,9 +144,10 @@ class Catalog:
         provider = made.by_key.get(key)
         if provider is None:
             endpoint = endpoint_of(provider_id, made.keyless, key)
-            provider = made.by_key[key] = OpenAICompletionsProvider(
-                endpoint, self._http_client, self._clock, self._learned
-            )
+            client_of = None if made.way == DIRECT else self._client_of
+            http_client = self._http_client if client_of is None else client_of(made.way)
+            provider = OpenAICompletionsProvider(endpoint, http_client, self._clock, self._learned)
+            made.by_key[key] = provider
         return provider
 
 
@@ -145,11 +157,13 @@ class _Made:
     What was made for one provider of the configuration.
 
     @ivar keyless: its configuration without the keys.
+    @ivar way: the way to its server.
     @ivar ring: what is known of its keys; outlives a change of the rest.
     @ivar by_key: the provider for each key that was used.
     """
 
     keyless: ProviderConfig
+    way: Way
     ring: KeyRing
     by_key: dict[str | None, OpenAICompletionsProvider] = attrs.field(factory=dict, repr=False)
 
@@ -170,7 +184,7 @@ def keys_of(provider_id: str, config: ProviderConfig, environ: Mapping[str, str]
     """
     given = [config.api_key] if config.api_key is not None else []
     given += config.api_keys
-    if config.auth_header is False:
+    if config.auth_header is False or (config.request is not None and config.request.says_who_we_are):
         return ()
     if not given:
         # The provider's own configuration beats the environment.
@@ -195,14 +209,14 @@ def keys_of_environ(provider_id: str, environ: Mapping[str, str]) -> tuple[str, 
     return tuple(dict.fromkeys(key for key in keys if key))
 
 
+def _missing(provider_id: str, variable: str) -> ProviderAuthFailed:
+    return ProviderAuthFailed(f"the provider {provider_id} needs the environment variable {variable}, not set")
+
+
 def _check_set(provider_id: str, headers: Mapping[str, Secret]) -> None:
     missing = [name for secret in headers.values() for name in secret.missing]
     if missing:
         raise _missing(provider_id, missing[0])
-
-
-def _missing(provider_id: str, variable: str) -> ProviderAuthFailed:
-    return ProviderAuthFailed(f"the provider {provider_id} needs the environment variable {variable}, not set")
 
 
 def endpoint_of(provider_id: str, config: ProviderConfig, api_key: str | None) -> Endpoint:
@@ -212,14 +226,15 @@ def endpoint_of(provider_id: str, config: ProviderConfig, api_key: str | None) -
     @param api_key: one of its L{keys_of}, or C{None}.
     @raise ProviderAuthFailed: if a header needs an environment variable that is not set.
     """
-    _check_set(provider_id, config.headers)
+    headers = config.all_headers
+    _check_set(provider_id, headers)
     timeout_s = config.timeout_seconds
     if timeout_s is None:
         timeout_s = SELF_HOSTED_TIMEOUT_S if is_self_hosted(config.base_url) else REMOTE_TIMEOUT_S
     return Endpoint(
         base_url=config.base_url,
         api_key=api_key,
-        headers={name: value.reveal() for name, value in config.headers.items()},
+        headers={name: value.reveal() for name, value in headers.items()},
         first_byte_timeout_s=timeout_s,
         idle_timeout_s=timeout_s,
         name=provider_id,

@@ -30,9 +30,10 @@ from openclaw.parts import STEP_DEADLINE_S, Parts
 from openclaw.process.clock import SteadyClock
 from openclaw.process.failures import log_bug
 from openclaw.process.memory import Collector, raise_descriptor_limit
-from openclaw.providers.http import make_agent, make_http_client
+from openclaw.providers.http import DIRECT, make_agent, make_http_client
 from openclaw.providers.registry import Catalog
 from openclaw.providers.session_ids import SECRET_NAME, session_ids
+from openclaw.providers.ways import WayClients
 from openclaw.service.compose import Core, compose
 from openclaw.service.stop import STOP_ORDER, stop_runs
 from openclaw.sessions.retention import Retention
@@ -193,13 +194,17 @@ class Gateway:
             return None
 
     def _make_runs(self, store: GatewayStore, local: LocalModel | None, names: Callable[[str], str] | None) -> Runs:
-        client = self._client(persistent=True)
+        clients = WayClients.of(self.reactor)
+        self._parts.add("provider connections", clients.close)
         provider = None
         if local is not None:
             from openclaw.providers.local import LocalProvider
 
-            provider = LocalProvider(local, self._client(persistent=False), self.reactor)
-        catalog = Catalog(self._current, client, self.reactor, provider, lambda: self.live.environ, names)
+            provider = LocalProvider(local, self._local_client(), self.reactor)
+        direct, live = clients.client(DIRECT), self.live
+        catalog = Catalog(
+            self._current, direct, self.reactor, provider, lambda: live.environ, names, client_of=clients.client
+        )
         runs = Runs(self._current, catalog, store, self.reactor)
         self._parts.add("the runs", lambda: stop_runs(runs, self._grace_s()), lambda: self._grace_s() + STEP_DEADLINE_S)
         return runs
@@ -220,8 +225,8 @@ class Gateway:
         self._parts.add("the embedded model", model.stop)
         return model
 
-    def _client(self, *, persistent: bool) -> Any:
-        agent = make_agent(self.reactor, persistent=persistent)
+    def _local_client(self) -> Any:
+        agent = make_agent(self.reactor, persistent=False)
         self._parts.add("provider connections", agent.close)
         return make_http_client(agent)
 

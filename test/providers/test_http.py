@@ -181,7 +181,7 @@ class PostTests(SynchronousTestCase):
         answer = client.post()
         client.accept().close(TLSError([("SSL routines", "", "certificate verify failed")]))
         error = self.failureResultOf(answer, LastingProviderFailure).value
-        self.assertEqual("the provider mock could not be reached: TLS failed", error.message)
+        self.assertEqual("the provider mock could not be reached: TLS failed: certificate verify failed", error.message)
 
     def test_unusable_urls(self) -> None:
         """URLs that nothing can be made of are told as such and do not raise."""

@@ -63,24 +63,28 @@ def probe(state: State, model: str, timeout_s: float) -> int:
 
 
 async def _probe(loaded: LoadedConfig, reactor: Any, ref: str, timeout_s: float) -> dict[str, Any]:
-    from openclaw.providers.http import make_agent, make_http_client
+    from openclaw.providers.http import DIRECT
     from openclaw.providers.probing import ask, fetch_limits
     from openclaw.providers.registry import Catalog, endpoint_of, keys_of
+    from openclaw.providers.ways import WayClients, way_of
 
-    agent = make_agent(reactor)
-    client = make_http_client(agent)
+    clients = WayClients.of(reactor)
+    direct = clients.client(DIRECT)
     try:
-        catalog = Catalog(lambda: loaded.config, client, reactor, None, lambda: loaded.environ)
+        catalog = Catalog(
+            lambda: loaded.config, direct, reactor, None, lambda: loaded.environ, client_of=clients.client
+        )
         model = catalog.resolve(ref)
         spoken = await ask(model, reactor, timeout_s)
         tool = await ask(model, reactor, timeout_s, with_tool=True) if spoken.error is None else None
         provider = loaded.config.models.providers[model.provider_id]
         keys = keys_of(model.provider_id, provider, loaded.environ)
         endpoint = endpoint_of(model.provider_id, provider, keys[0] if keys else None)
+        client = clients.client(way_of(model.provider_id, provider, loaded.environ))
         limits = await fetch_limits(endpoint, model.model_id, client, reactor, timeout_s)
         return _report(loaded, model, spoken, tool, limits, catalog.lessons())
     finally:
-        await agent.close()
+        await clients.close()
 
 
 def _report(
