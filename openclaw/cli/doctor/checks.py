@@ -20,6 +20,7 @@ CHECKS = (
     DoctorCheck("core/doctor/store", machine.store, needs_config=False),
     DoctorCheck("core/doctor/embedded-model", config.embedded_model, is_local=True),
     DoctorCheck("core/doctor/providers", config.providers, is_local=True),
+    DoctorCheck("core/doctor/ways", config.ways, is_local=True),
     DoctorCheck("core/doctor/models", config.agents_models, is_local=True),
     DoctorCheck("core/doctor/gateway-port", running.port, is_local=True),
     DoctorCheck("core/doctor/gateway-ready", running.gateway_ready, is_local=True),

@@ -19,7 +19,8 @@ from openclaw.config.edit_document import with_value
 from openclaw.config.gateway import is_loopback_host
 from openclaw.config.known import without_unused
 from openclaw.config.listen import listening_of
-from openclaw.errors import ConfigError, StartError
+from openclaw.config.proxies import faults_of_environ
+from openclaw.errors import ConfigError, ProviderError, StartError
 from openclaw.providers.local_spawn import library_installed
 from openclaw.providers.weights import locate
 from openclaw.redact import shows_credential
@@ -197,6 +198,27 @@ def providers(at: Surroundings) -> Iterator[Finding]:
                 f"if it is one, move it to models.providers.{name}.apiKey or headers, which are hidden",
                 key,
             )
+
+
+def ways(at: Surroundings) -> Iterator[Finding]:
+    """Proxies and authorities that cannot be used."""
+    from openclaw.providers.trust import TLSFault  # OpenSSL, which nothing else here needs
+    from openclaw.providers.ways import way_of
+
+    assert at.loaded is not None
+    place = f"the environment of the gateway, or {at.paths.state_dir / '.env'}"
+    for fault in faults_of_environ(at.loaded.environ):
+        yield Finding("error", fault, f"correct it in {place}", fault.partition(":")[0])
+    for name, provider in at.config.models.providers.items():
+        try:
+            way = way_of(name, provider, at.loaded.environ)
+        except ProviderError:
+            continue  # told above, or as a variable that is not set
+        for trust in dict.fromkeys((way.trust, way.proxy_trust)):
+            try:
+                trust.make_context()
+            except TLSFault as error:
+                yield Finding("error", f"{name}: {error.reason}", "correct it, or take it out", trust.source or None)
 
 
 def agents_models(at: Surroundings) -> Iterator[Finding]:

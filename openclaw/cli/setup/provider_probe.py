@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import http.client
+import os
 import urllib.error
 import urllib.request
 from typing import Any
+from urllib.parse import quote
 
 from openclaw.cli.tables import cell
+from openclaw.config.proxies import UnusableProxy, proxy_of_environ
 
 TIMEOUT_S = 5.0
 """Longest silence of the server, seconds."""
@@ -30,8 +33,16 @@ def probe(base_url: str, api_key: str | None, timeout_s: float = TIMEOUT_S) -> s
     request = urllib.request.Request(url, headers={"Accept": "application/json"})
     if api_key is not None:
         request.add_unredirected_header("Authorization", f"Bearer {api_key}")
-    # As the gateway itself: no proxy of the environment has a part in it.
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _NoRedirect())
+    # By the same proxy as the gateway itself; the library's own choice of one is another.
+    try:
+        proxy = proxy_of_environ(url, os.environ)
+    except UnusableProxy as error:
+        return f"{url} cannot be reached: {error}"
+    if proxy is not None and proxy.with_tls:
+        return None  # the library speaks no TLS to a proxy: nothing is known
+    user = "" if proxy is None or proxy.user is None else f"{quote(proxy.user, safe=':')}@"
+    proxies = {} if proxy is None else dict.fromkeys(("http", "https"), f"http://{user}{proxy.where}")
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler(proxies), _NoRedirect())
     try:
         with opener.open(request, timeout=timeout_s):
             return None

@@ -14,10 +14,10 @@ from test.cli.doctor.doctor_support import TOKEN, DoctorTestCase
 class CommandTests(DoctorTestCase):
     def test_nothing(self) -> None:
         self.assertEqual(self.run_command("doctor"), 0)
-        self.assertEqual(self.out, "17 checks: nothing found\n")
+        self.assertEqual(self.out, "18 checks: nothing found\n")
         self.assertEqual(self.run_command("doctor", "--lint", "--json"), 0)
         self.assertEqual(
-            self.json_out(), {"schemaVersion": 1, "ok": True, "checksRun": 17, "checksSkipped": 0, "findings": []}
+            self.json_out(), {"schemaVersion": 1, "ok": True, "checksRun": 18, "checksSkipped": 0, "findings": []}
         )
 
     def test_exit_statuses(self) -> None:
@@ -45,7 +45,7 @@ class CommandTests(DoctorTestCase):
         self.assertEqual(self.findings("--skip", "file-modes"), [])
         self.assertEqual(self.json_out()["checksSkipped"], 1)
         self.assertEqual(self.findings("--only", "core/doctor/config-valid", "--only", "store"), [])
-        self.assertEqual((self.json_out()["checksRun"], self.json_out()["checksSkipped"]), (2, 15))
+        self.assertEqual((self.json_out()["checksRun"], self.json_out()["checksSkipped"]), (2, 16))
         self.assertEqual(len(self.findings("--only", "file-modes")), 1)
 
     def test_broken_configuration(self) -> None:

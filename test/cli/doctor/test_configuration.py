@@ -13,6 +13,18 @@ class ConfigurationTests(DoctorTestCase):
         row = self.assert_found("variables", "warning", "environment variable not set: NO_KEY")
         self.assertEqual(row["path"], "models.providers.p.apiKey")
 
+    def test_ways(self) -> None:
+        """A proxy that cannot be used, and authorities that cannot be read."""
+        with mock.patch.dict(os.environ, {"https_proxy": "socks5://me:s3cret@p"}):
+            row = self.assert_found("ways", "error", "https_proxy: socks5 proxies are not served", "--only", "ways")
+            self.assertNotIn("s3cret", self.out)
+            self.assertEqual(row["path"], "https_proxy")
+        self.with_settings(models__providers__p__baseUrl="https://model.example/v1")
+        with mock.patch.dict(os.environ, {"SSL_CERT_FILE": "/nowhere", "SSL_CERT_DIR": ""}):
+            self.assert_found(
+                "ways", "error", "no authority's certificate can be read from SSL_CERT_FILE", "--only", "ways"
+            )
+
     def test_credential(self) -> None:
         del os.environ["TOK"]
         found = self.findings("--only", "gateway-auth")
@@ -67,7 +79,7 @@ class ConfigurationTests(DoctorTestCase):
         self.bind_error = OSError(98, "Address already in use")
         self.write({"gateway": {"mode": "remote", "remote": {"url": "ws://127.0.0.1:1", "token": "${TOK}"}}})
         self.assertEqual(self.run_command("doctor", "--lint"), 0, self.out)
-        self.assertEqual(self.out, "10 checks, 7 are for a gateway of this machine: nothing found\n")
+        self.assertEqual(self.out, "10 checks, 8 are for a gateway of this machine: nothing found\n")
         self.assertEqual(self.run_command("doctor", "--generate-gateway-token"), 0)
         self.assertNotIn("auth", json.loads(self.path.read_text())["gateway"])
 

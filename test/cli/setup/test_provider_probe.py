@@ -2,6 +2,7 @@
 
 import email.message
 import io
+import os
 import urllib.error
 import urllib.request
 import urllib.response
@@ -47,6 +48,20 @@ class ProbeTests(SynchronousTestCase):
         self.assertEqual(self.asked(refused), f"{URL}/models does not answer (Connection refused)")
         self.assertIn("(timed out)", self.asked(TimeoutError("timed out")) or "")
         self.assertIn("(TimeoutError)", self.asked(TimeoutError()) or "")
+
+    def test_proxy(self) -> None:
+        """By the proxy that the gateway uses; one that cannot be used is told, without its password."""
+        seen: list[str] = []
+
+        def http_open(_: Any, request: urllib.request.Request) -> Any:
+            seen.append(f"{request.host} {request.get_header('Proxy-authorization')}")
+            raise ConnectionRefusedError(111, "refused")
+
+        with mock.patch.object(urllib.request.HTTPHandler, "http_open", http_open):
+            for value in ("http://me:s3cret@proxy.example:1", "socks5://me:s3cret@p"):
+                with mock.patch.dict(os.environ, {"http_proxy": value, "no_proxy": ""}):
+                    self.assertNotIn("s3cret", probe("http://model.example/v1", None) or "s3cret")
+        self.assertEqual(seen, ["proxy.example:1 Basic bWU6czNjcmV0"])
 
     def test_no_redirect(self) -> None:
         """A redirect would take the key to another host."""
