@@ -209,7 +209,7 @@ class Runs:
         info = plan.info
         if self.bus.has_listeners:
             self.bus.publish(RunBegan(info, placed.new, record.started_at_ms))
-        retries = Retries(self._clock, self._random)
+        retries = Retries(self._clock, self._random, one_attempt=plan.request.options.one_attempt)
         journal = Journal(self._turns, placed, record, plan.repetition.keeping, self._clock)
         return Work(plan, placed, RunContext(info, slot, timings, retries, journal, self.bus, self._clock))
 
