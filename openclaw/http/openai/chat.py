@@ -18,15 +18,16 @@ from openclaw.config.schema import Config
 from openclaw.errors import InvalidRequest
 from openclaw.http.answers.headers import run_headers
 from openclaw.http.answers.respond import as_openclaw_error, json_body, send
+from openclaw.http.connection.delivery import Delivery
 from openclaw.http.connection.request import GatewayRequest
-from openclaw.http.idempotency import Repeating, body_digest, read_repeating
+from openclaw.http.idempotency import Repeating, body_digest, is_timeout, read_repeating
 from openclaw.http.openai.chat_view import ChatStream, ChatView, completion
 from openclaw.http.openai.types import ChatRequest, decode_chat_request, read_conversation
 from openclaw.ids import new_run_id
 from openclaw.interfaces import Clock
 from openclaw.sessions.keys import Manner
 from openclaw.sharing.joins import Joins, Part
-from openclaw.sharing.shared import Claim
+from openclaw.sharing.shared import Claim, Reader
 from openclaw.wire import CHANNEL_NAME
 
 
@@ -54,13 +55,20 @@ class ChatCompletions:
         @raise OpenClawError: if nothing was sent yet.
         """
         source, view = await self._open(request)
+        if isinstance(source, Reader):
+            request.delivery = Delivery()
+            source.goes_by(request.delivery)
+        by_timeout = False
         try:
             if view.stream:
                 await self._stream(request, source, view)
                 return None
             return await self._whole(request, source, view)
+        except CancelledError:
+            by_timeout = is_timeout(request, self._clock.seconds())
+            raise
         finally:
-            source.leave()
+            source.leave(by_timeout=by_timeout)
 
     async def _open(self, request: GatewayRequest) -> tuple[Part, ChatView]:
         # In a function of its own, so that no name keeps the body, or what was decoded from it, for the whole run.
