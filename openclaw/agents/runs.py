@@ -206,6 +206,8 @@ class Runs:
         record = plan.record(now_ms(self._clock))
         placed = await self._turns.begin(slot, sent, record)
         timings.placed = self._clock.seconds()
+        if timings.let_in is not None:
+            timings.let_in += placed.waited_s
         info = plan.info
         if self.bus.has_listeners:
             self.bus.publish(RunBegan(info, placed.new, record.started_at_ms))

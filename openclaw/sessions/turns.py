@@ -67,6 +67,7 @@ class PlacedTurn:
     @ivar at_tip: whether it goes on with the current branch; if not it becomes another one, and that is the current
         one when there is an answer.
     @ivar session_created_at_ms: when the session was begun, milliseconds since 1970; C{None} if it is not stored.
+    @ivar waited_s: seconds for which it waited for other runs of its session, once it had been let in.
     """
 
     branch: tuple[Entry, ...]
@@ -75,6 +76,7 @@ class PlacedTurn:
     detached: bool = False
     at_tip: bool = True
     session_created_at_ms: int | None = None
+    waited_s: float = 0.0
 
 
 class Turns:
@@ -138,7 +140,7 @@ class Turns:
         key = sent.session_key
         if key is None:
             return PlacedTurn((), sent.messages)
-        may_repeat = True
+        may_repeat, waited_s = True, 0.0
         while True:
             tree = await self.transcripts.tree(key)
             if key in self._founding:
@@ -149,10 +151,14 @@ class Turns:
                 slot.leave_session()
             elif not slot.has_session:
                 # It did not need the lane when it entered.  Meanwhile the session has changed.
+                since_s = self._clock.seconds()
                 await slot.enter_session(key)
+                waited_s += self._clock.seconds() - since_s
                 continue
             elif self._lanes.is_busy(root := _root_lane(key, tree.root_run(placement.parent_id))):
+                since_s = self._clock.seconds()
                 await slot.wait_for(root)
+                waited_s += self._clock.seconds() - since_s
                 continue
             founding = None
             if placement.is_root and not placement.detached:
@@ -161,7 +167,7 @@ class Turns:
                 placed = await self._store_turn(tree, sent, placement, run)
                 if placement.is_root:
                     slot.take_own(_root_lane(key, run.run_id))
-                return placed
+                return attrs.evolve(placed, waited_s=waited_s) if waited_s else placed
             except StoreError as error:
                 if error.code != "store_conflict" or not may_repeat:
                     raise

@@ -105,9 +105,13 @@ class TitleFirstTests(ChatTestCase):
         self.chat("u1", manner=STREAMED)
         second = self.chat("u1", assistant("a"), "u2", manner=STREAMED)
         self.assertEqual((2, 1), (len(self.provider.streams), self.bench.runs.waiting))
+        self.bench.clock.advance(3)
         self.finish(1, "a1")
         self.finish(2, "a2")
-        self.assertIsNotNone(second.outcome)
+        assert second.outcome is not None and second.run is not None
+        timings = second.run.timings
+        # That is told as waiting, and not as work.
+        self.assertEqual((3, 0), (timings.let_in - timings.admitted, timings.placed - timings.let_in))
         self.finish(0, "title")
         self.assertEqual(["u1", "a1", "u2", "a2"], self.texts(KEY))
 
