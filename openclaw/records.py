@@ -32,6 +32,7 @@ class Entry:
     @ivar run_id: the run that wrote it.
     @ivar stop_reason: on an answer, why it ends.
     @ivar own_calls: ids of those of its calls that are of the agent's own tools; all others are the client's.
+    @ivar streamed: on a root, whether its request asked for a stream.
     """
 
     id: str
@@ -41,6 +42,7 @@ class Entry:
     created_at_ms: int
     stop_reason: StopReason | None = None
     own_calls: tuple[str, ...] = ()
+    streamed: bool = False
 
 
 @attrs.frozen

@@ -91,6 +91,31 @@ def has_nothing_to_send(transport: Any) -> bool:
     )
 
 
+def holds_nothing_back(transport: Any) -> bool:
+    """Whether a transport is a plain socket of Twisted's that has given all that was written to the kernel."""
+    waiting = getattr(transport, "_tempDataBuffer", None)
+    return waiting == [] and not transport.dataBuffer and not getattr(transport, "TLS", False)
+
+
+def before_end(transport: Any, look: Callable[[], object]) -> None:
+    """
+    Have C{look} called when a connection is over and its socket still open; its protocol is told only after that.
+
+    @param transport: any transport; of one that is no plain socket nothing can be seen then, and C{look} not called.
+    """
+    end = getattr(transport, "connectionLost", None)
+    if end is None or not hasattr(transport, "_closeSocket"):
+        return
+
+    def ended(reason: Failure) -> None:
+        # The two refer to each other.
+        del transport.connectionLost
+        look()
+        end(reason)
+
+    transport.connectionLost = ended
+
+
 def connection_of(transport: Any) -> Any:
     """
     The real connection behind the transport of a response's body.

@@ -309,6 +309,10 @@ class Started:
         return terminal.error
 
 
+RUN_OPTIONS = ("keep", "whole", "alias", "timeout_s", "manner", "one_attempt")
+"""Those that a test may give to L{Bench.request}."""
+
+
 class Bench:
     """
     The door to the agents with a clock, a provider and a store in the hands of a test.
@@ -331,7 +335,7 @@ class Bench:
         self.count += 1
         selection = settings.pop("selection", None) or Selection(session_key=key)
         asked = {name: settings.pop(name) for name in ("system", "sampling") if name in settings}
-        options = {name: settings.pop(name) for name in ("keep", "whole", "alias", "timeout_s") if name in settings}
+        options = {name: settings.pop(name) for name in RUN_OPTIONS if name in settings}
         said = tuple(user(message) if isinstance(message, str) else message for message in messages)
         return RunRequest(
             run_id=f"chatcmpl_{self.count}",

@@ -81,6 +81,7 @@ WIRE_RECORDS = {
     "openclaw.config.models.ModelConfig",
     "openclaw.config.models.ProviderConfig",
     # Rows of the store, column by column.
+    "openclaw.records.Entry",
     "openclaw.records.KeptResult",
     "openclaw.records.RunRecord",
     # What of a request is the model's business, as OpenAI names it.

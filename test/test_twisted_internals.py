@@ -10,10 +10,12 @@ import socket
 from typing import Any
 
 from twisted.internet.address import IPv4Address
+from twisted.internet.error import ConnectionDone
 from twisted.internet.protocol import Protocol
 from twisted.internet.tcp import Connection
 from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.python.components import Componentized
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web._newclient import HTTP11ClientProtocol, HTTPClientParser, TransportProxyProducer
 from twisted.web.client import HTTPConnectionPool
@@ -25,8 +27,10 @@ from openclaw.twisted_internals import (
     ChunkDecoder,
     ClientPool,
     OpenChannel,
+    before_end,
     connection_of,
     has_nothing_to_send,
+    holds_nothing_back,
 )
 
 
@@ -46,6 +50,27 @@ class Channel(OpenChannel):
     def bad_request(self) -> None:
         """Keep that."""
         self.was_bad = True
+
+
+class EndTests(SynchronousTestCase):
+    """The last look at a connection, whose socket is still open then."""
+
+    def test_socket_is_open(self) -> None:
+        ours, theirs = socket.socketpair()
+        self.addCleanup(theirs.close)
+        transport: Any = Connection(ours, Protocol(), MemoryReactorClock())
+        transport.connected = True
+        seen: list[object] = []
+        before_end(transport, lambda: seen.append((transport.getHandle().fileno() >= 0, holds_nothing_back(transport))))
+        transport.connectionLost(Failure(ConnectionDone()))
+        self.assertEqual([(True, True)], seen)
+        self.assertNotIn("connectionLost", vars(transport))
+        self.assertEqual(-1, ours.fileno())
+
+    def test_other_transports(self) -> None:
+        transport = StringTransport()
+        before_end(transport, self.fail)
+        self.assertFalse(holds_nothing_back(transport))
 
 
 class OpenChannelTests(SynchronousTestCase):

@@ -91,7 +91,9 @@ class RunPlan:
         key = self.session_key if self.is_stored else None
         retry_of, keeping = self.repetition.retry_of, self.repetition.keeping
         claim = keeping.claim if keeping is not None else None
-        return SentTurn(key, self.request.asked.messages, self.target.key_source, retry_of, claim)
+        return SentTurn(
+            key, self.request.asked.messages, self.target.key_source, retry_of, claim, self.request.options.manner
+        )
 
     @property
     def info(self) -> RunInfo:

@@ -7,6 +7,7 @@ import attrs
 from openclaw.agents.resolve import Selection
 from openclaw.messages import Message
 from openclaw.models import Sampling
+from openclaw.sessions.keys import PLAIN, Manner
 
 DEFAULT_CHANNEL = "webchat"
 """The channel of a request that names none, as the original has it."""
@@ -35,12 +36,16 @@ class RunOptions:
     @ivar whole: the surface takes the answer from the outcome; false where it has told it event by event.
     @ivar alias: another id by which its client knows the run, chosen by that client.
     @ivar timeout_s: seconds that the run may take, where the client wants it shorter than the configuration.
+    @ivar manner: what tells a turn of a user interface from what it asks on the side.
+    @ivar one_attempt: ask each model once only, as the client's library has made its own retry of this.
     """
 
     keep: bool = False
     whole: bool = True
     alias: str | None = None
     timeout_s: float | None = None
+    manner: Manner = PLAIN
+    one_attempt: bool = False
 
 
 @attrs.frozen

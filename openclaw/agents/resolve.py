@@ -16,6 +16,9 @@ from openclaw.sessions.keys import KeySource
 MODEL_ALIAS = "openclaw"
 """The model name that means the default agent."""
 
+UNKEPT_CHATS = ("temporary:", "local:")
+"""How the ids of chats begin whose user does not want them kept, in Open WebUI."""
+
 
 @attrs.frozen
 class Selection:
@@ -139,17 +142,26 @@ def _known_agent(config: Config, text: str, param: str) -> str:
 
 
 def _choose_session(selection: Selection, agent_id: str, run_id: str) -> tuple[SessionKey, KeySource]:
+    named = _named_session(selection, agent_id)
+    if named is None:
+        return SessionKey(agent_id, f"openai:{run_id.rpartition('_')[2]}"), "fresh"
+    return named
+
+
+def _named_session(selection: Selection, agent_id: str) -> tuple[SessionKey, KeySource] | None:
     if selection.session_key is not None:
         return client_session_key(selection.session_key, agent_id, "x-openclaw-session-key"), "key"
     if selection.chat_id is not None:
         source, text = selection.chat_id
+        if text.startswith(UNKEPT_CHATS):
+            return None
         return _derived_key(agent_id, "openai-chat", text, source), "chat"
     if selection.metadata_session_id is not None:
         return _derived_key(agent_id, "openai-chat", selection.metadata_session_id, "metadata.session_id"), "metadata"
     user = (selection.user or "").strip()
     if user:
         return _derived_key(agent_id, "openai-user", user, "user"), "user"
-    return SessionKey(agent_id, f"openai:{run_id.rpartition('_')[2]}"), "fresh"
+    return None
 
 
 def _derived_key(agent_id: str, kind: str, text: str, source: str) -> SessionKey:

@@ -33,9 +33,11 @@ class Retries:
     The further attempts of one run, over all models that it may use.  Made when its first attempt starts.
 
     @param random: gives numbers from 0 to below 1, such as C{random.Random().random}.
+    @param one_attempt: no model is asked twice, as the request is a retry itself: else ours multiply with the client's.
     """
 
-    def __init__(self, clock: Clock, random: Callable[[], float]) -> None:
+    def __init__(self, clock: Clock, random: Callable[[], float], *, one_attempt: bool = False) -> None:
+        self._one_attempt = one_attempt
         self._clock = clock
         self._random = random
         self._began_s = clock.seconds()
@@ -77,6 +79,8 @@ class Retries:
         @param other_key: the next attempt would use another key, which was not refused yet.
         @return: seconds to wait before the next attempt at the same model, or C{None} if there is to be none.
         """
+        if self._one_attempt:
+            return None
         if other_key and isinstance(error, ProviderAuthFailed | ProviderQuota | ProviderRateLimited):
             return self._with_other_key(error)
         if not (isinstance(error, ProviderError) and error.transient) or self._retries >= len(DELAYS_S):

@@ -221,10 +221,12 @@ class Runs:
         record = plan.record(now_ms(self._clock))
         placed = await self._turns.begin(slot, sent, record)
         timings.placed = self._clock.seconds()
+        if timings.let_in is not None:
+            timings.let_in += placed.waited_s
         info = plan.info
         if self.bus.has_listeners:
             self.bus.publish(RunBegan(info, placed.new, record.started_at_ms))
-        retries = Retries(self._clock, self._random)
+        retries = Retries(self._clock, self._random, one_attempt=plan.request.options.one_attempt)
         journal = Journal(self._turns, placed, record, plan.repetition.keeping, self._clock)
         context = RunContext(info, slot, timings, retries, journal, self.bus, self._clock)
         return Work(plan, placed, context, self._paces)

@@ -30,9 +30,15 @@ _PAGE_TYPES = (b"application/x-www-form-urlencoded", b"multipart/", b"text/plain
 _SAME_SITE = (None, b"same-origin", b"none")
 
 _ALLOWED_HEADERS = b"Authorization, Content-Type, Idempotency-Key, X-Request-Id"
-_OWN_HEADER = re.compile(rb"x-openclaw-[a-z0-9-]{1,64}")
+_OWN_HEADER = re.compile(rb"x-(?:openclaw|openwebui|stainless)-[a-z0-9-]{1,64}|x-conversation-id|last-event-id")
 _MAX_OWN_HEADERS = 32
-_EXPOSED_HEADERS = b"X-Request-Id, X-OpenClaw-Session-Key, X-OpenClaw-Run-Id, Server-Timing, Retry-After"
+_EXPOSED_HEADERS = b", ".join(
+    (
+        *(b"X-Request-Id", b"X-OpenClaw-Session-Key", b"X-OpenClaw-Run-Id", b"X-OpenClaw-Dropped-Tools"),
+        *(b"Server-Timing", b"Retry-After", b"X-Should-Retry", b"Idempotency-Replayed"),
+        *(b"X-RateLimit-Limit", b"X-RateLimit-Remaining", b"X-RateLimit-Reset"),
+    )
+)
 
 
 def _host_name(text: str) -> str:
@@ -197,7 +203,7 @@ def preflight(head: RequestHead, origins: Set[bytes]) -> dict[bytes, bytes] | No
     if origin is None or origin not in origins:
         return None
     asked = b",".join(head.values(b"access-control-request-headers")).lower()
-    # CORS has no wildcard within a name, so X-OpenClaw-* is allowed by naming those that were asked for.
+    # CORS has no wildcard within a name, so X-OpenClaw-* and the like are allowed by naming those that were asked for.
     own = sorted({name for name in map(bytes.strip, asked.split(b",")) if _OWN_HEADER.fullmatch(name)})
     return {
         b"Access-Control-Allow-Origin": origin,

@@ -95,7 +95,7 @@ class Gate:
             self._check_size(0, declared_bytes)
             return Admission(ANONYMOUS, 0, is_upgrade=True)
         if route is None or route.scope is None:
-            raise NotFound("there is nothing at this path")
+            raise NotFound(_nothing_at(head.path))
         preflight = self._policy.preflight(head)
         if preflight is not None:
             return Admission(ANONYMOUS, MAX_SMALL_BODY_BYTES, preflight)
@@ -122,6 +122,22 @@ class Gate:
     def _check_size(max_body_bytes: int, declared_bytes: int | None) -> None:
         if declared_bytes is not None and declared_bytes > max_body_bytes:
             raise too_large(max_body_bytes)
+
+
+_CHAT = "/v1/chat/completions"
+_TEXT_PATHS = (b"/v1/completions", b"/v1/responses", b"/v1/assistants", b"/v1/threads")
+
+
+def _nothing_at(path: bytes) -> str:
+    """What to tell of a path that is not served; of one of OpenAI's also which one is, as its user reads that."""
+    text = "there is nothing at this path"
+    if path.startswith(_TEXT_PATHS):
+        return f"{text}; use {_CHAT}"
+    if path.startswith(b"/v1/") and not path.startswith((b"/v1/chat/completions", b"/v1/models")):
+        return f"{text}; of OpenAI's routes {_CHAT} and /v1/models are served"
+    if path in (b"/chat/completions", b"/models", b"/completions", b"/responses"):
+        return f"{text}; the base URL of this gateway ends in /v1"
+    return text
 
 
 def too_large(max_body_bytes: int) -> BodyTooLarge:

@@ -21,9 +21,18 @@ from openclaw.sharing.shared import Claim, Lasts
 KEY_HEADER = "Idempotency-Key"
 RETRY_HEADER = "x-stainless-retry-count"
 DISCONNECT_HEADER = "x-openclaw-on-disconnect"
+TIMEOUT_HEADER = "x-stainless-timeout"
+READ_TIMEOUT_HEADER = "x-stainless-read-timeout"
+
+MIN_TIMEOUT_S = 1.0
+"""Shortest time limit of a client that can be told from a stop, in seconds."""
+
+TIMEOUT_SLACK_S = 0.5
+"""How far from its time limit a client may leave, earlier or later, in seconds."""
 
 _KEY = re.compile(rb"[\x21-\x7e]{1,255}")
 _COUNT = re.compile(rb"[0-9]{1,9}")
+_SECONDS = re.compile(rb"[0-9]{1,9}(?:\.[0-9]{1,9})?")
 
 
 @attrs.frozen
@@ -84,6 +93,26 @@ def read_repeating(request: GatewayRequest) -> Repeating | None:
     if key is None and count is None and not goes_on:
         return None
     return Repeating(None if key is None else key.decode(), count, goes_on)
+
+
+def is_timeout(request: GatewayRequest, now_s: float) -> bool:
+    """
+    Whether a client that leaves now does so because a time limit is over that it has announced; else it pressed stop.
+
+    @param now_s: on the clock of the request's own times.
+    """
+    headers = request.requestHeaders
+    if [wish.lower() for wish in headers.getRawHeaders(DISCONNECT_HEADER.encode(), ())] == [b"cancel"]:
+        return False
+    # openai-node counts from the beginning, openai-python from what it was sent last.
+    limits = ((TIMEOUT_HEADER, request.began_s), (READ_TIMEOUT_HEADER, max(request.received_s, request.sent_s)))
+    for name, since_s in limits:
+        values = headers.getRawHeaders(name.encode(), ())
+        if len(values) == 1 and _SECONDS.fullmatch(values[0]):
+            limit_s = float(values[0])
+            if limit_s >= MIN_TIMEOUT_S and abs(now_s - since_s - limit_s) <= TIMEOUT_SLACK_S:
+                return True
+    return False
 
 
 def _only(values: Sequence[bytes] | None, name: str) -> bytes | None:

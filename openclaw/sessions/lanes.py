@@ -91,6 +91,24 @@ class Slot:
         """Whether it holds a session lane."""
         return self._session is not None
 
+    def take_own(self, lane: str) -> None:
+        """Take a lane that nobody else can have asked for, in the place of the session's; it goes with L{leave}."""
+        self.leave_session()
+        self._lanes._sessions[lane] = deque()
+        self._session = lane
+
+    async def wait_for(self, lane: str) -> None:
+        """Wait, beside the lane that is held, until another one is free, and then run again; meanwhile it is paused."""
+        self.pause()
+        self._lanes.waiting += 1
+        try:
+            await self._lanes._take_session(lane)
+            self._lanes._freed_sessions.append(lane)
+            self._lanes._hand_over()
+            await self.resume()
+        finally:
+            self._lanes.waiting -= 1
+
     def leave_session(self) -> None:
         """Give the session lane to the next run for good; this one runs on.  Harmless without a session lane."""
         session, self._session = self._session, None

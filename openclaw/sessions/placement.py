@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import attrs
 
 from openclaw.messages import Message
-from openclaw.sessions.keys import KeySource
+from openclaw.sessions.keys import PLAIN, KeySource, Manner
 from openclaw.sessions.tree import Node, SessionTree, Shown, is_silent, show
 
 MAX_SINGLE_STARTS = 4
@@ -41,11 +41,21 @@ class Placement:
         becomes a sibling of those that it has.
     @ivar detached: the turn is a detached root, or belongs to one, which this request does not extend.  It leaves the
         history and the session's other runs alone: it needs no lane.
+    @ivar is_root: it begins a chat of a user interface, or something beside that: until a request extends it, it has
+        a lane of its own.
+    @ivar takes_over: it becomes the history in the place of a root that nothing has extended, which is detached.
     """
 
     parent_id: str | None
     new: tuple[Message, ...]
     detached: bool = False
+    is_root: bool = False
+    takes_over: bool = False
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether it neither waits for the session's other runs nor makes them wait."""
+        return self.detached or self.is_root
 
 
 @attrs.frozen
@@ -65,7 +75,13 @@ class _Match:
     settled: bool = True
 
 
-def place(tree: SessionTree, sent: Sequence[Message], source: KeySource, retry_of: str | None = None) -> Placement:
+def place(
+    tree: SessionTree,
+    sent: Sequence[Message],
+    source: KeySource,
+    retry_of: str | None = None,
+    manner: Manner = PLAIN,
+) -> Placement:
     """
     Find where a request joins its session.
 
@@ -81,7 +97,7 @@ def place(tree: SessionTree, sent: Sequence[Message], source: KeySource, retry_o
         if turn_id is not None:
             return Placement(turn_id, ())
     if not tree.nodes:
-        return Placement(tree.tip_id, tuple(sent))
+        return _place_root(tree, sent, source, manner)
     if all(message.role == "tool" for message in sent):
         calling = _find_call(tree, sent)
         if calling is not None:
@@ -90,7 +106,22 @@ def place(tree: SessionTree, sent: Sequence[Message], source: KeySource, retry_o
             return Placement(tree.tip_id, tuple(sent))
     elif len(sent) == 1 and source in _APPENDING_SOURCES:
         return Placement(tree.tip_id, tuple(sent))
-    return _place_conversation(tree, sent)
+    return _place_conversation(tree, sent) or _place_root(tree, sent, source, manner)
+
+
+def _place_root(tree: SessionTree, sent: Sequence[Message], source: KeySource, manner: Manner) -> Placement:
+    """
+    Begin something that has no first message in common with the session.
+
+    User interfaces ask for a title beside the first turn, and often before it: what the user said is to be the
+    conversation in every order.
+    """
+    is_chat = source == "chat"
+    if tree.tip_id is None:
+        is_beside = is_chat and manner.is_side_call(sent)
+        return Placement(None, tuple(sent), detached=is_beside, is_root=is_chat)
+    takes_over = is_chat and manner.streamed and not tree.has_streamed_root and not tree.is_extended
+    return Placement(None, tuple(sent), detached=not takes_over, is_root=is_chat, takes_over=takes_over)
 
 
 def _is_passed(tree: SessionTree, turn_id: str, run_id: str) -> bool:
@@ -109,7 +140,7 @@ def _is_passed(tree: SessionTree, turn_id: str, run_id: str) -> bool:
     return tree.is_newer(tree.tip_id, run_id)
 
 
-def _place_conversation(tree: SessionTree, sent: Sequence[Message]) -> Placement:
+def _place_conversation(tree: SessionTree, sent: Sequence[Message]) -> Placement | None:
     told = _without_silent_ends(sent)
     match, used = _best(tree, _walk(tree, [_Match(tree.root, 0)], told, 0))
     # What follows a turn that is known is new, if it is a user's.  Else the client may have a window of the
@@ -120,7 +151,7 @@ def _place_conversation(tree: SessionTree, sent: Sequence[Message]) -> Placement
         if window is not None and (match is None or window.length > match.length):
             match, told, used = window, spoken, window_used
     if match is None:
-        return Placement(None, tuple(sent), detached=True)
+        return None
     node = match.node
     new = tuple([message for message in told[used:] if not is_silent(message)])
     if new:

@@ -29,7 +29,11 @@ SLICE_ENTRIES = 500
 """Entries that are taken into a tree in one turn of the reactor: some milliseconds."""
 
 DETACHED_KEPT_MS = 24 * 60 * 60 * 1000
-"""How long a detached root waits for a request that extends it, in milliseconds; after that it may be deleted."""
+"""
+How long a detached root waits for a request that extends it, in milliseconds; after that it may be deleted.
+
+One that was asked for as a stream is kept: it is what a user said.
+"""
 
 
 class _Load:
@@ -158,7 +162,9 @@ class TranscriptCache:
             some = entries[first : first + SLICE_ENTRIES]
             if transcript.detached:
                 left_out.update(
-                    entry.id for entry in some if entry.id in transcript.detached and entry.created_at_ms <= expired_ms
+                    entry.id
+                    for entry in some
+                    if entry.id in transcript.detached and entry.created_at_ms <= expired_ms and not entry.streamed
                 )
             tree.grow(_without(some, left_out) if left_out else some)
         tree.settle(attrs.evolve(transcript, detached=transcript.detached - left_out))

@@ -160,6 +160,9 @@ class SessionTree:
         if detached:
             self.detached.update(entry.id for entry in entries if entry.parent_id is None)
             return
+        if entries[0].parent_id is None and self.tip_id is not None:
+            # Another root takes the place of the one that was current.
+            self.detached.add(self._root_id(self.tip_id))
         if self.detached:
             self.detached.discard(self._root_id(entries[0].id))
         self._move_tip(entries[-1].id)
@@ -297,8 +300,31 @@ class SessionTree:
         return root_id in self.detached and turn.run_id == self._entries[root_id].run_id
 
     def detached_since_ms(self) -> int | None:
-        """When the oldest detached root was stored, milliseconds since 1970; C{None} if there is none."""
-        return min((self._entries[root_id].created_at_ms for root_id in self.detached), default=None)
+        """When the oldest detached root that is not kept was stored, milliseconds since 1970; C{None} without any."""
+        roots = [self._entries[root_id] for root_id in self.detached]
+        return min((root.created_at_ms for root in roots if not root.streamed), default=None)
+
+    def root_run(self, entry_id: str | None) -> str | None:
+        """The run whose request began the conversation that an entry belongs to; C{None} where there is no entry."""
+        return None if entry_id is None else self._entries[self._root_id(entry_id)].run_id
+
+    @property
+    def has_streamed_root(self) -> bool:
+        """Whether the current branch began with a request for a stream."""
+        return self.tip_id is not None and self._entries[self._root_id(self.tip_id)].streamed
+
+    @property
+    def is_extended(self) -> bool:
+        """Whether any request has extended the root of the current branch; looks at all nodes, so ask it last."""
+        if not self.path:
+            return False
+        run_id, below = self.root_run(self.tip_id), {self.path[0].number}
+        for node in self.nodes:
+            if node.parent is not None and node.parent.number in below:
+                if not node.is_answer and node.run_id != run_id:
+                    return True
+                below.add(node.number)
+        return False
 
     def is_current(self, node: Node) -> bool:
         """Whether a node is on the current branch."""

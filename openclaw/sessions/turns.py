@@ -2,7 +2,8 @@
 How a run comes to its place in a session and leaves its answer there: lane, transcript and store together.
 
 Runs of one session go one after the other.  One that has nothing to do with what was said there, as a title that a
-user interface asks for, neither waits for them nor makes them wait.
+user interface asks for, neither waits for them nor makes them wait: what begins a chat, or something beside it, has a
+lane of its own, in which only requests wait that extend it.
 """
 
 from __future__ import annotations
@@ -19,13 +20,13 @@ from openclaw.ids import new_entry_id
 from openclaw.interfaces import Clock
 from openclaw.messages import Message
 from openclaw.records import Entry, KeyClaim, KeyEnd, RunRecord, RunStatus
-from openclaw.sessions.keys import KeySource
+from openclaw.sessions.keys import PLAIN, KeySource, Manner
 from openclaw.sessions.lanes import Lanes, Slot
 from openclaw.sessions.placement import Placement, place
 from openclaw.sessions.transcripts import TranscriptCache
 from openclaw.sessions.tree import SessionTree, is_silent
 from openclaw.stores import SessionStore
-from openclaw.waits import STORE_TIMEOUT, in_time, now_ms
+from openclaw.waits import STORE_TIMEOUT, Promise, in_time, now_ms
 
 log = Logger()
 
@@ -39,6 +40,7 @@ class SentTurn:
     @ivar messages: as sent, without system messages.
     @ivar retry_of: a run whose turn is to be answered again; see L{openclaw.sessions.placement.place}.
     @ivar claim: a key that is taken together with the turn.
+    @ivar manner: how the request asks.
     """
 
     session_key: str | None
@@ -46,10 +48,11 @@ class SentTurn:
     source: KeySource
     retry_of: str | None = None
     claim: KeyClaim | None = None
+    manner: Manner = PLAIN
 
     def place_in(self, tree: SessionTree) -> Placement:
         """Where it joins the session."""
-        return place(tree, self.messages, self.source, self.retry_of)
+        return place(tree, self.messages, self.source, self.retry_of, self.manner)
 
 
 @attrs.frozen
@@ -64,6 +67,7 @@ class PlacedTurn:
     @ivar at_tip: whether it goes on with the current branch; if not it becomes another one, and that is the current
         one when there is an answer.
     @ivar session_created_at_ms: when the session was begun, milliseconds since 1970; C{None} if it is not stored.
+    @ivar waited_s: seconds for which it waited for other runs of its session, once it had been let in.
     """
 
     branch: tuple[Entry, ...]
@@ -72,6 +76,7 @@ class PlacedTurn:
     detached: bool = False
     at_tip: bool = True
     session_created_at_ms: int | None = None
+    waited_s: float = 0.0
 
 
 class Turns:
@@ -86,6 +91,10 @@ class Turns:
         self._store = store
         self._clock = clock
         self._lanes = lanes
+        # Sessions in which a root is being stored that becomes the history: where others go depends on it.
+        self._founding: dict[str, Promise[None]] = {}
+        # Runs under way that began the history, and another root has taken their place.
+        self._passed: set[str] = set()
 
     async def enter(self, sent: SentTurn) -> Slot:
         """Wait for a place in the lanes; fails with L{openclaw.errors.Overloaded} if there is no room to wait."""
@@ -94,7 +103,7 @@ class Turns:
             return await self._lanes.enter(key)
         tree = self.transcripts.peek(key)
         if tree is not None:
-            return await self._lanes.enter(None if sent.place_in(tree).detached else key)
+            return await self._lanes.enter(None if sent.place_in(tree).is_alone else key)
         return await self._enter_looking(sent, key)
 
     async def _enter_looking(self, sent: SentTurn, key: str) -> Slot:
@@ -104,7 +113,7 @@ class Turns:
 
         def look(tree: SessionTree) -> None:
             nonlocal steps_out
-            if not waiting.called and sent.place_in(tree).detached:
+            if not waiting.called and sent.place_in(tree).is_alone:
                 steps_out = True
                 waiting.cancel()
 
@@ -131,30 +140,55 @@ class Turns:
         key = sent.session_key
         if key is None:
             return PlacedTurn((), sent.messages)
-        may_repeat = True
+        may_repeat, waited_s = True, 0.0
         while True:
             tree = await self.transcripts.tree(key)
+            if key in self._founding:
+                await self._founding[key].wait()
+                continue
             placement = sent.place_in(tree)
-            if placement.detached:
+            if placement.is_alone:
                 slot.leave_session()
             elif not slot.has_session:
                 # It did not need the lane when it entered.  Meanwhile the session has changed.
+                since_s = self._clock.seconds()
                 await slot.enter_session(key)
+                waited_s += self._clock.seconds() - since_s
                 continue
-            branch = tree.branch(placement.parent_id)
-            entries = _chain(placement.parent_id, placement.new, run)
-            at_tip = tree.node(placement.parent_id) is tree.node(tree.tip_id)
-            beside = placement.detached or not at_tip
+            elif self._lanes.is_busy(root := _root_lane(key, tree.root_run(placement.parent_id))):
+                since_s = self._clock.seconds()
+                await slot.wait_for(root)
+                waited_s += self._clock.seconds() - since_s
+                continue
+            founding = None
+            if placement.is_root and not placement.detached:
+                founding = self._founding[key] = Promise[None]()
             try:
-                created_at_ms = await self._store_begin(run, entries, detached=beside, claim=sent.claim)
+                placed = await self._store_turn(tree, sent, placement, run)
+                if placement.is_root:
+                    slot.take_own(_root_lane(key, run.run_id))
+                return attrs.evolve(placed, waited_s=waited_s) if waited_s else placed
             except StoreError as error:
                 if error.code != "store_conflict" or not may_repeat:
                     raise
                 # What the turn was to follow was deleted by somebody: then the session is another one by now.
                 may_repeat = False
-                continue
-            tip_id = entries[-1].id if entries else placement.parent_id
-            return PlacedTurn(branch, placement.new, tip_id, placement.detached, at_tip, created_at_ms)
+            finally:
+                if founding is not None:
+                    del self._founding[key]
+                    founding.fire(None)
+
+    async def _store_turn(self, tree: SessionTree, sent: SentTurn, placement: Placement, run: RunRecord) -> PlacedTurn:
+        branch = tree.branch(placement.parent_id)
+        entries = _chain(placement.parent_id, placement.new, run, streamed=sent.manner.streamed)
+        at_tip = placement.takes_over or tree.node(placement.parent_id) is tree.node(tree.tip_id)
+        beside = placement.detached or not at_tip
+        passed = tree.root_run(tree.tip_id) if placement.takes_over else None
+        created_at_ms = await self._store_begin(run, entries, detached=beside, claim=sent.claim)
+        if passed is not None and self._lanes.is_busy(_root_lane(run.session_key, passed)):
+            self._passed.add(passed)
+        tip_id = entries[-1].id if entries else placement.parent_id
+        return PlacedTurn(branch, placement.new, tip_id, placement.detached, at_tip, created_at_ms)
 
     async def _store_begin(
         self, run: RunRecord, entries: Sequence[Entry], *, detached: bool, claim: KeyClaim | None
@@ -190,7 +224,8 @@ class Turns:
         """
         # A branch of which nothing came must not take the place of the one that is there.
         is_nothing = run.status != "done" and all(is_silent(entry.message) for entry in answer)
-        beside = placed.detached or (is_nothing and not placed.at_tip)
+        beside = placed.detached or run.run_id in self._passed or (is_nothing and not placed.at_tip)
+        self._passed.discard(run.run_id)
         try:
             await in_time(self._store.end_run(run, answer, detached=beside, key=key), self._clock)
         except Exception:
@@ -199,11 +234,19 @@ class Turns:
         self.transcripts.append(run.session_key, answer, detached=beside)
 
 
-def _chain(tip_id: str | None, messages: Sequence[Message], run: RunRecord) -> tuple[Entry, ...]:
+def _root_lane(session_key: str, run_id: str | None) -> str:
+    """The lane of a root and its answer, which the run began; no session's key has a line in it."""
+    return f"{session_key}\n{run_id}"
+
+
+def _chain(
+    tip_id: str | None, messages: Sequence[Message], run: RunRecord, *, streamed: bool = False
+) -> tuple[Entry, ...]:
     """The messages as entries, each the child of the one before."""
     entries: list[Entry] = []
     for message in messages:
-        entries.append(Entry(new_entry_id(), tip_id, run.run_id, message, run.started_at_ms))
+        is_streamed_root = streamed and tip_id is None
+        entries.append(Entry(new_entry_id(), tip_id, run.run_id, message, run.started_at_ms, streamed=is_streamed_root))
         tip_id = entries[-1].id
     return tuple(entries)
 

@@ -31,6 +31,7 @@ from openclaw.messages import Usage
 from openclaw.records import KeptRun, KeyClaim, KeyEnd, KeySurface
 from openclaw.sessions.placement import UNKNOWN_RUN
 from openclaw.sharing.kept import answer_size, events_of, kept_result, with_answer
+from openclaw.sharing.lingering import Lingering
 from openclaw.sharing.log import Batch, EventLog
 from openclaw.sharing.recent import Recent
 from openclaw.sharing.shared import Claim, Name, OwnRun, Reader, Shared
@@ -111,6 +112,7 @@ class Joins:
         # How calls over the WebSocket have ended, where the store does not say so; they must not push HTTP's out.
         self._calls: Recent[Shared] = Recent(clock, MAX_ENDED_CALLS)
         self._live: set[Shared] = set()
+        self._lingering = Lingering()
 
     @property
     def is_empty(self) -> bool:
@@ -218,7 +220,7 @@ class Joins:
             return await self._find_keyed(_name(caller, claim), claim)
         if claim.is_retry:
             earlier = self._recent.get(claim.fingerprint)
-            if isinstance(earlier, Shared) and earlier.can_be_told:
+            if isinstance(earlier, Shared) and earlier.can_be_told and not earlier.is_delivered:
                 return earlier.attach(claim)
         return None
 
@@ -263,6 +265,7 @@ class Joins:
             if claim.is_retry and earlier is not None:
                 shared.attempts = earlier.failed_runs
             shared.entry = self._recent.add(claim.fingerprint, shared)
+            shared.may_linger(self._lingering, plan.caller.name)
         self._live.add(shared)
         Deferred.fromCoroutine(self._drive(plan, shared))
         return reader

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal, get_args
+from typing import Any, Literal, Protocol, get_args
 
 import attrs
 from twisted.internet.defer import Deferred
@@ -17,6 +17,7 @@ from openclaw.interfaces import Clock
 from openclaw.messages import Usage
 from openclaw.records import KeptResult, KeptRun, KeySurface
 from openclaw.sharing.kept import answer_size, events_of, is_final, outcome_of
+from openclaw.sharing.lingering import LINGER_S, Lingering
 from openclaw.sharing.log import Batch, EventLog, LogReader
 from openclaw.sharing.recent import Kept
 from openclaw.waits import Promise, now_ms
@@ -32,6 +33,14 @@ LASTING: tuple[Lasts, ...] = get_args(Lasts)
 
 Name = tuple[str, str, str]
 """A key: its surface, its caller, and the key itself."""
+
+
+class WayToClient(Protocol):
+    """The way of an answer to one client."""
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the client has all of it; false where that cannot be known."""
 
 
 @attrs.frozen
@@ -92,6 +101,7 @@ class Shared:
     @ivar entry: where it is remembered, if it is.
     @ivar ran: what is told of the run beside its answer, where it has ended and that is kept.
     @ivar ended_at_ms: when it was over, milliseconds since 1970; C{None} while it is not.
+    @ivar deliveries: the ways of its answer to its clients.
     @param streamed: whether its readers are told event by event; they take the outcome else.
     """
 
@@ -114,9 +124,13 @@ class Shared:
         self.ended_at_ms: int | None = None
         self.log = EventLog(self.tell_cost) if streamed else None
         self._clock = clock
+        self.deliveries: list[WayToClient] = []
         self._lasts = claim.lasts
         self._readers: set[Reader] = set()
         self._alone: IDelayedCall | None = None
+        # Who counts it while it goes on for a retry, and for which caller.
+        self._lingering: tuple[Lingering, str] | None = None
+        self._is_lingering = False
         self._stop: Callable[[], object] | None = None
         self._outcome: RunOutcome | None = None
 
@@ -173,8 +187,17 @@ class Shared:
         self._readers.add(reader)
         return reader
 
-    def detach(self, reader: Reader) -> None:
-        """A reader is gone; the last one takes the run with it, if that is not to go on."""
+    @property
+    def is_delivered(self) -> bool:
+        """Whether the whole answer has reached any of its clients: then it is not told again for a retry."""
+        return any(delivery.is_complete for delivery in self.deliveries)
+
+    def detach(self, reader: Reader, *, by_timeout: bool = False) -> None:
+        """
+        A reader is gone; the last one takes the run with it, if that is not to go on.
+
+        @param by_timeout: its client has left because a time limit of its own was over, and may come again.
+        """
         if reader not in self._readers:
             return
         self._readers.discard(reader)
@@ -182,8 +205,19 @@ class Shared:
             return
         if self._lasts == "alone":
             self._alone = self._clock.callLater(ALONE_S, self._cancel_alone)
-        elif self._lasts == "client":
+        elif self._lasts == "client" and not (by_timeout and self._linger()):
             self.cancel()
+
+    def _linger(self) -> bool:
+        """Go on for a retry, if a caller may have one more of these."""
+        if self._lingering is None or self.is_stopping:
+            return False
+        lingering, caller = self._lingering
+        if not lingering.take(caller):
+            return False
+        self._is_lingering = True
+        self._alone = self._clock.callLater(LINGER_S, self._cancel_alone)
+        return True
 
     def cancel(self) -> None:
         """End the run now, wherever it is."""
@@ -199,6 +233,10 @@ class Shared:
             self.log.forget()
 
     # ------------------------------------------------------------------------------ for those who run it
+
+    def may_linger(self, lingering: Lingering, caller: str) -> None:
+        """Say who counts it, where it may go on for a retry when its client's time limit is over."""
+        self._lingering = lingering, caller
 
     def stopped_by(self, stop: Callable[[], object] | None) -> None:
         """Say how to end what is under way, if anything is; it is ended at once if it is cancelled already."""
@@ -245,6 +283,13 @@ class Shared:
         if self._alone is not None:
             self._alone.cancel()
             self._alone = None
+        self._stop_lingering()
+
+    def _stop_lingering(self) -> None:
+        if self._is_lingering and self._lingering is not None:
+            self._is_lingering = False
+            lingering, caller = self._lingering
+            lingering.give_back(caller)
 
     def _cancel_alone(self) -> None:
         self._alone = None
@@ -322,11 +367,20 @@ class Reader:
             if behind is not None:
                 await behind
 
-    def leave(self) -> None:
-        """Give the share up; the run ends if it was the last one and nothing else holds the run."""
+    def goes_by(self, delivery: WayToClient) -> None:
+        """Say how the answer goes to this request's client."""
+        if self._shared.claim.key is None:
+            self._shared.deliveries.append(delivery)
+
+    def leave(self, *, by_timeout: bool = False) -> None:
+        """
+        Give the share up; the run ends if it was the last one and nothing else holds the run.
+
+        @param by_timeout: the client has left because a time limit of its own was over.
+        """
         if self._events is not None:
             self._events.leave()
-        self._shared.detach(self)
+        self._shared.detach(self, by_timeout=by_timeout)
 
 
 class OwnRun:
@@ -368,8 +422,8 @@ class OwnRun:
         assert self._run is not None
         await self._run.events.each(take)
 
-    def leave(self) -> None:
-        """End the run, unless it is over."""
+    def leave(self, *, by_timeout: bool = False) -> None:
+        """End the run, unless it is over: no retry could meet it."""
         if self._run is not None:
             self._run.events.close()
             self._run.cancel()

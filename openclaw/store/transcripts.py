@@ -44,7 +44,7 @@ SELECT coalesce(sum(length(e.payload)), 0) FROM branch AS b CROSS JOIN entries A
 # All branches, in the order in which they were written.  The numbers come from an index and are sorted alone: the
 # LIMIT keeps SQLite from making one query of the two, which would sort whole messages.
 _WHOLE = """
-SELECT e.seq, e.parent_seq, e.id, e.run_id, e.payload, e.created_at_ms, e.stop_reason, e.own_calls
+SELECT e.seq, e.parent_seq, e.id, e.run_id, e.payload, e.created_at_ms, e.stop_reason, e.own_calls, e.streamed
 FROM (SELECT seq FROM entries WHERE session_id = ? ORDER BY seq LIMIT -1) AS s CROSS JOIN entries AS e USING (seq)
 """
 
@@ -63,15 +63,15 @@ SELECT seq FROM above ORDER BY seq LIMIT 1
 # keeps SQLite from beginning with the sessions: the runs under way are few, and have an index.
 _PRUNABLE = """
 SELECT d.session_id, d.root_seq FROM detached_roots AS d
-WHERE d.created_at_ms < ? AND d.session_id NOT IN (
+WHERE d.is_kept = 0 AND d.created_at_ms < ? AND d.session_id NOT IN (
     SELECT s.id FROM runs AS r CROSS JOIN sessions AS s ON s.key = r.session_key WHERE r.status = 'running'
 )
 ORDER BY d.created_at_ms LIMIT ?
 """
 
 _INSERT = """
-INSERT INTO entries (session_id, id, parent_seq, run_id, role, payload, created_at_ms, stop_reason, own_calls)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+INSERT INTO entries (session_id, id, parent_seq, run_id, role, payload, created_at_ms, stop_reason, own_calls, streamed)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT (session_id, id) DO NOTHING
 """
 
@@ -161,6 +161,7 @@ def append_entries(
                 entry.created_at_ms,
                 entry.stop_reason,
                 _encode(entry.own_calls) if entry.own_calls else None,
+                1 if entry.streamed else None,
             ),
         )
         if not cursor.rowcount:
@@ -169,9 +170,10 @@ def append_entries(
         seqs[entry.id] = cursor.lastrowid
         added.append(cursor.lastrowid)
         if detached and parent_seq is None:
-            connection.execute(
-                "INSERT INTO detached_roots VALUES (?, ?, ?)", (cursor.lastrowid, session_id, entry.created_at_ms)
-            )
+            root = (cursor.lastrowid, session_id, entry.created_at_ms, entry.streamed)
+            connection.execute("INSERT INTO detached_roots VALUES (?, ?, ?, ?)", root)
+        elif not detached and parent_seq is None:
+            _give_way(connection, session_id)
         elif not detached and parent_seq is not None and len(added) == 1:
             _adopt(connection, session_id, parent_seq)
     if added and detached:
@@ -188,9 +190,10 @@ def _entry(
     created_at_ms: int,
     stop_reason: StopReason | None,
     own_calls: bytes | None,
+    streamed: int | None = None,
 ) -> Entry:
     own = () if own_calls is None else _decode_ids(own_calls)
-    return Entry(entry_id, parent_id, run_id, _decode_message(payload), created_at_ms, stop_reason, own)
+    return Entry(entry_id, parent_id, run_id, _decode_message(payload), created_at_ms, stop_reason, own, bool(streamed))
 
 
 def _adopt(connection: sqlite3.Connection, session_id: int, parent_seq: int) -> None:
@@ -206,9 +209,23 @@ def _adopt(connection: sqlite3.Connection, session_id: int, parent_seq: int) -> 
         connection.execute("DELETE FROM detached_roots WHERE root_seq = ?", (root_seq,))
 
 
+def _give_way(connection: sqlite3.Connection, session_id: int) -> None:
+    """Detach the root of the current branch, if there is one: another root takes its place."""
+    (tip_seq,) = connection.execute("SELECT tip_seq FROM sessions WHERE id = ?", (session_id,)).fetchone()
+    if tip_seq is not None:
+        (root_seq,) = connection.execute(_ROOT, (tip_seq, None)).fetchone()
+        connection.execute(
+            "INSERT OR IGNORE INTO detached_roots "
+            "SELECT seq, session_id, created_at_ms, streamed IS NOT NULL FROM entries WHERE seq = ?",
+            (root_seq,),
+        )
+
+
 def prune_detached(connection: sqlite3.Connection, before_ms: int, limit: int) -> int:
     """
     Delete detached roots that were stored before C{before_ms}, the oldest first, with all that is below them.
+
+    Those that were asked for as streams are kept.
 
     Sessions with a run under way are left for a later call.
 

@@ -35,6 +35,14 @@ class RetriesTests(SynchronousTestCase):
         retries = self.retries()
         self.assertEqual([0.25, 1.0, None, None], [retries.next_delay_s(FAILED) for _ in range(4)])
 
+    def test_a_retry_itself(self) -> None:
+        """What the client's library sends again has one attempt, at each model."""
+        retries = Retries(self.clock, lambda: 0.0, one_attempt=True)
+        self.assertIsNone(retries.next_delay_s(FAILED))
+        retries.next_model(0)
+        self.assertIsNone(retries.next_delay_s(ProviderRateLimited("429"), other_key=True))
+        self.assertTrue(retries.may_start())
+
     def test_jitter_is_upwards(self) -> None:
         """Chance adds up to a fifth."""
         for chance, first, second in ((0.5, 0.275, 1.1), (1.0, 0.3, 1.2)):

@@ -252,6 +252,14 @@ class CorsTests(SynchronousTestCase):
             },
         )
 
+    def test_preflight_of_libraries(self) -> None:
+        """What OpenAI's libraries and user interfaces add is allowed as it was asked for."""
+        asked = "x-stainless-retry-count,x-openwebui-chat-id,x-conversation-id,last-event-id,x-stainless,x-open"
+        answer = self.ask("https://app.example", ("Access-Control-Request-Headers", asked))
+        assert answer is not None
+        allowed = answer[b"Access-Control-Allow-Headers"].split(b", ")[4:]
+        self.assertEqual(sorted(asked.encode().split(b",")[:4]), allowed)
+
     def test_preflight_bounded(self) -> None:
         """What was asked for is not echoed without bound, nor anything that is no header name."""
         many = ",".join(f"x-openclaw-{n}" for n in range(1000))
@@ -281,7 +289,8 @@ class CorsTests(SynchronousTestCase):
                 b"Vary": b"Origin",
                 b"Access-Control-Allow-Origin": b"https://app.example",
                 b"Access-Control-Expose-Headers": b"X-Request-Id, X-OpenClaw-Session-Key, X-OpenClaw-Run-Id,"
-                b" Server-Timing, Retry-After",
+                b" X-OpenClaw-Dropped-Tools, Server-Timing, Retry-After, X-Should-Retry, Idempotency-Replayed,"
+                b" X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset",
             },
         )
         for headers in (

@@ -106,6 +106,19 @@ class GateTests(SynchronousTestCase):
                 else:
                     self.refuse(NotFound, path=path)
 
+    def test_other_routes_of_openai(self) -> None:
+        """They say which one to use: their users read that."""
+        for path, hint in (
+            (b"/v1/completions", "; use /v1/chat/completions"),
+            (b"/v1/responses", "; use /v1/chat/completions"),
+            (b"/v1/embeddings", "; of OpenAI's routes /v1/chat/completions and /v1/models are served"),
+            (b"/v1/audio/speech", "; of OpenAI's routes /v1/chat/completions and /v1/models are served"),
+            (b"/chat/completions", "; the base URL of this gateway ends in /v1"),
+            (b"/nothing", ""),
+            (b"/v1/models/", ""),
+        ):
+            self.assertEqual(f"there is nothing at this path{hint}", self.refuse(NotFound, GOOD, path=path).message)
+
     def test_public_routes(self) -> None:
         self.config = make_config(chat=False)
         for path in (b"/health", b"/healthz", b"/ready", b"/readyz", b"/startup", b"/startupz"):

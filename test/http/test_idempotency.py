@@ -14,7 +14,7 @@ from openclaw.agents.request import Asked, RunRequest
 from openclaw.agents.resolve import Selection, Target
 from openclaw.errors import InvalidRequest
 from openclaw.http.connection.request import GatewayRequest
-from openclaw.http.idempotency import Repeating, body_digest, fingerprint, read_repeating
+from openclaw.http.idempotency import Repeating, body_digest, fingerprint, is_timeout, read_repeating
 from openclaw.ids import SessionKey
 from openclaw.interfaces import Caller
 from openclaw.messages import Message
@@ -31,6 +31,41 @@ def read(*headers: tuple[str, str]) -> Repeating | None:
     for name, value in headers:
         made.addRawHeader(name, value)
     return read_repeating(cast(GatewayRequest, SimpleNamespace(requestHeaders=made)))
+
+
+class TimeoutTests(SynchronousTestCase):
+    """A client that leaves at the age that it announced has not pressed stop."""
+
+    def left(self, now_s: float, *headers: tuple[str, str], **times: float) -> bool:
+        made = Headers()
+        for name, value in headers:
+            made.addRawHeader(name, value)
+        given = {"began_s": 100.0, "received_s": 100.0, "sent_s": 0.0, **times}
+        return is_timeout(cast(GatewayRequest, SimpleNamespace(requestHeaders=made, **given)), now_s)
+
+    def test_from_the_beginning(self) -> None:
+        six = ("x-stainless-timeout", "6")
+        for now_s, is_one in ((105.4, False), (105.5, True), (106.0, True), (106.5, True), (106.6, False)):
+            self.assertEqual(is_one, self.left(now_s, six, received_s=104.0, sent_s=105.0), now_s)
+
+    def test_from_what_was_sent_last(self) -> None:
+        six = ("x-stainless-read-timeout", "6.0")
+        self.assertTrue(self.left(106.0, six))
+        self.assertTrue(self.left(107.0, six, received_s=101.0))
+        self.assertTrue(self.left(136.0, six, sent_s=130.0))
+        self.assertFalse(self.left(106.0, six, sent_s=103.0))
+
+    def test_what_says_nothing(self) -> None:
+        for value in ("0.5", "-6", "NaN", "inf", "6s", "", "1e1"):
+            self.assertFalse(self.left(100.5, ("x-stainless-timeout", value)), value)
+            self.assertFalse(self.left(106.0, ("x-stainless-timeout", value)), value)
+        self.assertFalse(self.left(106.0))
+        self.assertFalse(self.left(106.0, ("x-stainless-timeout", "6"), ("x-stainless-timeout", "6")))
+        self.assertTrue(self.left(101.0, ("x-stainless-timeout", "1")))
+
+    def test_who_wants_it_to_end(self) -> None:
+        six = ("x-stainless-timeout", "6")
+        self.assertFalse(self.left(106.0, six, ("x-openclaw-on-disconnect", "Cancel")))
 
 
 class ReadTests(SynchronousTestCase):

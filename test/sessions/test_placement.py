@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
+import attrs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
@@ -12,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from openclaw.messages import Message, ToolCall
 from openclaw.records import Entry, StopReason, Transcript
 from openclaw.sessions import placement as placement_module
-from openclaw.sessions.keys import KeySource
+from openclaw.sessions.keys import KeySource, Manner
 from openclaw.sessions.placement import MAX_SINGLE_STARTS, UNKNOWN_RUN, Placement, place
 from openclaw.sessions.tree import SessionTree
 from test.fakes import assistant, tree_of, user
@@ -69,7 +70,7 @@ U1, A1, U2, A2, U3, A3 = (Message(role, f"{role[0]}{n}") for n in (1, 2, 3) for 
 
 def detached_root(sent: tuple[Message, ...]) -> Placement:
     """What has no first message in common with its session."""
-    return Placement(None, sent, detached=True)
+    return Placement(None, sent, detached=True, is_root=True)
 
 
 class AppendTests(SynchronousTestCase):
@@ -77,8 +78,10 @@ class AppendTests(SynchronousTestCase):
 
     def test_first_turn(self) -> None:
         for source in ALL:
-            self.assertEqual(Placement(None, (U1,)), Session().place(U1, source=source))
-            self.assertEqual(Placement(None, (U1, A1, U2)), Session().place(U1, A1, U2, source=source))
+            is_root = source == "chat"
+            self.assertEqual(Placement(None, (U1,), is_root=is_root), Session().place(U1, source=source))
+            whole = Placement(None, (U1, A1, U2), is_root=is_root)
+            self.assertEqual(whole, Session().place(U1, A1, U2, source=source))
 
     def test_one_message(self) -> None:
         for source in APPENDING:
@@ -124,6 +127,61 @@ class AppendTests(SynchronousTestCase):
         self.assertEqual(detached_root((result("x"),)), session.place(result("x")))
 
 
+class RootTests(SynchronousTestCase):
+    """Rule 6: what begins a chat, and what its user interface asks beside that."""
+
+    TASK = user("### Task:\nGenerate a concise title")
+
+    def where(self, session: Session, *sent: Message, source: KeySource = "chat", **manner: bool) -> str:
+        placement = place(session.tree, sent, source, None, Manner(**manner))
+        if placement.parent_id is not None:
+            return placement.parent_id
+        return "beside" if placement.detached else "over" if placement.takes_over else "current"
+
+    def test_a_side_call_may_come_first(self) -> None:
+        session = Session()
+        self.assertEqual("beside", self.where(session, self.TASK))
+        session.add(self.TASK, A1, after=None, detached=True)
+        self.assertEqual("current", self.where(session, U1))
+        self.assertEqual("current", self.where(session, U1, streamed=True))
+        self.assertEqual("beside", self.where(session, user(" ### Task: tags")))
+        # The same once more is another answer to it.
+        again = place(session.tree, [self.TASK], "chat")
+        self.assertEqual(Placement("e0", (), detached=True), again)
+
+    def test_what_is_no_side_call(self) -> None:
+        self.assertEqual("current", self.where(Session(), self.TASK, streamed=True))
+        self.assertEqual("current", self.where(Session(), self.TASK, has_tools=True))
+        self.assertEqual("current", self.where(Session(), U1, A1, self.TASK))
+        self.assertEqual("current", self.where(Session(), user("a ### Task: of mine")))
+        self.assertEqual("current", self.where(Session(), self.TASK, source="key"))
+
+    def test_a_stream_takes_the_place_of_what_was_none(self) -> None:
+        session = Session(user("a title, please"), A1)
+        self.assertEqual("beside", self.where(session, U1))
+        self.assertEqual("over", self.where(session, U1, streamed=True))
+        self.assertEqual("beside", self.where(session, U1, A2, U2, source="user", streamed=True))
+
+    def test_but_not_once_it_was_extended(self) -> None:
+        session = Session(user("hello"), A1, U2, A2)
+        self.assertEqual("beside", self.where(session, U1, streamed=True))
+        # Not on the current branch either.
+        session.add(assistant("another"), after="e0")
+        self.assertEqual("beside", self.where(session, U1, streamed=True))
+
+    def test_nor_that_of_a_stream(self) -> None:
+        session = Session()
+        session.tree.append([Entry("e0", None, "run0", U1, 0, streamed=True)], detached=False)
+        session.add(A1)
+        self.assertEqual("beside", self.where(session, U2, streamed=True))
+
+    def test_the_one_that_gave_way_is_detached(self) -> None:
+        session = Session(user("a title, please"), A1)
+        session.add(U1, A2, after=None)
+        self.assertEqual({"e0"}, session.tree.detached)
+        self.assertEqual(["e2", "e3"], [node.entry_id for node in session.tree.path])
+
+
 class WholeConversationTests(SynchronousTestCase):
     """Rules 3 and 5."""
 
@@ -133,7 +191,7 @@ class WholeConversationTests(SynchronousTestCase):
 
     def assert_detached(self, session: Session, *sent: Message, source: KeySource = "chat") -> None:
         placement = session.place(*sent, source=source)
-        self.assertEqual(detached_root(sent), placement)
+        self.assertEqual(attrs.evolve(detached_root(sent), is_root=source == "chat"), placement)
         self.assertEqual((None, True), (placement.parent_id, placement.detached))
 
     def test_next_turn(self) -> None:

@@ -12,6 +12,8 @@ from openclaw.errors import Overloaded, ProviderOverloaded, ProviderRejected, St
 from openclaw.events import ProviderFinished, TextDelta
 from openclaw.messages import Message
 from openclaw.records import Entry, RunRecord
+from openclaw.sessions.keys import Manner
+from openclaw.sessions.transcripts import DETACHED_KEPT_MS
 from openclaw.waits import STORE_TIMEOUT_S
 from test.agents.test_runs import BenchTestCase
 from test.fakes import Started, assistant, config_with, user
@@ -39,6 +41,107 @@ class ChatTestCase(BenchTestCase):
         """Store something, as another process would."""
         run = RunRecord("foreign", "main", key, "p/m", "done", 0, 0)
         self.successResultOf(self.store.inner.end_run(run, entries, detached=detached))
+
+
+STREAMED = Manner(streamed=True)
+
+
+class TitleFirstTests(ChatTestCase):
+    """A user interface asks for a title beside the first turn, in whatever order, and whichever ends first."""
+
+    TASK = "### Task:\nGenerate a concise title"
+
+    def run_both(self, title: str, order: str, *, title_ends_first: bool, **settings: object) -> None:
+        """Begin both, then end both."""
+        begun = [self.chat(title) if what == "t" else self.chat("u1", **settings) for what in order]
+        self.assertEqual(2, len(self.provider.streams), "one waits for the other")
+        number = order.index("t")
+        for which in (number, 1 - number) if title_ends_first else (1 - number, number):
+            self.finish(which, "title" if which == number else "a1")
+        self.assertEqual([True, True], [run.outcome is not None for run in begun])
+
+    def test_the_users_words_are_the_conversation(self) -> None:
+        for title, manner in ((self.TASK, STREAMED), (self.TASK, Manner()), ("a title, please", STREAMED)):
+            for order in ("tu", "ut"):
+                for title_ends_first in (True, False):
+                    with self.subTest(title=title, manner=manner, order=order, title_ends_first=title_ends_first):
+                        self.doCleanups()
+                        self.setUp()
+                        self.run_both(title, order, title_ends_first=title_ends_first, manner=manner)
+                        self.assertEqual(["u1", "a1"], self.texts(KEY))
+                        transcript = self.successResultOf(self.store.inner.transcript(KEY))
+                        (root,) = transcript.detached
+                        (detached,) = [entry for entry in transcript.entries if entry.id == root]
+                        self.assertEqual(title, detached.message.text)
+                        self.chat("u1", assistant("a1"), "u2", answer="a2", manner=manner)
+                        self.assertEqual(["u1", "a1", "u2", "a2"], self.texts(KEY))
+
+    def test_nor_once_the_store_is_read_anew(self) -> None:
+        self.chat("a title, please")
+        self.bench.runs.forget_session(KEY)
+        self.chat("u1", manner=STREAMED)
+        self.bench.runs.forget_session(KEY)
+        self.finish(1, "a1")
+        self.bench.runs.forget_session(KEY)
+        self.finish(0, "title")
+        self.bench.runs.forget_session(KEY)
+        self.assertEqual(["u1", "a1"], self.texts(KEY))
+        self.chat("u1", assistant("a1"), "u2", answer="a2", manner=STREAMED)
+        self.assertEqual(["u1", "a1", "u2", "a2"], self.texts(KEY))
+
+    def test_while_both_are_stored(self) -> None:
+        self.store.holds = {"begin_run"}
+        self.chat(self.TASK)
+        self.chat("u1", manner=STREAMED)
+        self.assertEqual(2, len(self.store.held))
+        while self.store.held:
+            self.store.release()
+        self.finish(1, "a1")
+        self.finish(0, "title")
+        self.assertEqual(["u1", "a1"], self.texts(KEY))
+
+    def test_the_next_turn_waits_for_the_first_alone(self) -> None:
+        self.chat(self.TASK)
+        self.chat("u1", manner=STREAMED)
+        second = self.chat("u1", assistant("a"), "u2", manner=STREAMED)
+        self.assertEqual((2, 1), (len(self.provider.streams), self.bench.runs.waiting))
+        self.bench.clock.advance(3)
+        self.finish(1, "a1")
+        self.finish(2, "a2")
+        assert second.outcome is not None and second.run is not None
+        timings = second.run.timings
+        # That is told as waiting, and not as work.
+        self.assertEqual((3, 0), (timings.let_in - timings.admitted, timings.placed - timings.let_in))
+        self.finish(0, "title")
+        self.assertEqual(["u1", "a1", "u2", "a2"], self.texts(KEY))
+
+    def test_what_extends_a_detached_root_waits_for_it(self) -> None:
+        self.chat("u1", answer="a1", manner=STREAMED)
+        self.chat("edited", manner=STREAMED)
+        second = self.chat("edited", assistant("b"), "u2", manner=STREAMED)
+        self.assertEqual((2, 1), (len(self.provider.streams), self.bench.runs.waiting))
+        self.finish(1, "b1")
+        self.finish(2, "b2")
+        self.assertIsNotNone(second.outcome)
+        self.assertEqual(["edited", "b1", "u2", "b2"], self.texts(KEY))
+
+    def test_what_waits_for_a_root_can_be_cancelled(self) -> None:
+        self.chat("u1", manner=STREAMED)
+        second = self.chat("u1", assistant("a"), "u2", manner=STREAMED)
+        second.starting.cancel()
+        self.assertIsInstance(second.error, CancelledError)
+        self.finish(0, "a1")
+
+    def test_what_a_user_said_is_kept(self) -> None:
+        self.chat("u1", answer="a1", manner=STREAMED)
+        self.chat("edited", answer="b1", manner=STREAMED)
+        self.chat("a title, please", answer="title")
+        self.bench.clock.advance(DETACHED_KEPT_MS / 1000 + 1)
+        pruned = self.successResultOf(self.store.inner.prune_detached(self.now_ms() - DETACHED_KEPT_MS, 10))
+        self.assertEqual(1, pruned)
+        self.bench.runs.forget_session(KEY)
+        self.chat("edited", assistant("b1"), "u2", answer="b2", manner=STREAMED)
+        self.assertEqual(["edited", "b1", "u2", "b2"], self.texts(KEY))
 
 
 class SideCallTests(ChatTestCase):
@@ -95,11 +198,11 @@ class SideCallTests(ChatTestCase):
         self.chat("u1", answer="a1")
         # At this moment nothing tells which of the two begins the conversation.
         title = self.chat(TITLE, answer="title")
-        self.assertEqual(1, self.bench.runs.waiting)
+        self.assertEqual(1, len(self.store.held))
         self.store.holds.clear()
         self.store.release()
         self.assertIsNotNone(title.outcome)
-        self.assertEqual(["u1", "a1"], self.texts(KEY))
+        self.assertEqual("u1", self.texts(KEY)[0])
 
     def test_stays_detached_when_it_is_asked_again(self) -> None:
         self.chat("u1", answer="a1")

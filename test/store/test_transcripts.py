@@ -133,7 +133,7 @@ class TranscriptTests(SynchronousTestCase):
         self.assertRaises(
             sqlite3.IntegrityError,
             self.connection.execute,
-            "INSERT INTO entries VALUES (1, 77, 'x', NULL, 'r', 'user', '{}', NULL, 1, NULL)",
+            "INSERT INTO entries VALUES (1, 77, 'x', NULL, 'r', 'user', '{}', NULL, 1, NULL, NULL)",
         )
 
 

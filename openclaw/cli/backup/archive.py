@@ -7,6 +7,7 @@ into a folder of ours, within the sizes that it names itself: what else it may h
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import io
 import json
@@ -151,10 +152,15 @@ def unpack(path: Path, folder: Path) -> Manifest:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         with (
             os.fdopen(descriptor, "rb") as file,
-            tarfile.open(fileobj=file, mode="r|gz", tarinfo=_PlainHeader) as archive,
+            gzip.GzipFile(fileobj=file) as unzipped,
+            tarfile.open(fileobj=unzipped, mode="r|", tarinfo=_PlainHeader) as archive,
         ):
-            return _unpack(path, archive, folder)
-    except (tarfile.TarError, EOFError, zlib.error, ValueError) as error:
+            manifest = _unpack(path, archive, folder)
+            # Its checksum comes last, behind what fills the last block: without that it was cut off.
+            if len(unzipped.read(_CHUNK)) == _CHUNK:
+                raise OpenClawError(f"{path} is refused: it holds more than its list names")
+            return manifest
+    except (tarfile.TarError, gzip.BadGzipFile, EOFError, zlib.error, ValueError) as error:
         raise OpenClawError(f"{path} is no backup of this gateway, or damaged: {error}") from None
     except OSError as error:
         raise OpenClawError(f"{path} cannot be read or unpacked: {error.strerror or error}") from None

@@ -16,7 +16,16 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.http_headers import Headers
 
-from openclaw.errors import InvalidRequest, LockedOut, MethodNotAllowed, MissingScope, OpenClawError, Unauthorized
+from openclaw.errors import (
+    InvalidRequest,
+    LockedOut,
+    MethodNotAllowed,
+    MissingScope,
+    OpenClawError,
+    ProviderError,
+    RunTimeout,
+    Unauthorized,
+)
 from openclaw.http.connection.request import GatewayRequest
 from openclaw.wire import steps_of
 
@@ -58,7 +67,9 @@ def error_headers(error: OpenClawError, headers: Headers, produced_output: bool 
         headers.setRawHeaders(b"Allow", [error.allow.encode()])
     if error.retry_after_s is not None:
         headers.setRawHeaders(b"Retry-After", [b"%d" % max(1, math.ceil(error.retry_after_s))])
-    if produced_output or (error.retry_useless and not isinstance(error, LockedOut)):
+    # A provider that failed, or took too long, was asked as often as is of use.
+    is_spent = isinstance(error, ProviderError | RunTimeout) and error.http_status in (502, 504)
+    if produced_output or is_spent or (error.retry_useless and not isinstance(error, LockedOut)):
         headers.setRawHeaders(b"X-Should-Retry", [b"false"])
 
 

@@ -37,7 +37,6 @@ class EventStream:
         self._drain: Deferred[None] | None = None
         self._paused = False
         self._tick: IDelayedCall | None = None
-        self._last_write_s = 0.0
         self.is_open = False
 
     def open(self) -> None:
@@ -52,7 +51,7 @@ class EventStream:
 
     def write(self, data: bytes) -> None:
         """Send bytes, as they are, in one write."""
-        self._last_write_s = self._clock.seconds()
+        self._request.sent_s = self._clock.seconds()
         self._request.write(data)
 
     def drained(self) -> Deferred[None] | None:
@@ -81,7 +80,7 @@ class EventStream:
             self._request.unregisterProducer()
 
     def _keep_alive(self) -> None:
-        idle_s = self._clock.seconds() - self._last_write_s
+        idle_s = self._clock.seconds() - self._request.sent_s
         if idle_s >= KEEPALIVE_S and not self._paused:
             self.write(KEEPALIVE)
             idle_s = 0.0

@@ -24,13 +24,14 @@ from openclaw.auth.head import ANSWER_HEADERS, RequestHead
 from openclaw.errors import BodyTimeout, InvalidRequest, OpenClawError, Unauthorized
 from openclaw.http.access import AccessLog, Served
 from openclaw.http.answers.respond import as_openclaw_error, error_body, error_headers, reason_phrase
+from openclaw.http.connection.delivery import Delivery
 from openclaw.http.connection.direct import bound_send_buffer, write_now
 from openclaw.http.connection.fair_queue import FairQueue
 from openclaw.http.connection.request import SERVER, GatewayRequest
 from openclaw.http.connection.stall import StallWatch
 from openclaw.http.gate import Gate, HeadTooLarge, fold_slashes, request_id
 from openclaw.interfaces import Clock
-from openclaw.twisted_internals import OpenChannel
+from openclaw.twisted_internals import OpenChannel, before_end
 
 HEAD_DEADLINE_S = 10.0
 """From a request's first byte to the end of its headers, in seconds."""
@@ -78,11 +79,15 @@ class GatewayChannel(OpenChannel):
     def __init__(self) -> None:
         super().__init__()
         self.is_refused = False
+        self.is_pipelining = False
         self._done_at_once = 0
         self._deadline: IDelayedCall | None = None
         self._stall: StallWatch | None = None
         self._linger_until_s = 0.0
         self._response_headers = Headers()
+        # That of the last answer, until it is known what became of it.
+        self._delivery: Delivery | None = None
+        self._watches_end = False
 
     def served(self, served: Served) -> None:
         """Tell of a request that is over."""
@@ -172,6 +177,9 @@ class GatewayChannel(OpenChannel):
     def allHeadersReceived(self) -> None:
         """Judge the request; only an admitted one is told to continue and may send its body."""
         self._disarm()
+        if self._delivery is not None and not self.is_pipelining:
+            # It was sent by somebody who had read the answer.
+            self._settle_delivery(is_read=True)
         request = self.requests[-1]
         request.request_id = request_id(request.requestHeaders)
         assert self.first_line is not None  # the head is complete
@@ -215,8 +223,26 @@ class GatewayChannel(OpenChannel):
         self._response_headers = Headers()
         self._done_at_once += 1
         self.paused = self._done_at_once >= REQUESTS_AT_ONCE
+        delivery = cast(GatewayRequest, request).delivery
+        if delivery is not None:
+            self._watch_delivery(delivery)
         super().requestDone(request)
         cast(GatewayRequest, request).forget()
+
+    def _watch_delivery(self, delivery: Delivery) -> None:
+        """The answer is written: see whether it arrives."""
+        self._settle_delivery()
+        self._delivery = delivery
+        self.is_pipelining = bool(self.bytes_behind or self.unread)
+        delivery.sent(self.transport)
+        if not self._watches_end:
+            self._watches_end = True
+            before_end(self.transport, self._settle_delivery)
+
+    def _settle_delivery(self, *, is_read: bool = False) -> None:
+        delivery, self._delivery = self._delivery, None
+        if delivery is not None:
+            delivery.settle(is_read=is_read)
 
     def writeSequence(self, iovec: Iterable[bytes]) -> None:
         """Write a piece of a stream; see L{write_now}."""
@@ -244,6 +270,7 @@ class GatewayChannel(OpenChannel):
     def connectionLost(self, reason: Failure = Failure(ConnectionDone())) -> None:  # noqa: B008
         self._disarm()
         self._stop_watching()
+        self._settle_delivery()
         self.site.open_connections.discard(self)
         self.site.queue.leave(self)
         super().connectionLost(reason)

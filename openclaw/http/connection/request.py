@@ -11,6 +11,7 @@ from twisted.web.server import Request
 
 from openclaw.errors import OpenClawError
 from openclaw.http.access import CLIENT_LEFT, Served
+from openclaw.http.connection.delivery import Delivery
 from openclaw.http.gate import Admission, fold_slashes, too_large
 from openclaw.interfaces import Clock
 from openclaw.twisted_internals import REQUEST_ADAPTERS
@@ -64,7 +65,10 @@ class GatewayRequest(Request):
     @ivar admission: what the gate decided.
     @ivar request_id: the caller's or a new one; every answer carries it.
     @ivar received_s: when the request was complete, on the reactor's clock.
+    @ivar began_s: when its headers were complete, on the same clock.
+    @ivar sent_s: when anything of a stream was last written, on the same clock; 0 before that.
     @ivar produced_output: whether the run behind it had told anything before it failed.
+    @ivar delivery: what is to learn whether the answer has reached its client.
     """
 
     channel: Connection  # type: ignore[assignment]
@@ -72,12 +76,16 @@ class GatewayRequest(Request):
     admission: Admission
     request_id: str = ""
     received_s: float = 0.0
+    began_s: float = 0.0
+    sent_s: float = 0.0
     produced_output: bool = False
+    delivery: Delivery | None = None
     content: io.BytesIO
 
     def gotLength(self, length: int | None) -> None:
         """Prepare for the body: one buffer, so that a body of many small chunks costs no more than its bytes."""
         self.content = io.BytesIO()
+        self.began_s = self.channel.clock.seconds()
 
     def handleContentChunk(self, data: bytes) -> None:
         """Take a piece of the body; too large a body is refused as soon as that is known."""

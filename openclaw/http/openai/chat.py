@@ -18,14 +18,16 @@ from openclaw.config.schema import Config
 from openclaw.errors import InvalidRequest
 from openclaw.http.answers.headers import run_headers
 from openclaw.http.answers.respond import as_openclaw_error, json_body, send
+from openclaw.http.connection.delivery import Delivery
 from openclaw.http.connection.request import GatewayRequest
-from openclaw.http.idempotency import Repeating, body_digest, read_repeating
+from openclaw.http.idempotency import Repeating, body_digest, is_timeout, read_repeating
 from openclaw.http.openai.chat_view import ChatStream, ChatView, completion
 from openclaw.http.openai.types import ChatRequest, decode_chat_request, read_conversation
 from openclaw.ids import new_run_id
 from openclaw.interfaces import Clock
+from openclaw.sessions.keys import Manner
 from openclaw.sharing.joins import Joins, Part
-from openclaw.sharing.shared import Claim
+from openclaw.sharing.shared import Claim, Reader
 from openclaw.wire import CHANNEL_NAME
 
 
@@ -53,13 +55,20 @@ class ChatCompletions:
         @raise OpenClawError: if nothing was sent yet.
         """
         source, view = await self._open(request)
+        if isinstance(source, Reader):
+            request.delivery = Delivery()
+            source.goes_by(request.delivery)
+        by_timeout = False
         try:
             if view.stream:
                 await self._stream(request, source, view)
                 return None
             return await self._whole(request, source, view)
+        except CancelledError:
+            by_timeout = is_timeout(request, self._clock.seconds())
+            raise
         finally:
-            source.leave()
+            source.leave(by_timeout=by_timeout)
 
     async def _open(self, request: GatewayRequest) -> tuple[Part, ChatView]:
         # In a function of its own, so that no name keeps the body, or what was decoded from it, for the whole run.
@@ -75,7 +84,8 @@ class ChatCompletions:
         repeating = read_repeating(request)
         raw = request.take_body()
         body = decode_chat_request(raw)
-        plan = self._runs.plan(request.admission.caller, to_run_request(body, request))
+        is_retry = repeating is not None and bool(repeating.retry_count)
+        plan = self._runs.plan(request.admission.caller, to_run_request(body, request, is_retry=is_retry))
         view = ChatView(
             run_id=plan.request.run_id,
             session_key=plan.session_key,
@@ -118,8 +128,12 @@ class ChatCompletions:
             stream.close()
 
 
-def to_run_request(body: ChatRequest, request: GatewayRequest) -> RunRequest:
-    """Turn a body and its headers into what an agent is asked, or refuse it with L{InvalidRequest}."""
+def to_run_request(body: ChatRequest, request: GatewayRequest, *, is_retry: bool = False) -> RunRequest:
+    """
+    Turn a body and its headers into what an agent is asked, or refuse it with L{InvalidRequest}.
+
+    @param is_retry: the client's library says that it sends this once more.
+    """
     conversation = read_conversation(body)
     chat_ids = ((name, header_text(request, name)) for name in ("X-OpenWebUI-Chat-Id", "X-Conversation-Id"))
     chat_id = next(((name, text) for name, text in chat_ids if text), None)
@@ -129,21 +143,33 @@ def to_run_request(body: ChatRequest, request: GatewayRequest) -> RunRequest:
             "x-openclaw-message-channel: 1 to 64 letters, digits, dots, dashes and underscores",
             param="x-openclaw-message-channel",
         )
+    session_key, user = header_text(request, "x-openclaw-session-key"), body.user
+    metadata_session_id = body.metadata.session_id if body.metadata is not None else None
+    # Its value names what is asked for; a client that is told to send it always sends it empty with a user's turn.
+    is_side_call = bool((header_text(request, "X-OpenWebUI-Task") or "").strip())
+    if is_side_call:
+        # It is no part of the conversation that it names.
+        session_key = chat_id = metadata_session_id = user = None
     return RunRequest(
         run_id=new_run_id(),
         selection=Selection(
             model=body.model,
             agent_id=header_text(request, "x-openclaw-agent-id") or header_text(request, "x-openclaw-agent"),
-            session_key=header_text(request, "x-openclaw-session-key"),
+            session_key=session_key,
             chat_id=chat_id,
-            metadata_session_id=body.metadata.session_id if body.metadata is not None else None,
-            user=body.user,
+            metadata_session_id=metadata_session_id,
+            user=user,
             model_override=header_text(request, "x-openclaw-model"),
         ),
         asked=Asked(conversation.messages, conversation.system, body.sampling()),
         received_s=request.received_s,
         channel=channel,
-        options=RunOptions(keep=bool(body.store), whole=not body.stream),
+        options=RunOptions(
+            keep=bool(body.store) and not is_side_call,
+            whole=not body.stream,
+            manner=Manner(bool(body.stream), body.has_tools),
+            one_attempt=is_retry,
+        ),
     )
 
 

@@ -147,6 +147,12 @@ class ChatRequest(Struct):
     max_completion_tokens: _TokenLimit | None = None
     response_format: msgspec.Raw = _NULL
     reasoning_effort: Annotated[str, Meta(min_length=1, max_length=32)] | None = None
+    tools: msgspec.Raw = _NULL
+
+    @property
+    def has_tools(self) -> bool:
+        """Whether the client brings tools of its own."""
+        return bytes(memoryview(self.tools)[:16]).translate(None, b" \t\r\n") not in (b"null", b"[]")
 
     def sampling(self) -> Sampling:
         """What of the request is the model's business."""

@@ -52,7 +52,7 @@ CASES: list[tuple[OpenClawError, int, str, str | None, dict[str, str]]] = [
     (errors.StoreError("m"), 503, "api_error", "store_unavailable", {}),
     (errors.Overloaded("m", retry_after_s=2.0), 503, "api_error", "overloaded", {"after": "2"}),
     (errors.Draining("m", retry_after_s=0.2), 503, "api_error", "draining", {"after": "1"}),
-    (errors.RunTimeout("m"), 504, "api_error", "timeout", {}),
+    (errors.RunTimeout("m"), 504, "api_error", "timeout", {"retry": "false"}),
     (errors.RunCancelled("m"), 499, "api_error", "cancelled", {"retry": "false"}),
     (errors.ProviderAuthFailed("m"), 424, "api_error", "provider_auth_failed", {"retry": "false"}),
     (errors.ProviderRejected("m", status=422, code="x"), 422, "invalid_request_error", "x", {"retry": "false"}),
@@ -61,10 +61,10 @@ CASES: list[tuple[OpenClawError, int, str, str | None, dict[str, str]]] = [
     (errors.ProviderRateLimited("m", retry_after_s=0), 429, "rate_limit_error", "rate_limit_exceeded", {"after": "1"}),
     (errors.ProviderRateLimited("m"), 429, "rate_limit_error", "rate_limit_exceeded", {}),
     (errors.ProviderOverloaded("m"), 503, "api_error", "provider_overloaded", {}),
-    (errors.ProviderTimeout("m"), 504, "api_error", "timeout", {}),
-    (errors.TransientProviderTimeout("m"), 504, "api_error", "timeout", {}),
-    (errors.ProviderFailed("m"), 502, "api_error", "provider_error", {}),
-    (errors.LastingProviderFailure("m"), 502, "api_error", "provider_error", {}),
+    (errors.ProviderTimeout("m"), 504, "api_error", "timeout", {"retry": "false"}),
+    (errors.TransientProviderTimeout("m"), 504, "api_error", "timeout", {"retry": "false"}),
+    (errors.ProviderFailed("m"), 502, "api_error", "provider_error", {"retry": "false"}),
+    (errors.LastingProviderFailure("m"), 502, "api_error", "provider_error", {"retry": "false"}),
     (OpenClawError("m"), 500, "api_error", "internal_error", {}),
 ]
 

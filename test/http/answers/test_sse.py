@@ -126,9 +126,9 @@ class PaceTests(GatewayTestCase):
         left: list[OwnRun] = []
         leave = OwnRun.leave
 
-        def note(source: OwnRun) -> None:
+        def note(source: OwnRun, *, by_timeout: bool) -> None:
             left.append(source)
-            leave(source)
+            leave(source, by_timeout=by_timeout)
 
         self.patch(OwnRun, "leave", note)
         transport = self.begin().transport

@@ -10,6 +10,7 @@ from openclaw.config.gateway import AuthConfig
 from openclaw.errors import ProviderAuthFailed, ProviderFailed, ProviderRateLimited
 from openclaw.events import ProviderFinished, ProviderUsage, ReasoningDelta, TextDelta, ToolCallDelta
 from openclaw.messages import Message, ToolCall, Usage
+from openclaw.records import SessionQuery
 from test.gateway import START_S
 from test.http.support import GatewayTestCase, make_config
 
@@ -72,6 +73,47 @@ class WholeTests(GatewayTestCase):
             with mock.patch.object(plan_module, "resolve", wraps=plan_module.resolve) as resolve:
                 self.assertEqual(self.ask_chat(stream=stream).status, 200)
             self.assertEqual(resolve.call_count, 1)
+
+    def test_side_call(self) -> None:
+        """What a user interface names as its own question is in no session, whatever else names one."""
+        chat = "X-OpenWebUI-Chat-Id: c"
+        task = "X-OpenWebUI-Task: title_generation"
+        for names in ((chat,), ("x-openclaw-session-key: agent:main:openai-chat:c",), ()):
+            self.provider.enqueue_text("title")
+            answer = self.ask_chat(task, *names, user="u", metadata={"session_id": "m"}, store=True)
+            self.assertRegex(answer.headers["x-openclaw-session-key"], "^agent:main:openai:")
+        self.assertEqual((), self.successResultOf(self.store.sessions(SessionQuery())).rows)
+        self.provider.enqueue_text("hello")
+        answer = self.ask_chat("X-OpenWebUI-Task:  ", chat)
+        self.assertEqual("agent:main:openai-chat:c", answer.headers["x-openclaw-session-key"])
+
+    def test_chats_that_are_not_to_be_kept(self) -> None:
+        for name, key in (
+            ("X-OpenWebUI-Chat-Id: temporary:ff_14", "openai:"),
+            ("X-OpenWebUI-Chat-Id: local:1", "openai:"),
+            ("X-Conversation-Id: temporary:1", "openai:"),
+            ("X-OpenWebUI-Chat-Id: channel:1", "openai-chat:channel:1"),
+            ("X-OpenWebUI-Chat-Id: my temporary:1", "openai-chat:my temporary:1"),
+        ):
+            self.provider.enqueue_text("hello")
+            answer = self.ask_chat(name)
+            self.assertTrue(answer.headers["x-openclaw-session-key"].startswith(f"agent:main:{key}"), answer.headers)
+        sessions = self.successResultOf(self.store.sessions(SessionQuery())).rows
+        self.assertEqual(2, len(sessions))
+
+    def test_tools_tell_a_turn_from_a_side_call(self) -> None:
+        task = [{"role": "user", "content": "### Task: mine"}]
+        for tools, is_turn in (([], False), (None, False), ([{"type": "function"}], True)):
+            self.provider.enqueue_text("hello")
+            answer = self.ask_chat(f"X-OpenWebUI-Chat-Id: {tools}", messages=task, tools=tools)
+            key = answer.headers["x-openclaw-session-key"]
+            self.assertEqual(is_turn, bool(self.successResultOf(self.store.branch(key))), tools)
+
+    def test_a_retry_is_one_attempt(self) -> None:
+        self.provider.enqueue(ProviderFailed("no"))
+        answer = self.ask_chat("x-stainless-retry-count: 2")
+        self.assertEqual((502, "false"), (answer.status, answer.headers["x-should-retry"]))
+        self.assertEqual(1, len(self.provider.requests))
 
     def test_model_is_echoed(self) -> None:
         for sent, echoed in (

@@ -9,7 +9,9 @@ from twisted.internet.defer import Deferred
 from openclaw.errors import ProviderFailed, ProviderRejected
 from openclaw.events import ProviderFinished, ProviderUsage, ReasoningDelta, TextDelta, ToolCallDelta
 from openclaw.http import idempotency
+from openclaw.http.connection import delivery as delivery_module
 from openclaw.messages import Usage
+from openclaw.sharing.lingering import LINGER_S, MAX_LINGERING
 from openclaw.sharing.shared import ALONE_S
 from test.gateway import START_S
 from test.http.support import Answer, Client, GatewayTestCase, make_config
@@ -234,6 +236,116 @@ class KeyTests(JoinTestCase):
         for _ in range(2):
             self.ask_chat(KEY, user="u", messages=[{"role": "user", "content": "only"}])
         self.assertEqual(self.stored("agent:main:openai-user:u"), ["only", "one"])
+
+
+class TimeoutTests(JoinTestCase):
+    """A client that leaves at the very age that it announced comes again."""
+
+    LIMIT = "x-stainless-timeout: 6"
+
+    def leave_after(self, seconds: float, *headers: str, **body: Any) -> None:
+        client = self.begin(FIRST, self.LIMIT, *headers, **body)
+        self.clock.advance(seconds)
+        client.leave()
+        self.wait(0)
+
+    def test_the_retry_joins_the_run(self) -> None:
+        for body in ({}, {"stream": True}, {"user": "u"}):
+            before = len(self.provider.requests)
+            self.leave_after(6.2, **body)
+            self.clock.advance(LINGER_S - 1)
+            again = self.begin(RETRY, self.LIMIT, **body)
+            self.assertFalse(self.stream.aborted)
+            self.clock.advance(LINGER_S)
+            self.end(TextDelta("hello"))
+            self.assertEqual(200, again.answer().status)
+            self.assertEqual(before + 1, len(self.provider.requests))
+
+    def test_nobody_comes(self) -> None:
+        self.leave_after(6)
+        self.clock.advance(LINGER_S - 0.1)
+        self.assertFalse(self.stream.aborted)
+        self.clock.advance(0.1)
+        self.tick()
+        self.assertTrue(self.stream.aborted)
+
+    def test_a_stop_is_a_stop(self) -> None:
+        for seconds in (0.5, 5.4, 6.6):
+            self.leave_after(seconds)
+            self.assertTrue(self.stream.aborted)
+
+    def test_the_answer_waits_for_the_retry(self) -> None:
+        self.leave_after(6)
+        self.end(TextDelta("hello"))
+        self.clock.advance(60)
+        self.assertEqual("true", self.ask_chat(RETRY, self.LIMIT).headers["idempotency-replayed"])
+
+    def test_no_more_than_so_many(self) -> None:
+        def begin(header: str, number: int) -> Client:
+            return self.begin(header, self.LIMIT, messages=[{"role": "user", "content": str(number)}])
+
+        clients = [begin(FIRST, number) for number in range(MAX_LINGERING + 2)]
+        self.clock.advance(6)
+        for client in clients[:-1]:
+            client.leave()
+        self.wait(0)
+        self.assertEqual([MAX_LINGERING], [n for n, stream in enumerate(self.provider.streams) if stream.aborted])
+        # One that has a client again makes room.
+        begin(RETRY, 0)
+        clients[-1].leave()
+        self.wait(0)
+        self.assertFalse(self.stream.aborted)
+        self.clock.advance(LINGER_S)
+        self.tick()
+        aborted = [n for n, stream in enumerate(self.provider.streams) if stream.aborted]
+        self.assertEqual(list(range(1, MAX_LINGERING + 2)), aborted)
+        self.assertTrue(self.joins._lingering.is_empty)
+
+
+class DeliveryTests(JoinTestCase):
+    """An answer that has reached its client is not told again for a retry."""
+
+    def test_a_retry_on_the_same_connection(self) -> None:
+        for stream in (False, True):
+            client = self.begin(FIRST, user="u", stream=stream)
+            self.end(TextDelta("one"))
+            client.answer()
+            client.chat(RETRY, user="u", stream=stream)
+            self.tick()
+            self.end(TextDelta("two"))
+            self.assertIn(b"two", client.answers()[-1].body)
+        self.assertEqual(8, len(self.stored("agent:main:openai-user:u")))
+
+    def test_where_nobody_can_tell(self) -> None:
+        self.provider.enqueue_text("one")
+        self.ask_chat(FIRST)
+        self.assertEqual("true", self.ask_chat(RETRY).headers["idempotency-replayed"])
+
+    def test_what_the_kernel_says(self) -> None:
+        for acknowledged in (True, False):
+            said = {"content": f"a{acknowledged}", "role": "user"}
+            self.patch(delivery_module, "is_acknowledged", lambda _, known=acknowledged: known)
+            self.provider.enqueue_text("one")
+            self.ask_chat(FIRST, messages=[said])
+            self.provider.enqueue_text("two")
+            again = self.ask_chat(RETRY, messages=[said])
+            self.assertEqual(not acknowledged, "idempotency-replayed" in again.headers)
+            self.provider.enqueue_text("three")
+
+    def test_a_key_is_told_all_the_same(self) -> None:
+        self.patch(delivery_module, "is_acknowledged", lambda _: True)
+        self.provider.enqueue_text("one")
+        self.ask_chat(KEY)
+        self.assertEqual("true", self.ask_chat(KEY).headers["idempotency-replayed"])
+
+    def test_an_answer_that_was_cut_off(self) -> None:
+        self.patch(delivery_module, "is_acknowledged", lambda _: True)
+        first, second = (self.begin(header, stream=True) for header in (FIRST, RETRY))
+        self.push(TextDelta("on"))
+        first.leave()
+        second.leave()
+        self.tick()
+        self.assertTrue(self.stream.aborted)
 
 
 class SlowReaderTests(JoinTestCase):
