@@ -93,9 +93,12 @@ class Slot:
 
     def take_own(self, lane: str) -> None:
         """Take a lane that nobody else can have asked for, in the place of the session's; it goes with L{leave}."""
-        self.leave_session()
         self._lanes._sessions[lane] = deque()
-        self._session = lane
+        session, self._session = self._session, lane
+        if session is not None:
+            # Last, as whoever gets it may look at once whether this lane is taken.
+            self._lanes._freed_sessions.append(session)
+            self._lanes._hand_over()
 
     async def wait_for(self, lane: str) -> None:
         """Wait, beside the lane that is held, until another one is free, and then run again; meanwhile it is paused."""

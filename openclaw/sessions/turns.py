@@ -148,7 +148,10 @@ class Turns:
                 continue
             placement = sent.place_in(tree)
             if placement.is_alone:
-                slot.leave_session()
+                if slot.has_session:
+                    slot.leave_session()
+                    # Whoever got the lane may have begun something within that call.
+                    continue
             elif not slot.has_session:
                 # It did not need the lane when it entered.  Meanwhile the session has changed.
                 since_s = self._clock.seconds()

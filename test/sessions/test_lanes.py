@@ -37,6 +37,17 @@ class _LaneTestCase(SynchronousTestCase):
 
 
 class LaneTests(_LaneTestCase):
+    def test_a_lane_of_its_own(self) -> None:
+        """It is taken by the time the next run has the session's, which may have to wait for it."""
+        slot = self.slot("s")
+        seen: list[bool] = []
+        following = self.enter("next", "s").addCallback(lambda other: seen.append(self.lanes.is_busy("own")) or other)
+        slot.take_own("own")
+        self.assertEqual([True], seen)
+        slot.leave()
+        self.successResultOf(following).leave()
+        self.assert_empty()
+
     def test_free(self) -> None:
         slot = self.slot("s")
         self.assertEqual((1, 0), (self.lanes.running, self.lanes.waiting))
