@@ -10,7 +10,7 @@ from twisted.logger import Logger
 from openclaw.agents.answer import Answer, RunAnswer
 from openclaw.agents.breaker import is_outage
 from openclaw.agents.models import Candidate, Prompt, falls_back, most_telling
-from openclaw.agents.pace import Turn, Wanted
+from openclaw.agents.pace import Permit, Wanted
 from openclaw.agents.paces import Paces
 from openclaw.agents.run_context import RunContext
 from openclaw.errors import (
@@ -106,17 +106,17 @@ class Asking:
         wanted = Wanted(model.ref, self.share, has_other, is_fallback=position > 0)
         failure: _Failure | None = None
         while True:
-            turn = pace.take(wanted) if run.slot.is_running else None
-            if turn is None:
+            permit = pace.take(wanted) if run.slot.is_running else None
+            if permit is None:
                 try:
-                    turn = await run.take_turn(pace, wanted)
+                    permit = await run.take_permit(pace, wanted)
                 except ProviderError as refused:
                     # What the server itself has said tells more.
                     return _Failure(failure.error if failure is not None else refused)
             try:
-                failure = await _attempt(model, request, run, answer.last, turn)
+                failure = await _attempt(model, request, run, answer.last, permit)
             finally:
-                turn.leave()
+                permit.leave()
             if failure is None or failure.again_in_s is None:
                 return failure
             if failure.again_in_s > 0 and not await run.pause(failure.again_in_s):
@@ -125,12 +125,12 @@ class Asking:
 
 
 async def _attempt(
-    model: ResolvedModel, request: ModelRequest, run: RunContext, answer: Answer, turn: Turn
+    model: ResolvedModel, request: ModelRequest, run: RunContext, answer: Answer, permit: Permit
 ) -> _Failure | None:
-    """Ask a model once, and tell the pace of its server how that went; C{turn} is left to whoever took it."""
+    """Ask a model once, and tell the pace of its server how that went; C{permit} is left to whoever took it."""
     run.retries.begin_attempt()
     try:
-        await _listen(model, request, run, answer, turn)
+        await _listen(model, request, run, answer, permit)
     except OpenClawError as error:
         failed = error
     else:
@@ -139,10 +139,10 @@ async def _attempt(
         return _Failure(failed, is_final=True)
     other_key = _has_other_key(model, failed)
     delay_s = run.retries.next_delay_s(failed, other_key=other_key)
-    if turn.is_probe and is_outage(failed):
+    if permit.is_probe and is_outage(failed):
         # One call tells.
         delay_s = None
-    turn.failed(failed, other_key=other_key, is_last=delay_s is None)
+    permit.failed(failed, other_key=other_key, is_last=delay_s is None)
     return _Failure(failed, again_in_s=delay_s)
 
 
@@ -153,18 +153,18 @@ def _has_other_key(model: ResolvedModel, error: OpenClawError) -> bool:
     return model.keys is not None and model.keys.refused(error)
 
 
-async def _listen(model: ResolvedModel, request: ModelRequest, run: RunContext, answer: Answer, turn: Turn) -> None:
+async def _listen(model: ResolvedModel, request: ModelRequest, run: RunContext, answer: Answer, permit: Permit) -> None:
     stream = model.provider.stream(request)
     run.timings.attempts += 1
     run.hold(stream)
     try:
         async with stream:
-            turn.accepted()
+            permit.accepted()
             heard = False
             async for batch in stream:
                 if not heard:
                     heard = True
-                    turn.heard()
+                    permit.heard()
                     run.timings.first_output = run.clock.seconds()
                 deltas = answer.take(batch)
                 if deltas:

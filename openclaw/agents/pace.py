@@ -25,7 +25,7 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
 from openclaw.agents.breaker import BREAKER_OPEN_S, BREAKER_RUNS, Breaker, is_outage
-from openclaw.agents.turn_queue import TurnQueue
+from openclaw.agents.share_queue import ShareQueue
 from openclaw.config.models import ModelsConfig
 from openclaw.errors import OpenClawError, ProviderError, ProviderOverloaded, ProviderRateLimited
 from openclaw.interfaces import Clock
@@ -55,13 +55,13 @@ MAX_BREAKERS = 64
 """Models of one provider whose failures are remembered; clients may ask for models that nobody has."""
 
 NO_GENERATION = -1
-"""The C{generation} of a turn that no hold counts."""
+"""The C{generation} of a permit that no hold counts."""
 
 HOLD_LOG_PERIOD_S = 60.0
 """Shortest time between two lines about the holds of one provider, in seconds."""
 
 OVERLOADED = "overloaded"
-"""The C{code} of the error of a run that has waited too long for its turn."""
+"""The C{code} of the error of a run that has waited too long for its permit."""
 
 log = Logger()
 
@@ -72,7 +72,7 @@ class Wanted:
     What a run wants of a model server.
 
     @ivar ref: the model, C{provider/model}.
-    @ivar share: what it shares its turns with: its session, or its caller's other runs that have none.
+    @ivar share: what it shares its permits with: its session, or its caller's other runs that have none.
     @ivar has_other: whether the run has another model to go on to.
     @ivar is_fallback: whether it comes from another model.
     """
@@ -83,9 +83,9 @@ class Wanted:
     is_fallback: bool = False
 
 
-class Turn:
+class Permit:
     """
-    One call of a model server, from before it is made until its answer is over.
+    Leave to make one call of a model server, from before it is made until its answer is over.
 
     @ivar ref: the model that is asked.
     @ivar generation: how many holds there were before it.
@@ -127,7 +127,7 @@ class Turn:
 
     def failed(self, error: OpenClawError, *, other_key: bool, is_last: bool) -> None:
         """
-        The call has failed without output; for a turn that is not left yet.
+        The call has failed without output; for a permit that is not left yet.
 
         @param other_key: whether the run goes on with another key of the provider, which the server did not limit.
         @param is_last: whether the run does not ask this model again.
@@ -156,14 +156,14 @@ class Turn:
 @attrs.define(eq=False)
 class _Waiter:
     """
-    A run that waits for its turn.
+    A run that waits for its permit.
 
     @ivar queue: where it stands; C{None} once it does not wait any more.
     """
 
     wanted: Wanted
-    deferred: Deferred[Turn] = attrs.field(init=False)
-    queue: TurnQueue[_Waiter] | None = None
+    deferred: Deferred[Permit] = attrs.field(init=False)
+    queue: ShareQueue[_Waiter] | None = None
 
 
 class Pace:
@@ -182,10 +182,10 @@ class Pace:
         self._models = models
         self._clock = clock
         self.in_use = 0
-        self._queue: TurnQueue[_Waiter] = TurnQueue()
+        self._queue: ShareQueue[_Waiter] = ShareQueue()
         # By model: what has failed in a row, and who waits for how a probe ends.
         self._breakers: dict[str, Breaker] = {}
-        self._parked: dict[str, TurnQueue[_Waiter]] = {}
+        self._parked: dict[str, ShareQueue[_Waiter]] = {}
         self._held_until_s: float | None = None
         # The models that were told to wait, of the present hold and until the server takes all again.
         self._limited: set[str] = set()
@@ -205,15 +205,15 @@ class Pace:
         self._wakes_at_s: float | None = None
         self._is_handing_over = False
 
-    # ------------------------------------------------------------------------------------ to get a turn
+    # ------------------------------------------------------------------------------------ to get a permit
 
     @property
     def is_idle(self) -> bool:
         """Whether no call is under way and nobody waits."""
         return not (self.in_use or self._queue or self._parked or self._refusing)
 
-    def take(self, wanted: Wanted) -> Turn | None:
-        """Take a turn at a model if that needs no waiting."""
+    def take(self, wanted: Wanted) -> Permit | None:
+        """Take a permit at a model if that needs no waiting."""
         passes_hold = self._passes_hold(wanted)
         if (self._queue and not passes_hold) or not self._has_room(passes_hold=passes_hold):
             return None
@@ -222,11 +222,11 @@ class Pace:
             return None
         return self._begin(wanted.ref, breaker, passes_hold=passes_hold)
 
-    def wait(self, wanted: Wanted) -> Deferred[Turn]:
+    def wait(self, wanted: Wanted) -> Deferred[Permit]:
         """
-        Wait for a turn.
+        Wait for a permit.
 
-        @return: fires with the turn; fails with L{refusal} at once if the run has another model and this one is left
+        @return: fires with the permit; fails with L{refusal} at once if the run has another model and this one is left
             alone, or later if it was tried once more and has failed.  Cancelling it gives up the wait.
         """
         breaker = self._breakers.get(wanted.ref)
@@ -239,7 +239,7 @@ class Pace:
         return waiter.deferred
 
     def longest_wait_s(self, wanted: Wanted) -> float:
-        """How long a run may wait for its turn, in seconds."""
+        """How long a run may wait for its permit, in seconds."""
         longest_s = self._models().max_wait_s(self._provider_id)
         return min(longest_s, FALLBACK_WAIT_S) if wanted.has_other else longest_s
 
@@ -254,7 +254,7 @@ class Pace:
         return 0.0 if self._held_until_s is None else max(self._held_until_s - self._clock.seconds(), 0.0)
 
     def refusal(self, ref: str) -> ProviderError:
-        """What a run is told that does not get its turn in time."""
+        """What a run is told that does not get its permit in time."""
         breaker, name = self._breakers.get(ref), self._provider_id
         if breaker is not None and breaker.open_until_s is not None:
             left_s = max(breaker.open_until_s - self._clock.seconds(), 0.0)
@@ -280,23 +280,23 @@ class Pace:
         most = self._models().max_concurrent(self._provider_id)
         return most is None or self.in_use < most
 
-    def _begin(self, ref: str, breaker: Breaker | None, *, passes_hold: bool = False) -> Turn:
+    def _begin(self, ref: str, breaker: Breaker | None, *, passes_hold: bool = False) -> Permit:
         is_probe = breaker is not None and breaker.is_open
         if breaker is not None and is_probe:
             breaker.is_probing = True
         self.in_use += 1
         if passes_hold:
-            return Turn(self, ref, NO_GENERATION, is_probe)
-        turn = Turn(self, ref, self._generation, is_probe)
+            return Permit(self, ref, NO_GENERATION, is_probe)
+        permit = Permit(self, ref, self._generation, is_probe)
         if self._window is not None:
             self._unanswered += 1
-            turn.wait_for_it(self._clock)
-        return turn
+            permit.wait_for_it(self._clock)
+        return permit
 
     # ------------------------------------------------------------------------------------ what becomes of it
 
-    def _accepted(self, turn: Turn) -> None:
-        if self._counts_in_window(turn):
+    def _accepted(self, permit: Permit) -> None:
+        if self._counts_in_window(permit):
             self._holds = 0
             self._unanswered -= 1
             if self._queue and self._window is not None:
@@ -306,26 +306,26 @@ class Pace:
                 self._window = None
                 self._limited.clear()
 
-    def _is_well(self, turn: Turn) -> None:
-        turn.is_probe = False
-        breaker = self._breakers.pop(turn.ref, None) if self._breakers else None
+    def _is_well(self, permit: Permit) -> None:
+        permit.is_probe = False
+        breaker = self._breakers.pop(permit.ref, None) if self._breakers else None
         if breaker is not None and breaker.is_open:
-            log.info("{model} answers again", model=turn.ref)
-            self._unpark(turn.ref)
+            log.info("{model} answers again", model=permit.ref)
+            self._unpark(permit.ref)
             self._hand_over()
 
-    def _failed(self, turn: Turn, error: OpenClawError) -> None:
+    def _failed(self, permit: Permit, error: OpenClawError) -> None:
         """A run has failed for good at this model."""
         now_s = self._clock.seconds()
-        breaker = self._breakers.get(turn.ref)
+        breaker = self._breakers.get(permit.ref)
         if breaker is None:
-            breaker = self._remember(turn.ref)
-        was_open, was_probe = breaker.is_open, turn.is_probe
-        turn.is_probe = False
+            breaker = self._remember(permit.ref)
+        was_open, was_probe = breaker.is_open, permit.is_probe
+        permit.is_probe = False
         if not breaker.failed(now_s, error.message, is_probe=was_probe):
             return
         if was_open:
-            parked = self._parked.pop(turn.ref, None)
+            parked = self._parked.pop(permit.ref, None)
             while parked:
                 waiter = parked.pop()
                 waiter.queue = None
@@ -335,7 +335,7 @@ class Pace:
             log.warn(
                 "{model} has failed {count} runs in a row and is left alone for {open_s:g} s, then one call tries it:"
                 " {reason}",
-                model=turn.ref,
+                model=permit.ref,
                 count=BREAKER_RUNS,
                 open_s=BREAKER_OPEN_S,
                 reason=error.message,
@@ -355,12 +355,12 @@ class Pace:
         while parked:
             self._queue_up(parked.pop(), self._queue)
 
-    def _hold(self, turn: Turn, asked_s: float | None) -> None:
+    def _hold(self, permit: Permit, asked_s: float | None) -> None:
         """Hold all back for so long, or a little if the server does not say how long."""
         if asked_s is not None and asked_s > MAX_HOLD_S:
             return
         now_s, left_s = self._clock.seconds(), self._hold_left_s()
-        self._limited.add(turn.ref)
+        self._limited.add(permit.ref)
         hold_s = asked_s if asked_s is not None else UNTIMED_HOLDS_S[min(self._holds, len(UNTIMED_HOLDS_S) - 1)]
         if left_s <= 0:
             self._generation += 1
@@ -378,25 +378,25 @@ class Pace:
             return
         self._held_until_s = now_s + max(hold_s, left_s)
 
-    def _left(self, turn: Turn, *, is_accepted: bool) -> None:
+    def _left(self, permit: Permit, *, is_accepted: bool) -> None:
         self.in_use -= 1
-        if not is_accepted and self._counts_in_window(turn):
+        if not is_accepted and self._counts_in_window(permit):
             self._unanswered -= 1
-        if turn.is_probe:
+        if permit.is_probe:
             # It has told nothing, because its run was stopped: the next one is the probe.
-            if (breaker := self._breakers.get(turn.ref)) is not None:
+            if (breaker := self._breakers.get(permit.ref)) is not None:
                 breaker.is_probing = False
-            self._unpark(turn.ref)
+            self._unpark(permit.ref)
         if self._queue:
             self._hand_over()
 
-    def _counts_in_window(self, turn: Turn) -> bool:
-        return self._window is not None and turn.generation == self._generation
+    def _counts_in_window(self, permit: Permit) -> bool:
+        return self._window is not None and permit.generation == self._generation
 
     # ------------------------------------------------------------------------------------ the queue
 
     @staticmethod
-    def _queue_up(waiter: _Waiter, queue: TurnQueue[_Waiter]) -> None:
+    def _queue_up(waiter: _Waiter, queue: ShareQueue[_Waiter]) -> None:
         waiter.queue = queue
         queue.push(waiter.wanted.share, waiter)
 
@@ -418,7 +418,7 @@ class Pace:
         """
         Let in who may come in.
 
-        A run that gets its turn may leave it before this call is back; the loop goes on with the next one then, not
+        A run that gets its permit may leave it before this call is back; the loop goes on with the next one then, not
         from within, so that a thousand such runs need no deeper stack than one.
         """
         if self._is_handing_over:
@@ -436,7 +436,7 @@ class Pace:
                 elif waiter.wanted.has_other:
                     self._refuse(waiter)
                 else:
-                    self._queue_up(waiter, self._parked.setdefault(waiter.wanted.ref, TurnQueue()))
+                    self._queue_up(waiter, self._parked.setdefault(waiter.wanted.ref, ShareQueue()))
         finally:
             self._is_handing_over = False
         self._has_more = not left and bool(self._queue) and self._has_room()

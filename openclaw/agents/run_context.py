@@ -12,7 +12,7 @@ from twisted.internet.interfaces import IDelayedCall
 
 from openclaw.agents.answer import Delta
 from openclaw.agents.models import falls_back
-from openclaw.agents.pace import Pace, Turn, Wanted
+from openclaw.agents.pace import Pace, Permit, Wanted
 from openclaw.agents.plan import Keeping
 from openclaw.agents.retry import Retries
 from openclaw.agents.run import RunEvents
@@ -166,11 +166,11 @@ class RunContext:
         if self._stoppable is not None:
             self._stoppable.close()
 
-    async def take_turn(self, pace: Pace, wanted: Wanted) -> Turn:
+    async def take_permit(self, pace: Pace, wanted: Wanted) -> Permit:
         """
-        Wait for a turn at a model server, while somebody else runs.
+        Wait for a permit at a model server, while somebody else runs.
 
-        Whoever holds a turn waits for nothing but to run, and who waits for a turn runs not, so that no two runs
+        Whoever holds a permit waits for nothing but to run, and who waits for one does not run, so that no two runs
         wait for each other.
 
         @param pace: the server's; that of C{wanted}.
@@ -185,24 +185,24 @@ class RunContext:
         began_s = self.clock.seconds()
         with self.slot.aside():
             try:
-                return await within(self._take_turn(pace, wanted), longest_s, self.clock)
+                return await within(self._take_permit(pace, wanted), longest_s, self.clock)
             except WaitedTooLong:
                 raise pace.refusal(wanted.ref) from None
             finally:
                 self.timings.paced_s += self.clock.seconds() - began_s
 
-    async def _take_turn(self, pace: Pace, wanted: Wanted) -> Turn:
-        turn = pace.take(wanted) or await pace.wait(wanted)
+    async def _take_permit(self, pace: Pace, wanted: Wanted) -> Permit:
+        permit = pace.take(wanted) or await pace.wait(wanted)
         try:
             await self.slot.resume()
         except CancelledError:
-            turn.leave()
+            permit.leave()
             raise
         if not self.goes_on:
-            # Others that are stopped at this very moment have just left the turn.
-            turn.leave()
+            # Others that are stopped at this very moment have just left the permit.
+            permit.leave()
             raise pace.refusal(wanted.ref)
-        return turn
+        return permit
 
     async def pause(self, delay_s: float) -> bool:
         """Wait between two attempts, while somebody else runs; gives whether there is to be another one."""

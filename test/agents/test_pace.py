@@ -12,7 +12,7 @@ from twisted.internet.task import Clock
 from twisted.logger import LogEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
-from openclaw.agents.pace import MAX_BREAKERS, SLICE_PAUSE_S, SLICE_RUNS, Pace, Turn, Wanted
+from openclaw.agents.pace import MAX_BREAKERS, SLICE_PAUSE_S, SLICE_RUNS, Pace, Permit, Wanted
 from openclaw.agents.paces import Paces
 from openclaw.config.models import LocalModelConfig, ModelsConfig, ProviderConfig
 from openclaw.errors import (
@@ -43,32 +43,32 @@ class _PaceTestCase(SynchronousTestCase):
         globalLogPublisher.addObserver(self.log.append)
         self.addCleanup(globalLogPublisher.removeObserver, self.log.append)
 
-    def take(self, ref: str = A, **wanted: Any) -> Turn:
-        turn = self.pace.take(Wanted(ref, "s", **wanted))
-        assert turn is not None
-        return turn
+    def take(self, ref: str = A, **wanted: Any) -> Permit:
+        permit = self.pace.take(Wanted(ref, "s", **wanted))
+        assert permit is not None
+        return permit
 
     def must_wait(self, ref: str = A, **wanted: Any) -> bool:
-        turn = self.pace.take(Wanted(ref, "s", **wanted))
-        if turn is not None:
-            turn.leave()
-        return turn is None
+        permit = self.pace.take(Wanted(ref, "s", **wanted))
+        if permit is not None:
+            permit.leave()
+        return permit is None
 
-    def wait(self, name: str, ref: str = A, **wanted: Any) -> Deferred[Turn]:
+    def wait(self, name: str, ref: str = A, **wanted: Any) -> Deferred[Permit]:
         """Wait in the share that the first letter names; the name is noted when it may call."""
 
-        def come(turn: Turn) -> Turn:
+        def come(permit: Permit) -> Permit:
             self.order.append(name)
-            return turn
+            return permit
 
         return self.pace.wait(Wanted(ref, name[0], **wanted)).addCallback(come)
 
-    def ends(self, error: OpenClawError, turn: Turn | None = None, **told: Any) -> None:
-        turn = turn or self.take()
-        turn.failed(error, **{"other_key": False, "is_last": True, **told})
-        turn.leave()
+    def ends(self, error: OpenClawError, permit: Permit | None = None, **told: Any) -> None:
+        permit = permit or self.take()
+        permit.failed(error, **{"other_key": False, "is_last": True, **told})
+        permit.leave()
 
-    def refused(self, waiting: Deferred[Turn]) -> ProviderError:
+    def refused(self, waiting: Deferred[Permit]) -> ProviderError:
         error = self.failureResultOf(waiting, ProviderOverloaded).value
         assert isinstance(error, ProviderOverloaded)
         self.assertEqual(("overloaded", 503), (error.code, error.http_status))
@@ -81,11 +81,11 @@ class _PaceTestCase(SynchronousTestCase):
 
 class UnlimitedTests(_PaceTestCase):
     def test_any_number(self) -> None:
-        turns = [self.take() for _ in range(1000)]
+        permits = [self.take() for _ in range(1000)]
         self.assertEqual(1000, self.pace.in_use)
-        for turn in turns:
-            turn.leave()
-            turn.leave()
+        for permit in permits:
+            permit.leave()
+            permit.leave()
         self.assert_idle()
 
     def test_longest_wait(self) -> None:
@@ -100,36 +100,36 @@ class LimitTests(_PaceTestCase):
     limits: Mapping[str, Any] = {"max_concurrent": 1}
 
     def test_fair_by_share(self) -> None:
-        turn = self.take()
+        permit = self.take()
         self.assertTrue(self.must_wait())
         waiting = {name: self.wait(name) for name in ("a1", "a2", "a3", "b1")}
-        turn.leave()
+        permit.leave()
         for expected in (["a1"], ["a1", "b1"], ["a1", "b1", "a2"], ["a1", "b1", "a2", "a3"]):
             self.assertEqual(expected, self.order)
             self.successResultOf(waiting[expected[-1]]).leave()
         self.assert_idle()
 
     def test_nobody_is_passed(self) -> None:
-        turn = self.take()
+        permit = self.take()
         waiting = self.wait("a")
-        turn.leave()
+        permit.leave()
         self.assertTrue(self.must_wait())
         self.successResultOf(waiting).leave()
         self.assertFalse(self.must_wait())
 
     def test_cancel(self) -> None:
-        turn = self.take()
+        permit = self.take()
         first, second = self.wait("a"), self.wait("b")
         first.cancel()
         self.failureResultOf(first, CancelledError)
-        turn.leave()
+        permit.leave()
         self.successResultOf(second).leave()
         self.assert_idle()
 
     def test_a_thousand_that_leave_at_once(self) -> None:
-        turn = self.take()
-        waiting = [self.wait("a").addCallback(lambda turn: turn.leave()) for _ in range(2000)]
-        turn.leave()
+        permit = self.take()
+        waiting = [self.wait("a").addCallback(lambda permit: permit.leave()) for _ in range(2000)]
+        permit.leave()
         # In slices, so that nothing else waits for all of them.
         self.assertEqual(SLICE_RUNS, len(self.order))
         self.clock.pump([SLICE_PAUSE_S] * (2000 // SLICE_RUNS))
@@ -138,15 +138,15 @@ class LimitTests(_PaceTestCase):
         self.assert_idle()
 
     def test_reload(self) -> None:
-        turns = [self.take()]
+        permits = [self.take()]
         waiting = [self.wait(name) for name in "abcd"]
         self.models = _models(max_concurrent=3)
         self.pace.limits_changed()
         self.assertEqual(["a", "b"], self.order)
         self.models = _models(max_concurrent=1)
         self.pace.limits_changed()
-        for turn in (*turns, self.successResultOf(waiting[0])):
-            turn.leave()
+        for permit in (*permits, self.successResultOf(waiting[0])):
+            permit.leave()
         self.assertEqual(["a", "b"], self.order)
         self.successResultOf(waiting[1]).leave()
         self.assertEqual(["a", "b", "c"], self.order)
@@ -164,8 +164,8 @@ class LimitTests(_PaceTestCase):
 
 
 class HoldTests(_PaceTestCase):
-    def limited(self, retry_after_s: float | None = None, turn: Turn | None = None, **told: Any) -> None:
-        self.ends(ProviderRateLimited("slow down", retry_after_s=retry_after_s), turn, **told)
+    def limited(self, retry_after_s: float | None = None, permit: Permit | None = None, **told: Any) -> None:
+        self.ends(ProviderRateLimited("slow down", retry_after_s=retry_after_s), permit, **told)
 
     def test_all_are_held(self) -> None:
         self.limited(3)
@@ -183,15 +183,15 @@ class HoldTests(_PaceTestCase):
         self.limited(3)
         waiting = [self.wait(f"{number:02}") for number in range(10)]
         self.clock.advance(3)
-        turns: list[Turn] = []
+        permits: list[Permit] = []
         for expected in (1, 3, 7, 10):
             self.assertEqual(expected, len(self.order))
-            begun = [self.successResultOf(one) for one in waiting[len(turns) : expected]]
-            turns += begun
-            for turn in begun:
-                turn.accepted()
-        for turn in turns:
-            turn.leave()
+            begun = [self.successResultOf(one) for one in waiting[len(permits) : expected]]
+            permits += begun
+            for permit in begun:
+                permit.accepted()
+        for permit in permits:
+            permit.leave()
         self.assert_idle()
         self.assertFalse(self.pace._limited)
         self.assertEqual([False, False], [self.must_wait(), self.must_wait()])
@@ -233,12 +233,12 @@ class HoldTests(_PaceTestCase):
 
     def test_those_under_way_count_once(self) -> None:
         """Ten calls that are refused together make one hold, the longest that any of them asks for."""
-        turns = [self.take() for _ in range(10)]
-        for turn in turns[:8]:
-            self.limited(turn=turn)
+        permits = [self.take() for _ in range(10)]
+        for permit in permits[:8]:
+            self.limited(permit=permit)
         self.assertEqual(0.25, self.pace.held_s(Wanted(A, "s")))
-        self.limited(2, turns[8])
-        self.limited(1, turns[9])
+        self.limited(2, permits[8])
+        self.limited(1, permits[9])
         self.assertEqual(2, self.pace.held_s(Wanted(A, "s")))
 
     def test_without_a_time(self) -> None:
@@ -246,9 +246,9 @@ class HoldTests(_PaceTestCase):
             self.limited()
             self.assertEqual(held_s, self.pace.held_s(Wanted(A, "s")))
             self.clock.advance(held_s)
-        turn = self.take()
-        turn.accepted()
-        turn.leave()
+        permit = self.take()
+        permit.accepted()
+        permit.leave()
         self.limited()
         self.assertEqual(0.25, self.pace.held_s(Wanted(A, "s")))
 
@@ -272,9 +272,9 @@ class HoldTests(_PaceTestCase):
     def test_fallback_at_the_same_server(self) -> None:
         self.limited(30)
         self.assertTrue(self.must_wait(A, is_fallback=True))
-        turn = self.take(B, is_fallback=True)
+        permit = self.take(B, is_fallback=True)
         self.assertEqual(0, self.pace.held_s(Wanted(B, "s", is_fallback=True)))
-        self.limited(30, turn)
+        self.limited(30, permit)
         self.assertTrue(self.must_wait(B, is_fallback=True))
         self.clock.advance(30)
         self.assertFalse(self.must_wait())
@@ -282,9 +282,9 @@ class HoldTests(_PaceTestCase):
     def test_fallback_waits_for_room(self) -> None:
         self.models = _models(max_concurrent=1)
         self.limited(30)
-        turn = self.take(B, is_fallback=True)
+        permit = self.take(B, is_fallback=True)
         self.assertTrue(self.must_wait(B, is_fallback=True))
-        turn.leave()
+        permit.leave()
         self.assertFalse(self.must_wait(B, is_fallback=True))
 
     def test_all_give_up(self) -> None:
@@ -331,9 +331,9 @@ class LeftAloneTests(_PaceTestCase):
         self.assertEqual(["a", "b", "c"], self.order)
         probe.leave()
         for one in waiting[1:]:
-            turn = self.successResultOf(one)
-            self.assertFalse(turn.is_probe)
-            turn.leave()
+            permit = self.successResultOf(one)
+            self.assertFalse(permit.is_probe)
+            permit.leave()
         self.assert_idle()
 
     def test_probe_fails(self) -> None:
@@ -418,9 +418,9 @@ class LeftAloneTests(_PaceTestCase):
         for _ in range(3):
             for _ in range(4):
                 self.ends(ProviderFailed("refused"))
-            turn = self.take()
-            turn.heard()
-            turn.leave()
+            permit = self.take()
+            permit.heard()
+            permit.leave()
         for error in (ProviderRateLimited("1", retry_after_s=0), ProviderAuthFailed("2")):
             for _ in range(4):
                 self.ends(ProviderFailed("refused"))
@@ -446,13 +446,13 @@ class LeftAloneTests(_PaceTestCase):
 
     def test_those_that_waited_for_a_slot(self) -> None:
         self.models = _models(max_concurrent=1)
-        turns = [self.take()]
+        permits = [self.take()]
         waiting = [self.wait(f"{number}") for number in range(7)]
         other = self.wait("x", has_other=True)
         for one in waiting[:4]:
-            self.ends(ProviderFailed("refused"), turns.pop())
-            turns.append(self.successResultOf(one))
-        self.ends(ProviderFailed("refused"), turns.pop())
+            self.ends(ProviderFailed("refused"), permits.pop())
+            permits.append(self.successResultOf(one))
+        self.ends(ProviderFailed("refused"), permits.pop())
         self.refused(other)
         self.assertEqual(4, len(self.order))
         self.assertTrue(self.must_wait())
@@ -501,22 +501,22 @@ class RandomTests(SynchronousTestCase):
         clock = Clock()
         models = [_models(max_concurrent=most)]
         pace = Pace("p", lambda: models[0], clock)
-        waiting: list[Deferred[Turn]] = []
-        turns: list[Turn] = []
+        waiting: list[Deferred[Permit]] = []
+        permits: list[Permit] = []
 
         def collect() -> None:
             for one in [one for one in waiting if one.called]:
                 waiting.remove(one)
-                one.addCallbacks(turns.append, lambda failure: failure.trap(ProviderOverloaded, CancelledError))
+                one.addCallbacks(permits.append, lambda failure: failure.trap(ProviderOverloaded, CancelledError))
 
         for kind, number in steps:
             if kind == "come":
                 wanted = Wanted((A, B)[number % 2], "xyz"[number % 3], has_other=number % 5 == 0)
-                turn = pace.take(wanted)
-                if turn is None:
+                permit = pace.take(wanted)
+                if permit is None:
                     waiting.append(pace.wait(wanted))
                 else:
-                    turns.append(turn)
+                    permits.append(permit)
             elif kind == "tick":
                 clock.advance((0.1, 1.0, 10.0)[number % 3])
             elif kind == "reload":
@@ -524,28 +524,28 @@ class RandomTests(SynchronousTestCase):
                 pace.limits_changed()
             elif kind == "cancel" and waiting:
                 waiting[number % len(waiting)].cancel()
-            elif kind != "cancel" and turns:
-                turn = turns.pop(number % len(turns))
+            elif kind != "cancel" and permits:
+                permit = permits.pop(number % len(permits))
                 if kind == "hear":
-                    turn.heard()
+                    permit.heard()
                 elif kind == "limit":
                     limited = ProviderRateLimited("slow", retry_after_s=(None, 0.5, 3.0)[number % 3])
-                    turn.failed(limited, other_key=False, is_last=False)
+                    permit.failed(limited, other_key=False, is_last=False)
                 elif kind == "break":
-                    turn.failed(ProviderFailed("refused"), other_key=False, is_last=True)
-                turn.leave()
+                    permit.failed(ProviderFailed("refused"), other_key=False, is_last=True)
+                permit.leave()
             collect()
-            self.assertEqual(len(turns), pace.in_use)
-            self.assertLessEqual(len(turns), most + 1)
-        while turns or waiting:
-            for turn in turns:
-                turn.heard()
-                turn.leave()
-            turns.clear()
+            self.assertEqual(len(permits), pace.in_use)
+            self.assertLessEqual(len(permits), most + 1)
+        while permits or waiting:
+            for permit in permits:
+                permit.heard()
+                permit.leave()
+            permits.clear()
             clock.advance(3.5)
             before = len(waiting)
             collect()
-            self.assertTrue(turns or not waiting or len(waiting) < before or clock.getDelayedCalls())
+            self.assertTrue(permits or not waiting or len(waiting) < before or clock.getDelayedCalls())
         self.assertTrue(pace.is_idle)
         self.assertEqual([], clock.getDelayedCalls())
 
@@ -557,17 +557,17 @@ class PacesTests(SynchronousTestCase):
         )
         paces = Paces(lambda: models, Clock())
         self.assertIs(paces.of("p"), paces.of("p"))
-        turn = paces.of("p").take(Wanted(A, "s"))
+        permit = paces.of("p").take(Wanted(A, "s"))
         self.assertIsNone(paces.of("p").take(Wanted(A, "s")))
         local = [paces.of("local").take(Wanted("local/m", "s")) for _ in range(3)]
         self.assertEqual([True, True, False], [one is not None for one in local])
-        assert turn is not None
+        assert permit is not None
         # One that was taken out of the configuration is forgotten when it is idle, and not before.
         models = ModelsConfig()
         kept = paces.of("p")
         paces.of("q")
         self.assertIs(kept, paces.of("p"))
         self.assertFalse(paces.is_idle)
-        turn.leave()
+        permit.leave()
         paces.of("r")
         self.assertIsNot(kept, paces.of("p"))

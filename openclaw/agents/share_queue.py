@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 
-class TurnQueue(Generic[T]):
+class ShareQueue(Generic[T]):
     """Who waits: the shares take turns, and within a share it is first come, first served."""
 
     def __init__(self) -> None:

@@ -1,15 +1,15 @@
-"""Tests of L{openclaw.agents.turn_queue}."""
+"""Tests of L{openclaw.agents.share_queue}."""
 
 from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from openclaw.agents.turn_queue import TurnQueue
+from openclaw.agents.share_queue import ShareQueue
 
 
-class TurnQueueTests(SynchronousTestCase):
+class ShareQueueTests(SynchronousTestCase):
     def setUp(self) -> None:
-        self.queue: TurnQueue[str] = TurnQueue()
+        self.queue: ShareQueue[str] = ShareQueue()
 
     def push(self, *items: str) -> None:
         """Each belongs to the share that its first letter names."""
