@@ -19,6 +19,12 @@ from twisted.web.http import HTTPChannel, _ChunkedTransferDecoder, _MalformedChu
 MAX_CHUNK_LINE_BYTES = 1024
 """Longest line of the chunked coding that is taken; the library has the same bound."""
 
+MAX_CUT_LINE_BYTES = 16
+"""Longest size, with the end of its line, of a chunk that is cut without the library's help."""
+
+_CUT_STATES = ("CHUNK_LENGTH", "BODY", "CRLF")
+_HEX_DIGITS = b"0123456789abcdefABCDEF"
+
 REQUEST_ADAPTERS = "_adapterCache"
 """The attribute of a request in which Klein's own view of it is kept; the two refer to each other."""
 
@@ -132,7 +138,46 @@ class ChunkDecoder(_ChunkedTransferDecoder):
     Reads the chunked coding as servers write it: blanks may stand around a size, and in its extensions anything.
 
     RFC 9112, 7.1.1, allows blanks before and behind a semicolon and quoted values; old servers pad the size itself.
+
+    Servers make a chunk of each event, and the library goes through several calls and copies for each: what is
+    ordinary is cut here in one go, and handed over in one piece.  Whatever is not is left to the library.
     """
+
+    def dataReceived(self, data: bytes) -> None:
+        if self._buffer or self.state not in _CUT_STATES:
+            super().dataReceived(data)
+            return
+        state, left, place, end = self.state, getattr(self, "length", 0), 0, len(data)
+        pieces: list[bytes] = []
+        while True:
+            if state == "BODY":
+                taken = min(left, end - place)
+                pieces.append(data[place : place + taken])
+                place += taken
+                left -= taken
+                if left:
+                    break
+                state = "CRLF"
+            if state == "CRLF":
+                if data[place : place + 2] != b"\r\n":
+                    break
+                place += 2
+                state = "CHUNK_LENGTH"
+            line_end = data.find(b"\r\n", place, place + MAX_CUT_LINE_BYTES)
+            if line_end < 0:
+                break
+            size = data[place:line_end]
+            # Not int() for all: it takes signs, blanks and underscores, too.
+            left = int(size, 16) if size and not size.translate(None, _HEX_DIGITS) else 0
+            if not left:
+                break
+            place = line_end + 2
+            state = "BODY"
+        self.state, self.length = state, left
+        if pieces:
+            self.dataCallback(pieces[0] if len(pieces) == 1 else b"".join(pieces))
+        if place < end:
+            super().dataReceived(data[place:])
 
     def _dataReceived_CHUNK_LENGTH(self) -> bool:
         try:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import socket
 from typing import Any
 
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from twisted.internet.address import IPv4Address
 from twisted.internet.error import ConnectionDone
 from twisted.internet.protocol import Protocol
@@ -19,7 +21,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web._newclient import HTTP11ClientProtocol, HTTPClientParser, TransportProxyProducer
 from twisted.web.client import HTTPConnectionPool
-from twisted.web.http import HTTPChannel, Request, _MalformedChunkedDataError
+from twisted.web.http import HTTPChannel, Request, _ChunkedTransferDecoder, _MalformedChunkedDataError
 from twisted.web.server import Request as SiteRequest
 
 from openclaw.twisted_internals import (
@@ -170,6 +172,35 @@ class OtherTests(SynchronousTestCase):
             decoder = ChunkDecoder(got.append, ends.append)
             with self.assertRaises(_MalformedChunkedDataError, msg=line):
                 decoder.dataReceived(line + b"\r\nhello\r\n")
+
+    @settings(max_examples=300, derandomize=True, deadline=None, database=None)
+    @given(
+        st.lists(st.binary(min_size=1, max_size=40), max_size=6),
+        st.sampled_from((b"%x", b"%X", b"%04x", b"%x;a=b", b"%x ; a", b"%x ", b"+%x", b"0x%x", b"%x\n")),
+        st.sampled_from((b"0\r\n\r\n", b"00\r\nA: b\r\n\r\n", b"", b"\r\n", b"1_0\r\n")),
+        st.lists(st.integers(1, 60), max_size=8),
+    )
+    def test_chunks_cut_anywhere(self, bodies: list[bytes], form: bytes, tail: bytes, cuts: list[int]) -> None:
+        """However it comes, it gives what the library's decoder gives, or more where that is too strict."""
+        stream = b"".join(form % len(body) + b"\r\n" + body + b"\r\n" for body in bodies) + tail
+        told = []
+        for kind in (ChunkDecoder, _ChunkedTransferDecoder):
+            got: list[bytes] = []
+            ends: list[bytes] = []
+            decoder, place, failed = kind(got.append, ends.append), 0, False
+            try:
+                for cut in (*cuts, len(stream)):
+                    if place < len(stream) and not ends:
+                        decoder.dataReceived(stream[place : place + cut])
+                        place += cut
+            except _MalformedChunkedDataError:
+                failed = True
+            told.append((failed, b"".join(got), ends))
+        ours, library = told
+        if not library[0] or not form.endswith((b" ", b" ; a")):
+            self.assertEqual(library, ours)
+        elif not ours[0]:
+            self.assertTrue(b"".join(bodies).startswith(ours[1]))
 
     def test_adapters(self) -> None:
         self.assertTrue(issubclass(SiteRequest, Componentized))
