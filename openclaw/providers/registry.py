@@ -93,16 +93,17 @@ class Catalog:
         config = self._current_config().models.providers.get(provider_id)
         if config is None:
             raise ModelNotFound(f'the provider "{provider_id}" of the model "{ref}" is not configured')
-        model = next((model for model in config.models if model.id == model_id), ModelConfig(model_id))
+        made = self._up_to_date(provider_id, config)
+        model, profile = made.model(model_id, self._session_ids)
         _check_set(provider_id, model.headers)
-        provider = self._provider(provider_id, config)
+        provider = self._provider(provider_id, made)
         return ResolvedModel(
             ref=ref,
             provider=provider,
             context_window=min(model.context_window, model.context_tokens or model.context_window),
             max_tokens=model.max_tokens or config.max_tokens,
             keys=provider if isinstance(provider, KeyedProvider) else None,
-            profile=profile_of(config, model, self._session_ids),
+            profile=profile,
         )
 
     def lessons(self) -> Sequence[Lesson]:
@@ -123,19 +124,26 @@ class Catalog:
             profile=ModelProfile(session_ids=self._session_ids),
         )
 
-    def _provider(self, provider_id: str, config: ProviderConfig) -> ModelProvider:
+    def _up_to_date(self, provider_id: str, config: ProviderConfig) -> _Made:
+        """What is made for a provider, anew as far as its configuration or the environment is another one."""
         environ = self._environ()
+        made = self._made.get(provider_id)
+        if made is not None and made.config is config and made.environ == environ:
+            return made
         keys = keys_of(provider_id, config, environ)
         way = DIRECT if self._client_of is None else way_of(provider_id, config, environ)
         keyless = attrs.evolve(config, api_key=None, api_keys=())
-        made = self._made.get(provider_id)
         if made is None or made.keyless != keyless or made.way != way:
             ring = KeyRing(self._clock) if made is None else made.ring
             self._learned.forget(provider_id)
             configured = self._current_config().models.providers
             self._made = {name: kept for name, kept in self._made.items() if name in configured}
             self._made[provider_id] = made = _Made(keyless, way, ring)
-        made.keep_only(keys)
+        made.read(config, environ, keys)
+        return made
+
+    def _provider(self, provider_id: str, made: _Made) -> ModelProvider:
+        keys = made.keys
         if len(keys) > 1:
             return KeyedProvider(provider_id, made.ring, keys, partial(self._with_key, made, provider_id))
         return self._with_key(made, provider_id, keys[0] if keys else None)
@@ -160,17 +168,40 @@ class _Made:
     @ivar way: the way to its server.
     @ivar ring: what is known of its keys; outlives a change of the rest.
     @ivar by_key: the provider for each key that was used.
+    @ivar config: its configuration, as it was read last.
+    @ivar environ: the environment of then.
+    @ivar keys: its keys, as of both.
     """
 
     keyless: ProviderConfig
     way: Way
     ring: KeyRing
     by_key: dict[str | None, OpenAICompletionsProvider] = attrs.field(factory=dict, repr=False)
+    config: ProviderConfig | None = None
+    environ: Mapping[str, str] = attrs.field(factory=dict, repr=False)
+    keys: tuple[str, ...] = attrs.field(default=(), repr=False)
+    _models: dict[str, tuple[ModelConfig, ModelProfile]] = attrs.field(factory=dict, init=False)
 
-    def keep_only(self, keys: Sequence[str]) -> None:
-        """Forget the providers of keys that are not used any more."""
+    def read(self, config: ProviderConfig, environ: Mapping[str, str], keys: tuple[str, ...]) -> None:
+        """Take over what was read anew, and forget the providers of keys that are not used any more."""
+        self.config, self.environ, self.keys = config, dict(environ), keys
+        self._models.clear()
         for key in [key for key in self.by_key if key not in (keys or (None,))]:
             del self.by_key[key]
+
+    def model(self, model_id: str, session_ids: Callable[[str], str] | None) -> tuple[ModelConfig, ModelProfile]:
+        """A model's entry, or one with nothing but its id, and its profile."""
+        known = self._models.get(model_id)
+        if known is not None:
+            return known
+        assert self.config is not None
+        model = next((model for model in self.config.models if model.id == model_id), None)
+        entry = ModelConfig(model_id) if model is None else model
+        made = entry, profile_of(self.config, entry, session_ids)
+        if model is not None:
+            # Of the others there may be any number.
+            self._models[model_id] = made
+        return made
 
 
 def keys_of(provider_id: str, config: ProviderConfig, environ: Mapping[str, str]) -> tuple[str, ...]:

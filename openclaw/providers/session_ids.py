@@ -18,7 +18,11 @@ def session_ids(secret: bytes) -> Callable[[str], str]:
     @param secret: the same over restarts.
     """
 
+    keyed = hmac.new(secret, digestmod="sha256")
+
     def name_of(session_key: str) -> str:
-        return hmac.digest(secret, session_key.encode("utf-8", "surrogatepass"), "sha256").hex()
+        named = keyed.copy()
+        named.update(session_key.encode("utf-8", "surrogatepass"))
+        return named.hexdigest()
 
     return name_of
