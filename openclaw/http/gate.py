@@ -82,18 +82,24 @@ class Gate:
         """
         config = self._current_config()
         route = self.routes.find(config, head.path)
-        if route is not None and route.scope is None:
+        is_page = route is not None and route.is_page
+        if route is not None and route.scope is None and not is_page:
             self._check_method(route, head)
             self._check_size(route.max_body_bytes, declared_bytes)
             return Admission(ANONYMOUS, route.max_body_bytes)
         # One for a route, be it off, is passed over.
-        is_upgrade = asks_for_websocket(head.method, head.headers) and head.path not in self.routes
+        is_upgrade = asks_for_websocket(head.method, head.headers) and (is_page or head.path not in self.routes)
         # Before anything is told about the path: a page under a name of its own learns nothing of this machine.
-        self._policy.check_host(head)
+        if not (is_page and _is_check(head)):
+            self._policy.check_host(head)
         if is_upgrade:
             # A WebSocket client shows its credential in its first frame, and learns there why it is refused.
             self._check_size(0, declared_bytes)
             return Admission(ANONYMOUS, 0, is_upgrade=True)
+        if route is not None and is_page:
+            self._check_method(route, head)
+            self._check_size(route.max_body_bytes, declared_bytes)
+            return Admission(ANONYMOUS, route.max_body_bytes)
         if route is None or route.scope is None:
             raise NotFound(_nothing_at(head.path))
         preflight = self._policy.preflight(head)
@@ -122,6 +128,11 @@ class Gate:
     def _check_size(max_body_bytes: int, declared_bytes: int | None) -> None:
         if declared_bytes is not None and declared_bytes > max_body_bytes:
             raise too_large(max_body_bytes)
+
+
+def _is_check(head: RequestHead) -> bool:
+    """Whether a request for a page may be the check of a load balancer, and cannot be that of another page."""
+    return head.method == b"OPTIONS" or not head.headers.hasHeader(b"host")
 
 
 _CHAT = "/v1/chat/completions"

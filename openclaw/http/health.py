@@ -11,6 +11,7 @@ from typing import Any
 import attrs
 
 from openclaw._version import __version__
+from openclaw.errors import InvalidRequest
 from openclaw.http.answers.respond import json_body, send
 from openclaw.http.connection.request import GatewayRequest
 from openclaw.interfaces import HealthSource
@@ -32,6 +33,24 @@ class Health:
         failing = [*self._source.failing(), *([] if phase == "started" else [phase])]
         body = {"ready": not failing, "failing": failing, "uptimeMs": self._source.uptime_ms()}
         return _send(request, 503 if failing else 200, body)
+
+    def root(self, request: GatewayRequest) -> bytes:
+        """
+        What the default check of a load balancer asks: ready or not.
+
+        @raise InvalidRequest: if it was to become a WebSocket, and what that takes did not arrive.
+        """
+        headers = request.requestHeaders
+        if any(map(headers.hasHeader, (b"sec-websocket-key", b"sec-websocket-version"))):
+            raise InvalidRequest(
+                "this is a WebSocket client's request without its Upgrade header, or over HTTP/1.0: a proxy on the way"
+                " does not pass it on; docs/proxy.md says how it does",
+                code="upgrade_dropped",
+            )
+        is_ready = self._source.phase() == "started" and not self._source.failing()
+        request.responseHeaders.setRawHeaders(b"Cache-Control", [b"no-store"])
+        text = b"ok\n" if is_ready else b"not ready\n"
+        return send(request, 200 if is_ready else 503, text, b"text/plain; charset=utf-8")
 
     def startup(self, request: GatewayRequest) -> bytes:
         """Where the gateway is in its life."""

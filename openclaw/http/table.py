@@ -24,6 +24,7 @@ MAX_SMALL_BODY_BYTES = 64 * 1024
 
 GET = (b"GET",)
 GET_OR_HEAD = (b"GET", b"HEAD")
+ROOT_METHODS = (b"GET", b"HEAD", b"OPTIONS")
 POST = (b"POST",)
 
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
@@ -52,6 +53,8 @@ class Route:
     @ivar max_body_bytes: largest body.
     @ivar enabled: whether the configuration has it.
     @ivar public: whether the configuration gives it to anybody, whose host is still looked at.
+    @ivar is_page: a page, and no part of the API: given to anybody whose host is ours, and an upgrade there is the
+        WebSocket's.
     """
 
     path: str
@@ -61,6 +64,7 @@ class Route:
     max_body_bytes: int = MAX_SMALL_BODY_BYTES
     enabled: Callable[[Config], bool] = _always
     public: Callable[[Config], bool] = _never
+    is_page: bool = False
 
     @property
     def rule(self) -> str:
@@ -99,9 +103,7 @@ class RouteTable:
     def label(self, path: bytes) -> str:
         """The route of a folded path, as one of few names."""
         route = self._of(path)
-        if route is not None:
-            return route.path
-        return "/" if path == b"/" else "other"
+        return route.path if route is not None else "other"
 
 
 def _is_text(path: bytes) -> bool:

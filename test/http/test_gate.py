@@ -144,10 +144,19 @@ class GateTests(SynchronousTestCase):
         ):
             try:
                 admission = self.admit(GOOD, ("Upgrade", value), path=path, method=method, size=0)
-            except NotFound:
+            except (NotFound, MethodNotAllowed):
                 self.assertFalse(expected)
             else:
                 self.assertIs(admission.is_upgrade, expected)
+
+    def test_root(self) -> None:
+        """The default check of a load balancer has no credential, and often no host."""
+        for method in (b"GET", b"HEAD"):
+            self.assertFalse(self.admit(path=b"/", method=method, size=0).is_upgrade)
+            self.admit(path=b"/", method=method, size=0, host=None)
+            self.refuse(Forbidden, path=b"/", method=method, size=0, host="evil.example")
+        self.admit(path=b"/", method=b"OPTIONS", size=0, host="evil.example")
+        self.refuse(MethodNotAllowed, path=b"/", method=b"POST", size=0)
 
     def test_upgrade_on_a_route_is_ignored(self) -> None:
         self.refuse(Unauthorized, UPGRADE, path=b"/v1/models", method=b"GET")
@@ -170,7 +179,7 @@ class GateTests(SynchronousTestCase):
         self.assertEqual(headers[b"Access-Control-Allow-Origin"], b"https://app.example")
 
     def test_only_health_is_public(self) -> None:
-        public = {route.path for route in self.gate.routes if route.scope is None}
+        public = {route.path for route in self.gate.routes if route.scope is None and not route.is_page}
         self.assertEqual(public, {"/health", "/healthz", "/ready", "/readyz", "/startup", "/startupz"})
 
 

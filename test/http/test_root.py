@@ -111,6 +111,25 @@ class HealthTests(GatewayTestCase):
         self.assertEqual(client.answer().status, 200)
 
 
+class RootTests(GatewayTestCase):
+    """What the default check of a load balancer asks."""
+
+    def test_ready_or_not(self) -> None:
+        for method, body in (("GET", b"ok\n"), ("HEAD", b""), ("OPTIONS", b"ok\n")):
+            client = self.connect()
+            client.request(method, "/")
+            self.tick()
+            answer = client.answer(head=method == "HEAD")
+            self.assertEqual((200, body), (answer.status, answer.body))
+        self.health.parts.append("store")
+        self.assertEqual(503, self.ask("GET", "/").status)
+
+    def test_a_websocket_that_a_proxy_made_none(self) -> None:
+        answer = self.ask("GET", "/", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", "Sec-WebSocket-Version: 13")
+        self.assertEqual((400, "upgrade_dropped"), (answer.status, answer.error["code"]))
+        self.assertIn("docs/proxy.md", answer.error["message"])
+
+
 class FailureTests(GatewayTestCase):
     def test_run_ended_under_a_waiting_request(self) -> None:
         waiting: Deferred[bytes] = Deferred()

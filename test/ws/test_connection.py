@@ -80,7 +80,7 @@ class UpgradeTests(WebSocketTestCase):
         self.assertEqual((client.answer().status, client.answer().error["code"]), (403, "host_not_allowed"))
 
     def test_over_http_1_0(self) -> None:
-        for path, status in (("/", 404), ("/healthz", 200)):
+        for path, status in (("/", 200), ("/x", 404), ("/healthz", 200)):
             client = self.tcp()
             request = "\r\n".join(
                 (f"GET {path} HTTP/1.0", "Host: localhost", *UPGRADE, "Sec-WebSocket-Version: 13", "", "")

@@ -144,7 +144,7 @@ def to_run_request(body: ChatRequest, request: GatewayRequest, *, is_retry: bool
             param="x-openclaw-message-channel",
         )
     session_key, user = header_text(request, "x-openclaw-session-key"), body.user
-    metadata_session_id = body.metadata.session_id if body.metadata is not None else None
+    metadata_session_id = (body.metadata.session_id or None) if body.metadata is not None else None
     # Its value names what is asked for; a client that is told to send it always sends it empty with a user's turn.
     is_side_call = bool((header_text(request, "X-OpenWebUI-Task") or "").strip())
     if is_side_call:

@@ -212,7 +212,6 @@ class TargetTests(GatewayTestCase):
             "http://127.0.0.1/v1/models",
             "*",
             "v1/models",
-            "/",
             "/v1/completions",
         ):
             self.assertEqual(self.status(path), 404, path)

@@ -201,12 +201,18 @@ class WholeTests(GatewayTestCase):
             (("x-openclaw-message-channel: two words",), {}, "x-openclaw-message-channel"),
             (("X-Conversation-Id: " + "x" * 600,), {}, "X-Conversation-Id"),
             ((), {"user": "a\nb"}, "user"),
-            ((), {"metadata": {"session_id": ""}}, "metadata.session_id"),
+            ((), {"metadata": {"session_id": "a\nb"}}, "metadata.session_id"),
         ):
             answer = self.ask_chat(*headers, **body)
             self.assertEqual((answer.status, answer.error["param"]), (400, param))
             self.assertNotIn("x-openclaw-run-id", answer.headers)
         self.assertEqual(self.provider.requests, [])
+
+    def test_an_empty_session_id_is_none(self) -> None:
+        self.provider.enqueue_text("x")
+        answer = self.ask_chat(metadata={"session_id": ""})
+        self.assertEqual(200, answer.status)
+        self.assertIn(":openai:", answer.headers["x-openclaw-session-key"])
 
     def test_what_reaches_the_model(self) -> None:
         self.provider.enqueue_text("x")
