@@ -111,8 +111,14 @@ def status_report(config: Config, config_path: str, state: State) -> dict[str, A
 
 def _provider_row(name: str, config: Config) -> dict[str, Any]:
     """A provider and how we show who we are; of a key only its ends, and that only if it is long."""
-    key = config.models.providers[name].api_key
-    if key is None:
+    provider = config.models.providers[name]
+    key = provider.api_key
+    header = None if provider.request is None or provider.request.auth is None else provider.request.auth.header
+    if header is not None and not header[1].usable:
+        effective = {"kind": "missing", "detail": f"needs {', '.join(header[1].missing) or 'a value'}"}
+    elif header is not None:
+        effective = {"kind": "request.auth", "detail": f"in the header {header[0]}"}
+    elif key is None:
         effective = {"kind": "none", "detail": "no key is configured"}
     elif not key.usable:
         effective = {"kind": "missing", "detail": f"needs {', '.join(key.missing) or 'a value'}"}

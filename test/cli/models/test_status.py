@@ -42,6 +42,20 @@ class StatusTests(CommandTestCase):
         )
         self.assertNotIn("long-secret", self.out)
 
+    def test_own_header(self) -> None:
+        """A provider that is told who we are by C{request.auth} is not one without a key."""
+        self.document(request={"auth": {"mode": "header", "headerName": "api-key", "value": "${ACME_KEY}"}})
+        self.run_command("models", "status", "--json")
+        self.assertEqual(
+            self.json_out()["auth"]["providers"][0]["effective"], {"kind": "missing", "detail": "needs ACME_KEY"}
+        )
+        os.environ["ACME_KEY"] = "from-the-environment"
+        self.run_command("models", "status", "--json")
+        self.assertEqual(
+            self.json_out()["auth"]["providers"][0]["effective"],
+            {"kind": "request.auth", "detail": "in the header api-key"},
+        )
+
     def test_text(self) -> None:
         self.document(apiKey="short")
         self.assertEqual(self.run_command("models", "status"), 0)
