@@ -133,7 +133,7 @@ class Timings:
     @ivar first_output: the provider's first event was there.
     @ivar attempts: how many calls of a model were begun; not a time.
     @ivar model_ref: C{provider/model} that was called last, or whose error is told; not a time.
-    @ivar paced_s: seconds for which it has waited for its turns at model servers; a sum.
+    @ivar paced_s: seconds for which it has waited for its permits at model servers; a sum.
     """
 
     received: float

@@ -48,7 +48,7 @@ class Asking:
 
     @ivar candidates: the first choice first; at least one.
     @ivar paces: when their servers may be asked.
-    @ivar share: what the run shares its turns at a server with, as of L{Wanted}.
+    @ivar share: what the run shares its permits at a server with, as of L{Wanted}.
     """
 
     candidates: Sequence[Candidate]

@@ -2,8 +2,9 @@
 From transcript and request to the messages that the model reads.
 
 Whatever was said, and however turns ended, the prompt keeps four laws, because servers with strict templates answer
-nothing else: the system message stands first and alone; user and assistant take turns, the user first; each call has
-its result right behind it, and each result its call before it; a turn that a server refused is not in it.
+nothing else: the system message stands first and alone; user and assistant take turns, the user first, and last where
+that is no result; each call has its result right behind it, and each result its call before it; a turn that a server
+refused is not in it.
 """
 
 from __future__ import annotations
@@ -25,6 +26,13 @@ Without it the model would take both for one message, and providers refuse an em
 
 NO_BEGINNING = "[The beginning of this conversation is not there.]"
 """What the model reads as the user's words before a conversation that begins with an answer."""
+
+GO_ON = "[Please go on.]"
+"""
+What the model reads as the user's words behind an answer that a client wants to be let go on.
+
+Servers with strict templates refuse a prompt that ends with an answer, and others begin another answer behind it.
+"""
 
 NO_RESULT = "[There is no result: this call was never answered.]"
 """What the model reads as the result of a call that nobody has answered, as providers refuse a call without one."""
@@ -129,7 +137,7 @@ def _missing(call_ids: Sequence[str], stray: Sequence[str]) -> list[Message]:
 
 def _take_turns(messages: Iterable[Message]) -> Iterable[Message]:
     """
-    Let user and assistant take turns, the user first.
+    Let user and assistant take turns, the user first, and last where it is not a result.
 
     Two answers in a row, as of a client that lets an answer go on, become one.
     """
@@ -151,6 +159,8 @@ def _take_turns(messages: Iterable[Message]) -> Iterable[Message]:
         last = message
     if last is not None:
         yield last
+    if last is None or last.role == "assistant":
+        yield Message("user", NO_BEGINNING if last is None else GO_ON)
 
 
 def _joined(first: Message, second: Message) -> Message:

@@ -82,7 +82,7 @@ class RunPlan:
 
     @property
     def share(self) -> str:
-        """What it shares its turns at a model server with: its session, or its caller's runs that have none."""
+        """What it shares its permits at a model server with: its session, or its caller's runs that have none."""
         return self.session_key if self.is_stored else f"caller:{self.caller.name}"
 
     @property

@@ -64,7 +64,7 @@ class Retries:
         """Note that an attempt starts."""
         self._began_s = self._clock.seconds()
         if not self._has_begun:
-            # The wait for a turn at the first model's server is no part of it.
+            # The wait for a permit at the first model's server is no part of it.
             self._has_begun = True
             self._latest_s = self._began_s + LATEST_ATTEMPT_S
 

@@ -99,7 +99,7 @@ class Runs:
 
     @property
     def waiting(self) -> int:
-        """How many runs wait for their session, for a slot, or, placed already, for their turn at a model server."""
+        """How many runs wait for their session, for a slot, or, placed already, for a permit at a model server."""
         return self._lanes.waiting
 
     def lessons(self) -> Sequence[Lesson]:
@@ -107,7 +107,8 @@ class Runs:
         return self._catalog.lessons()
 
     def limits_changed(self) -> None:
-        """Let runs ask that may do so by a new configuration."""
+        """Let runs go on that may do so by a new configuration."""
+        self._lanes.limits_changed()
         self._paces.limits_changed()
 
     def can_begin(self, plan: RunPlan) -> bool:
@@ -255,8 +256,8 @@ class Runs:
         self._stopped = True
         for starting in list(self._starting):
             starting.cancel()
-        # The newest first, who may wait for the turns of the others and are not to get them now.
-        for work in reversed(list(self._live.values())):
+        # Those first who wait for what the others hold, and are not to get it now.
+        for work in sorted(self._live.values(), key=lambda one: one.is_running):
             work.stop(_draining())
         await self._all_over(None)
 

@@ -56,6 +56,11 @@ class Work:
             lambda failure: log.failure("run {run_id} was not ended properly", failure, run_id=self.run.id)
         )
 
+    @property
+    def is_running(self) -> bool:
+        """Whether it is at work, and does not wait for others, or for its next attempt."""
+        return self._context.slot.is_running
+
     def _is_late(self) -> None:
         self.stop(RunTimeout("the run took longer than agents.defaults.timeoutSeconds or its caller allows"))
 

@@ -171,6 +171,10 @@ class Lanes:
         """Whether nobody runs, waits or holds a session lane."""
         return not (self.running or self.waiting or self._sessions or self._run_queue or self._freed_sessions)
 
+    def limits_changed(self) -> None:
+        """Let in who may run by other limits."""
+        self._hand_over()
+
     def is_busy(self, session: str) -> bool:
         """Whether a run that enters this session would have to wait for another one."""
         return session in self._sessions

@@ -93,8 +93,8 @@ class Turns:
         self._lanes = lanes
         # Sessions in which a root is being stored that becomes the history: where others go depends on it.
         self._founding: dict[str, Promise[None]] = {}
-        # Runs under way that began the history, and another root has taken their place.
-        self._passed: set[str] = set()
+        # Runs under way that began a chat, or something beside it: whether another root has taken its place.
+        self._roots: dict[str, bool] = {}
 
     async def enter(self, sent: SentTurn) -> Slot:
         """Wait for a place in the lanes; fails with L{openclaw.errors.Overloaded} if there is no room to wait."""
@@ -169,6 +169,7 @@ class Turns:
             try:
                 placed = await self._store_turn(tree, sent, placement, run)
                 if placement.is_root:
+                    self._roots[run.run_id] = False
                     slot.take_own(_root_lane(key, run.run_id))
                 return attrs.evolve(placed, waited_s=waited_s) if waited_s else placed
             except StoreError as error:
@@ -187,9 +188,15 @@ class Turns:
         at_tip = placement.takes_over or tree.node(placement.parent_id) is tree.node(tree.tip_id)
         beside = placement.detached or not at_tip
         passed = tree.root_run(tree.tip_id) if placement.takes_over else None
-        created_at_ms = await self._store_begin(run, entries, detached=beside, claim=sent.claim)
-        if passed is not None and self._lanes.is_busy(_root_lane(run.session_key, passed)):
-            self._passed.add(passed)
+        if passed in self._roots:
+            # Before this is stored, as that run may end meanwhile.
+            self._roots[passed] = True
+        try:
+            created_at_ms = await self._store_begin(run, entries, detached=beside, claim=sent.claim)
+        except StoreError as error:
+            if passed in self._roots and error.code != STORE_TIMEOUT:
+                self._roots[passed] = False
+            raise
         tip_id = entries[-1].id if entries else placement.parent_id
         return PlacedTurn(branch, placement.new, tip_id, placement.detached, at_tip, created_at_ms)
 
@@ -227,13 +234,15 @@ class Turns:
         """
         # A branch of which nothing came must not take the place of the one that is there.
         is_nothing = run.status != "done" and all(is_silent(entry.message) for entry in answer)
-        beside = placed.detached or run.run_id in self._passed or (is_nothing and not placed.at_tip)
-        self._passed.discard(run.run_id)
+        beside = placed.detached or self._roots.get(run.run_id, False) or (is_nothing and not placed.at_tip)
         try:
             await in_time(self._store.end_run(run, answer, detached=beside, key=key), self._clock)
         except Exception:
             self.transcripts.forget(run.session_key)
             raise
+        finally:
+            # Not before: another root may take the place of this one while its end is stored, too.
+            self._roots.pop(run.run_id, None)
         self.transcripts.append(run.session_key, answer, detached=beside)
 
 

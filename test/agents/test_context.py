@@ -10,14 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from openclaw.agents.context import NO_ANSWER, NO_BEGINNING, NO_RESULT, STRAY_RESULT, build_context
+from openclaw.agents.context import GO_ON, NO_ANSWER, NO_BEGINNING, NO_RESULT, STRAY_RESULT, build_context
 from openclaw.messages import Message, ToolCall
 from openclaw.records import Entry, StopReason
 from openclaw.sessions.tree import is_silent
 from test.fakes import assistant, user
 
 U1, A1, U2, A2, U3 = user("u1"), assistant("a1"), user("u2"), assistant("a2"), user("u3")
-GAP, BEGINNING = assistant(NO_ANSWER), user(NO_BEGINNING)
+GAP, BEGINNING, GO = assistant(NO_ANSWER), user(NO_BEGINNING), user(GO_ON)
 SYSTEM = Message("system", "prompt")
 
 
@@ -126,7 +126,15 @@ class ConversationTests(SynchronousTestCase):
         branch = [*TURN_1, entry(more, "r2", "stop")]
         joined = Message("assistant", "a1\n\nmore", reasoning="hm")
         self.assertEqual([U1, joined, U2], conversation(branch, U2))
-        self.assertEqual([U1, A1], conversation((), U1, A1))
+
+    def test_an_answer_that_is_to_go_on(self) -> None:
+        """Servers with strict templates refuse a prompt that ends with an answer."""
+        self.assertEqual([U1, A1, GO], conversation((), U1, A1))
+        self.assertEqual([U1, A1, GO], conversation(TURN_1, assistant("")))
+        self.assertEqual([BEGINNING, A1, GO], conversation((), A1))
+
+    def test_nothing_that_can_be_told(self) -> None:
+        self.assertEqual([BEGINNING], conversation((), result("c1", " ")))
 
     def test_a_conversation_that_begins_with_an_answer(self) -> None:
         self.assertEqual([BEGINNING, A1, U2], conversation((), A1, U2))
@@ -134,7 +142,6 @@ class ConversationTests(SynchronousTestCase):
     def test_empty_answers_that_the_client_sent(self) -> None:
         self.assertEqual([U1, GAP, U2], conversation((), U1, assistant(""), U2))
         self.assertEqual([U1], conversation((), assistant(""), U1))
-        self.assertEqual([U1, A1], conversation(TURN_1, assistant("")))
 
     def test_tool_traffic_stays(self) -> None:
         call = Message("assistant", "", (ToolCall("c1", "f", "{}"),))
@@ -270,8 +277,9 @@ class CallTests(SynchronousTestCase):
                 self.assertEqual([], waiting)
                 waiting = [call.id for call in message.tool_calls]
         self.assertEqual([], waiting)
-        # The user first, and no two of a role in a row; no answer is empty.
-        self.assertEqual(["user"] if asked else [], [message.role for message in asked[:1]])
+        # The user first, and last but for results, and no two of a role in a row; no answer is empty.
+        self.assertEqual("user", asked[0].role)
+        self.assertIn(asked[-1].role, ("user", "tool"))
         for before, message in pairwise(asked):
             self.assertTrue(message.role == "tool" or before.role != message.role)
         self.assertTrue(
@@ -282,7 +290,7 @@ class CallTests(SynchronousTestCase):
             return
         told = [message for message, _, _ in said if not is_silent(message)]
         others = [message for message in told if message.role != "tool"]
-        is_made = lambda m: m in (GAP, BEGINNING) or m.text.startswith(STRAY_RESULT)  # noqa: E731
+        is_made = lambda m: m in (GAP, BEGINNING, GO) or m.text.startswith(STRAY_RESULT)  # noqa: E731
         of_others = [m for m in asked if m.role != "tool" and not is_made(m)]
         self.assertEqual(_texts(others), _texts(of_others))
         self.assertEqual([m.tool_calls for m in others if m.tool_calls], [m.tool_calls for m in asked if m.tool_calls])
@@ -301,7 +309,7 @@ def _texts(messages: Sequence[Message]) -> list[str]:
 
 def _takes_turns(told: Sequence[Message]) -> bool:
     roles = [message.role for message in told]
-    return roles[:1] in ([], ["user"]) and all(b == "tool" or a != b for a, b in pairwise(roles))
+    return roles[:1] == ["user"] and roles[-1] != "assistant" and all(b == "tool" or a != b for a, b in pairwise(roles))
 
 
 def _is_paired(told: Sequence[Message]) -> bool:

@@ -1,4 +1,4 @@
-"""Tests of L{openclaw.agents.work}: runs that wait for their turn at a model server."""
+"""Tests of L{openclaw.agents.work}: runs that wait for their permit at a model server."""
 
 from __future__ import annotations
 
@@ -268,8 +268,34 @@ class SlotTests(_PaceTestCase):
         self.successResultOf(stopping)
         self.assertEqual(["0"], self.asked())
 
+    def test_stop_lets_nobody_in(self) -> None:
+        """Not those either that have waited longer than whoever asks now, as sessions take turns."""
+        runs = [self.bench.start(f"batch {number}") for number in range(3)]
+        runs.append(self.bench.start("chat", key="k"))
+        self.finish(self.open[0])
+        self.finish(self.open[0])
+        asked = ["batch 0", "batch 1", "chat"]
+        self.assertEqual(asked, self.asked())
+        stopping = self.begin_stop()
+        self.bench.clock.pump([5, 0])
+        self.successResultOf(stopping)
+        self.assertEqual(asked, self.asked())
+        for run in runs[2:]:
+            self.assertIsInstance(run.failed(), Draining)
+
     def begin_stop(self) -> Deferred[None]:
         return Deferred.fromCoroutine(self.bench.runs.stop(5))
+
+    def test_reload_of_the_global_bound(self) -> None:
+        self.configure(max_concurrent=1)
+        runs = [self.bench.start(f"{number}") for number in range(2)]
+        self.configure(max_concurrent=2)
+        self.bench.runs.limits_changed()
+        self.assertEqual(["0", "1"], self.asked())
+        while self.open:
+            self.finish(self.open[0])
+        for run in runs:
+            self.assertIsInstance(run.end(), RunFinished)
 
     def test_reload(self) -> None:
         runs = [self.bench.start(f"{number}") for number in range(3)]

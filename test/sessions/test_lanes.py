@@ -233,6 +233,14 @@ class LaneTests(_LaneTestCase):
         self.enter("c", "c")
         self.assertEqual(["a", "b", "c"], self.order)
 
+    def test_a_raised_limit_waits_for_nobody(self) -> None:
+        self.limits = LaneLimits(1, 10)
+        self.enter("a", "a")
+        self.enter("b", "b")
+        self.limits = LaneLimits(2, 10)
+        self.lanes.limits_changed()
+        self.assertEqual(["a", "b"], self.order)
+
     def test_a_lowered_limit_waits_for_runs_to_end(self) -> None:
         slots = [self.slot("a"), self.slot("b")]
         waiting = self.enter("c", "c")

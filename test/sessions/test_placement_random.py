@@ -21,6 +21,7 @@ from openclaw.errors import ProviderAuthFailed
 from openclaw.events import ProviderFinished, TextDelta, ToolCallDelta
 from openclaw.messages import Message, ToolCall
 from openclaw.records import Entry, KeyEnd, RunRecord
+from openclaw.sessions.keys import PLAIN, TASK_MARK, Manner
 from openclaw.sessions.tree import SessionTree
 from openclaw.sessions.turns import PlacedTurn, Turns
 from openclaw.store.store import GatewayStore
@@ -41,6 +42,7 @@ _KINDS = (
     "switch",
     "title",
     "title again",
+    "title first",
     "results",
     "forget",
 )
@@ -56,6 +58,7 @@ class Said:
 
     @ivar shown: as much of the text as the client has.
     @ivar is_detached: whether it begins a conversation that is no part of the history.
+    @ivar is_streamed: whether that was asked for as a stream.
     @ivar calls: ids of the calls that an answer makes of the client's functions.
     @ivar call_id: the call that a result is of.
     @ivar own: the agent's own call beside those.
@@ -67,7 +70,7 @@ class Said:
         self.parent = parent
         self.role = role
         self.text = self.shown = text
-        self.is_detached = False
+        self.is_detached = self.is_streamed = False
         self.calls: tuple[str, ...] = ()
         self.call_id = call_id
         self.own: tuple[ToolCall, ...] = ()
@@ -98,6 +101,7 @@ class Conversation:
         # What the client shows, which may be another branch than the current one.
         self.shown: Said | None = None
         self.titles: list[Said] = []
+        self.manner = PLAIN
         self.count = 0
         # How the next answer uses a tool of the agent's own.
         self.own = ""
@@ -107,7 +111,13 @@ class Conversation:
     def step(self, kind: str, end: str, number: int) -> None:
         path = self.shown.path() if self.shown is not None else []
         users = [said for said in path if said.role == "user"]
-        if kind == "forget":
+        self.manner = Manner(streamed=bool(number % 2))
+        if kind == "title first" and not self.said and not self.titles:
+            # Which of the two is the conversation is known by the mark, or by the stream.
+            self.manner = Manner(streamed=bool(number % 3))
+            self.title(None, mark="" if self.manner.streamed else TASK_MARK)
+            self.say(None, [], CHAT, end)
+        elif kind == "forget":
             self.bench.runs.forget_session(KEY)
         elif kind == "results" and self.shown is not None and self.shown.calls:
             new = [("tool", self.text("r"), call_id) for call_id in self.shown.calls]
@@ -115,8 +125,8 @@ class Conversation:
             self.run(SAME_BY_KEY if number % 2 else CHAT, [] if only else path, self.shown, new, end)
         elif kind == "title again" and self.titles:
             self.title(self.titles[number % len(self.titles)])
-        elif kind == "title" and path:
-            self.title(None)
+        elif kind == "title" and (path or not self.titles):
+            self.title(None, mark="" if path else TASK_MARK)
         elif kind == "switch" and self.said:
             self.shown = self.said[number % len(self.said)]
         elif kind == "regenerate" and users:
@@ -166,10 +176,14 @@ class Conversation:
             has_turns = bool(self.said)
             turn = self.new(turn, role, text, call_id)
             sent.append(turn.message(text))
+            turn.is_streamed = turn.parent is None and self.manner.streamed
             turn.is_detached = turn.parent is None and has_turns
         assert turn is not None
         at_tip = parent is self.tip
-        started = self.bench.start(*sent, selection=selection)
+        if turn.is_detached and selection is CHAT and self.gives_way(turn):
+            assert self.tip is not None
+            self.tip.path()[0].is_detached, turn.is_detached, at_tip = True, False, True
+        started = self.bench.start(*sent, selection=selection, manner=self.manner)
         self.check_asked(turn)
         if end == "titled":
             self.title(None)
@@ -177,7 +191,7 @@ class Conversation:
         if end in ("failed", "killed, again"):
             # Sent again by the client's own library.
             assert started.run is not None
-            again = self.bench.start(*sent, selection=selection, retry_of=started.run.id)
+            again = self.bench.start(*sent, selection=selection, manner=self.manner, retry_of=started.run.id)
             self.check_asked(turn)
             told = self.end(again, turn, "whole")
         self.shown = told
@@ -187,6 +201,15 @@ class Conversation:
         # A new branch, or another answer to a known turn, of which nothing came is not the current branch.
         if not turn.path()[0].is_detached and (at_tip or told is not turn):
             self.tip = told
+
+    def gives_way(self, turn: Said) -> bool:
+        """Whether the history is one that nothing has extended, and another root is more likely what a user said."""
+        assert self.tip is not None
+        root = self.tip.path()[0]
+        extensions = [
+            said for said in self.said if said is not root and said.role != "assistant" and said.path()[0] is root
+        ]
+        return turn.is_streamed and not root.is_streamed and not extensions
 
     def end(self, started: Started, turn: Said, end: str) -> Said:
         """Let the model answer in some way; returns what the conversation ends with."""
@@ -271,10 +294,10 @@ class Conversation:
         self.bench = Bench(self.store)
         self.bench.count = count
 
-    def title(self, asked: Said | None) -> None:
+    def title(self, asked: Said | None, mark: str = "") -> None:
         """Ask for a title, perhaps once more; the conversation goes on as if nothing had been."""
         if asked is None:
-            asked = Said(None, "user", self.text("title"))
+            asked = Said(None, "user", self.text(f"{mark}title"))
             self.titles.append(asked)
         started = self.bench.start(user(asked.text), selection=CHAT)
         self.check_asked(asked)
@@ -296,7 +319,7 @@ class Conversation:
             parent = by_id[entry.parent_id] if entry.parent_id is not None else None
             while parent is not None and not _is_shown(parent):
                 parent = by_id[parent.parent_id] if parent.parent_id is not None else None
-            if _is_shown(entry) and not entry.message.text.startswith("t"):
+            if _is_shown(entry) and not entry.message.text.startswith(("t", TASK_MARK)):
                 stored.append((entry.message.text, parent.message.text if parent is not None else None))
         said = [(said.text, said.parent.text if said.parent is not None else None) for said in self.said]
         self.case.assertEqual(sorted(said, key=str), sorted(stored, key=str))

@@ -100,6 +100,26 @@ class TitleFirstTests(ChatTestCase):
         self.finish(0, "title")
         self.assertEqual(["u1", "a1"], self.texts(KEY))
 
+    def test_what_gives_way_ends_while_its_successor_is_stored(self) -> None:
+        self.chat("a title, please")
+        self.store.holds = {"begin_run"}
+        self.chat("u1", manner=STREAMED)
+        self.finish(0, "title")
+        while self.store.held:
+            self.store.release()
+        self.assertEqual(["u1"], self.texts(KEY))
+        self.finish(1, "a1")
+        self.assertEqual(["u1", "a1"], self.texts(KEY))
+        self.assertEqual(1, len(self.successResultOf(self.store.inner.transcript(KEY)).detached))
+        self.assertEqual({}, self.bench.runs._turns._roots)
+
+    def test_what_would_take_its_place_cannot_be_stored(self) -> None:
+        self.chat("a question")
+        self.store.failures["begin_run"] = [StoreError("the disk is full")]
+        self.chat("u1", manner=STREAMED)
+        self.finish(0, "an answer")
+        self.assertEqual(["a question", "an answer"], self.texts(KEY))
+
     def test_the_next_turn_waits_for_the_first_alone(self) -> None:
         self.chat(self.TASK)
         self.chat("u1", manner=STREAMED)

@@ -51,11 +51,15 @@ class Ask:
         self.events: list[RunEvent] = []
         self.outcome: RunOutcome | None = None
         self.over = False
+        # Whether the client's own time limit makes it leave, and whether it has the whole answer.
+        self.by_timeout = False
+        self.is_complete = False
         self.working = Deferred.fromCoroutine(self._work())
 
     async def _work(self) -> None:
         try:
             self.reader = await self.starting
+            self.reader.goes_by(self)
             try:
                 self.timed = await self.reader.placed() is not None
                 if self.paused:
@@ -65,7 +69,7 @@ class Ask:
                 else:
                     self.outcome = await self.reader.outcome()
             finally:
-                self.reader.leave()
+                self.reader.leave(by_timeout=self.by_timeout)
         except (OpenClawError, CancelledError) as error:
             self.error = error
         self.over = True
@@ -115,6 +119,7 @@ class JoinsTestCase(SynchronousTestCase):
         """Nothing is left when all is over and forgotten."""
         self.successResultOf(Deferred.fromCoroutine(self.joins.stop()))
         self.assertTrue(self.joins.is_empty)
+        self.assertTrue(self.joins._lingering.is_empty)
         self.assertEqual((list(self.bench.runs.live), self.bench.runs.waiting), ([], 0))
         self.assertEqual(self.clock.getDelayedCalls(), [])
 

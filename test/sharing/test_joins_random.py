@@ -6,6 +6,7 @@ import random
 
 from openclaw.errors import ProviderFailed, ProviderRejected
 from openclaw.events import ProviderFinished, TextDelta
+from openclaw.sharing.lingering import LINGER_S
 from openclaw.sharing.shared import ALONE_S, Claim
 from test.sharing.test_joins import Ask, JoinsTestCase
 
@@ -44,10 +45,14 @@ class RandomTests(JoinsTestCase):
                 claim = Claim(fingerprint, key, kind == "retry", "alone" if key else "client")
             paused, streamed = dice.random() < 0.1, kind != "call"
             session = f"agent:main:{number}"
+            delivered = {ask.run_id for _, ask in self.asks if ask.is_complete}
             ask = self.ask(claim, f"text {number}", key=session, paused=paused, streamed=streamed)
             self.asks.append((claim, ask))
+            if kind == "retry" and ask.reader is not None:
+                self.assertNotIn(ask.run_id, delivered)
         elif choice < 0.4 and self.asks:
             _, ask = dice.choice(self.asks)
+            ask.by_timeout = dice.random() < 0.5
             ask.leave()
             self.left.add(ask)
         elif choice < 0.5:
@@ -56,10 +61,13 @@ class RandomTests(JoinsTestCase):
             while self.store.held:
                 self.store.release()
         elif choice < 0.62:
-            self.clock.advance(dice.choice((1, ALONE_S)))
+            self.clock.advance(dice.choice((1, LINGER_S, ALONE_S)))
         else:
             self.feed(dice)
         self.tick()
+        for claim, ask in self.asks:
+            if ask.over and ask.failed is None and ask not in self.left and claim.key is None:
+                ask.is_complete = ask.is_complete or dice.random() < 0.1
         self.check()
 
     def feed(self, dice: random.Random) -> None:
