@@ -11,7 +11,7 @@ from openclaw.http.connection.request import GatewayRequest
 from openclaw.http.health import Health
 from openclaw.http.openai.chat import ChatCompletions
 from openclaw.http.openai.models import ModelList
-from openclaw.http.table import GET, GET_OR_HEAD, MAX_BODY_BYTES, POST, ROOT_METHODS, Route, RouteTable
+from openclaw.http.table import GET, GET_OR_HEAD, MAX_BODY_BYTES, POST, ROOT_METHODS, Page, Route, RouteTable
 from openclaw.interfaces import Clock, HealthSource
 from openclaw.metrics import CONTENT_TYPE, Metrics
 from openclaw.sharing.joins import Joins
@@ -48,7 +48,7 @@ def make_routes(
 
     return RouteTable(
         (
-            Route("/", ROOT_METHODS, None, about.root, is_page=True),
+            Page("/", ROOT_METHODS, None, about.root),
             Route("/health", GET_OR_HEAD, None, about.live),
             Route("/healthz", GET_OR_HEAD, None, about.live),
             Route("/ready", GET_OR_HEAD, None, about.ready),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Coroutine, Iterable, Iterator
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import unquote_to_bytes
 
 import attrs
@@ -53,9 +53,10 @@ class Route:
     @ivar max_body_bytes: largest body.
     @ivar enabled: whether the configuration has it.
     @ivar public: whether the configuration gives it to anybody, whose host is still looked at.
-    @ivar is_page: a page, and no part of the API: given to anybody whose host is ours, and an upgrade there is the
-        WebSocket's.
+    @cvar is_page: whether it is a L{Page}.
     """
+
+    is_page: ClassVar[bool] = False
 
     path: str
     methods: tuple[bytes, ...]
@@ -64,12 +65,18 @@ class Route:
     max_body_bytes: int = MAX_SMALL_BODY_BYTES
     enabled: Callable[[Config], bool] = _always
     public: Callable[[Config], bool] = _never
-    is_page: bool = False
 
     @property
     def rule(self) -> str:
         """The path as Werkzeug writes it."""
         return _PLACEHOLDER.sub(r"<path:\1>", self.path)
+
+
+@attrs.frozen
+class Page(Route):
+    """A row that is no part of the API: for anybody whose host is ours, and an upgrade there is the WebSocket's."""
+
+    is_page: ClassVar[bool] = True
 
 
 class RouteTable:
