@@ -57,6 +57,9 @@ from openclaw.providers.trust import tls_reason
 MAX_TEXT_CHARACTERS = 500
 """Longest text of a provider that is passed on."""
 
+MAX_RETRY_AFTER_S = 86_400.0
+"""Longest wait that is passed on, in seconds: nobody means more than a day."""
+
 MIN_SECRET_CHARACTERS = 6
 """Shortest text that is looked for as a secret."""
 
@@ -159,8 +162,13 @@ def retry_after_s(headers: Headers) -> float | None:
 
     A date is counted from the response's own C{Date}, so that a wrong clock on either side does no harm.
 
-    @return: seconds, at least 0, or C{None} if nothing usable is said.
+    @return: seconds, from 0 to L{MAX_RETRY_AFTER_S}, or C{None} if nothing usable is said.
     """
+    asked_s = _asked_s(headers)
+    return None if asked_s is None else min(asked_s, MAX_RETRY_AFTER_S)
+
+
+def _asked_s(headers: Headers) -> float | None:
     millis = _number(headers.getRawHeaders("retry-after-ms", [""])[-1])
     if millis is not None:
         return millis / 1000.0

@@ -239,6 +239,8 @@ class RetryAfterTests(SynchronousTestCase):
             ({"Retry-After": " 1.5 "}, 1.5),
             ({"Retry-After": "0"}, 0.0),
             ({"Retry-After": "-3"}, 0.0),
+            ({"Retry-After": "86400"}, 86_400.0),
+            ({"Retry-After": "1e300"}, 86_400.0),
             ({"Retry-After": "2", "Retry-After-Ms": "250"}, 0.25),
             ({"Retry-After": "2", "Retry-After-Ms": "soon"}, 2.0),
             ({"Retry-After": "nan"}, None),
