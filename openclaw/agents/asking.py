@@ -115,8 +115,11 @@ class Asking:
                     return _Failure(failure.error if failure is not None else refused)
             try:
                 failure = await _attempt(model, request, run, answer.last, permit)
-            finally:
+            except Exception:
+                # Not for GeneratorExit: then all of this is thrown away, and nobody is to be let in any more.
                 permit.leave()
+                raise
+            permit.leave()
             if failure is None or failure.again_in_s is None:
                 return failure
             if failure.again_in_s > 0 and not await run.pause(failure.again_in_s):

@@ -177,6 +177,10 @@ class Turns:
                     raise
                 # What the turn was to follow was deleted by somebody: then the session is another one by now.
                 may_repeat = False
+            except GeneratorExit:
+                # All of this is thrown away, and nobody is to be woken any more.
+                founding = None
+                raise
             finally:
                 if founding is not None:
                     del self._founding[key]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 from twisted.logger import LogEvent, globalLogPublisher
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from openclaw.agents.pace import MAX_BREAKERS, SLICE_PAUSE_S, SLICE_RUNS, Pace, Permit, Wanted
@@ -481,8 +483,113 @@ class LeftAloneTests(_PaceTestCase):
         self.assertEqual([True, False], ["left alone" in text for text in told])
 
 
+class _Reacting:
+    """Runs that go on within the very call that gives them their permit: they leave, come again, or stop others."""
+
+    def __init__(self, dice: random.Random) -> None:
+        self.dice = dice
+        self.clock = Clock()
+        self.most: int | None = dice.choice((1, 1, 2, 3, None))
+        self.pace = Pace("p", lambda: _models(max_concurrent=self.most), self.clock)
+        self.waiting: list[Deferred[Permit]] = []
+        self.permits: list[Permit] = []
+        self.probes: list[Permit] = []
+        self.depth = 0
+        self.is_over = False
+
+    def come(self) -> None:
+        if self.depth > 5:
+            return
+        self.depth += 1
+        ref, share = self.dice.choice((A, B)), self.dice.choice("xyz")
+        other, fallback = self.dice.random() < 0.2, self.dice.random() < 0.2
+        wanted = Wanted(ref, share, has_other=other, is_fallback=fallback)
+        permit = self.pace.take(wanted)
+        if permit is not None:
+            self.got(permit)
+        else:
+            waiting = self.pace.wait(wanted)
+            self.waiting.append(waiting)
+            waiting.addBoth(self.waited, waiting).addCallbacks(self.got, self.refused)
+        self.depth -= 1
+
+    def waited(self, result: Permit, waiting: Deferred[Permit]) -> Permit:
+        self.waiting.remove(waiting)
+        return result
+
+    def refused(self, failure: Failure) -> None:
+        failure.trap(ProviderOverloaded, CancelledError)
+
+    def got(self, permit: Permit) -> None:
+        if permit.is_probe:
+            self.probes.append(permit)
+        self.check()
+        choice = self.dice.random()
+        if choice < 0.3 or self.is_over:
+            self.leave(permit)
+            return
+        self.permits.append(permit)
+        if choice < 0.4 and self.waiting:
+            self.dice.choice(self.waiting).cancel()
+        elif choice < 0.5:
+            self.come()
+
+    def leave(self, permit: Permit) -> None:
+        is_last = self.dice.random() < 0.7
+        kind = "hear" if self.is_over else self.dice.choice(("hear", "take", "limit", "break", "break", "nothing"))
+        if kind == "hear":
+            permit.heard()
+        elif kind == "take":
+            permit.accepted()
+        elif kind == "limit":
+            limited = ProviderRateLimited("slow", retry_after_s=self.dice.choice((None, 0.5, 3.0, 3600.0)))
+            permit.failed(limited, other_key=self.dice.random() < 0.2, is_last=is_last)
+        elif kind == "break":
+            permit.failed(ProviderFailed("refused"), other_key=False, is_last=is_last)
+        if permit in self.probes:
+            self.probes.remove(permit)
+        permit.leave()
+
+    def check(self) -> None:
+        assert self.most is None or self.pace.in_use <= self.most, "too many calls"
+        refs = [permit.ref for permit in self.probes if permit.is_probe]
+        assert len(refs) == len(set(refs)), "two probes of one model"
+
+    def step(self) -> None:
+        choice = self.dice.random()
+        if choice < 0.4:
+            self.come()
+        elif choice < 0.75 and self.permits:
+            self.leave(self.permits.pop(self.dice.randrange(len(self.permits))))
+        elif choice < 0.8 and self.waiting:
+            self.dice.choice(self.waiting).cancel()
+        else:
+            self.clock.advance(self.dice.choice((0, 0.01, 0.1, 1, 3, 10)))
+        self.check()
+
+    def finish(self) -> None:
+        self.is_over = True
+        for _ in range(400):
+            while self.permits:
+                self.leave(self.permits.pop())
+            self.clock.advance(1)
+            if not (self.permits or self.waiting):
+                return
+        raise AssertionError("somebody waits for ever")
+
+
 class RandomTests(SynchronousTestCase):
     """Whatever happens: never more calls than allowed, nobody waits for ever, and nothing is left."""
+
+    def test_who_reacts_at_once(self) -> None:
+        for seed in range(300):
+            runs = _Reacting(random.Random(seed))
+            for _ in range(60):
+                runs.step()
+            runs.finish()
+            runs.clock.advance(2)
+            self.assertTrue(runs.pace.is_idle)
+            self.assertEqual([], runs.clock.getDelayedCalls())
 
     @settings(max_examples=200, derandomize=True, deadline=None, database=None)
     @given(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -23,7 +24,7 @@ from openclaw.models import ResolvedModel
 from openclaw.providers.keys import KeyedProvider, KeyRing
 from openclaw.providers.scripted import ScriptedStream
 from test.agents.test_runs import BenchTestCase
-from test.fakes import Started, config_with
+from test.fakes import Bench, Started, config_with
 
 
 class _PaceTestCase(BenchTestCase):
@@ -285,6 +286,17 @@ class SlotTests(_PaceTestCase):
 
     def begin_stop(self) -> Deferred[None]:
         return Deferred.fromCoroutine(self.bench.runs.stop(5))
+
+    def test_thrown_away(self) -> None:
+        bench = Bench(config=self.bench.config)
+        for number in range(8):
+            bench.start(f"{number}", key=f"k{number % 3}")
+        stream = bench.provider.streams[0]
+        del bench
+        gc.collect()
+        del stream
+        gc.collect()
+        self.assertEqual([], self.flushLoggedErrors())
 
     def test_reload_of_the_global_bound(self) -> None:
         self.configure(max_concurrent=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -16,7 +17,7 @@ from openclaw.sessions.keys import Manner
 from openclaw.sessions.transcripts import DETACHED_KEPT_MS
 from openclaw.waits import STORE_TIMEOUT_S
 from test.agents.test_runs import BenchTestCase
-from test.fakes import Started, assistant, config_with, user
+from test.fakes import Bench, HeldStore, Started, assistant, config_with, user
 
 CHAT = Selection(chat_id=("X-OpenWebUI-Chat-Id", "c"))
 KEY = "agent:main:openai-chat:c"
@@ -119,6 +120,20 @@ class TitleFirstTests(ChatTestCase):
         self.chat("u1", manner=STREAMED)
         self.finish(0, "an answer")
         self.assertEqual(["a question", "an answer"], self.texts(KEY))
+
+    def test_thrown_away_while_it_is_stored(self) -> None:
+        store = HeldStore("begin_run")
+        bench = Bench(store)
+        for number in range(4):
+            bench.start(f"{number}", selection=CHAT, manner=STREAMED)
+        del bench
+        gc.collect()
+        self.assertEqual(["begin_run"], [call.name for call in store.held])
+        # Nobody is woken by it.
+        store.held.clear()
+        gc.collect()
+        self.assertEqual([], store.held)
+        self.assertEqual([], self.flushLoggedErrors())
 
     def test_the_next_turn_waits_for_the_first_alone(self) -> None:
         self.chat(self.TASK)
