@@ -78,6 +78,7 @@ _TOO_LONG_WORDS = _words(
     r"(?:longer|greater|larger) than .{0,40}max_(?:seq|model)_len",
     r"too many (?:input |prompt )?tokens\b(?!.{0,60}\b(?:wait|per (?:second|minute|hour|day)|rate)\b)",
     r"max input tokens",
+    r"exceeds? max message tokens|prompt length .{0,80}should not exceed",
     r"(?:输入|提示|上下文|prompt).{0,20}(?:过长|超长|超出|超过)",
 )
 
@@ -106,6 +107,7 @@ _UNKNOWN_MODEL_CODES = _codes(
     *("model_not_found", "model_not_supported", "model_decommissioned", "model_deprecated", "unknown_model"),
     *("invalid_model", "invalid_model_id", "model_not_exist", "model_not_exists", "model_does_not_exist"),
     *("DeploymentNotFound", "model_not_available", "model_not_loaded", "no_such_model", "1211", "20012"),
+    "InvalidEndpointOrModel.NotFound",
 )
 _OF_AN_OPTION = (
     r"(?! (?:with|when|by this|for (?:this |the )?(?:parameter|option|tool|function|image|audio|vision|stream|json)))"

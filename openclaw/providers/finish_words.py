@@ -52,6 +52,10 @@ _LIKE: tuple[tuple[re.Pattern[str], Finish], ...] = (
 """What words that are not in the table are taken for, the first that fits."""
 
 MAX_TOLD = 1000
+"""Most words that the log is told of."""
+
+MAX_WORD_CHARACTERS = 100
+"""Most of a finish reason that is looked at: the expressions may take the square of its length."""
 
 log = Logger()
 
@@ -73,7 +77,8 @@ def finish_of(word: str, provider: str) -> Finish | None:
     known = _WORDS.get(word)
     if known is not None:
         return known
-    word = _BETWEEN.sub("_", _CAPITAL.sub(r"\1_\2", word)).lower().strip("_") or word.strip()
+    word = word.strip()[:MAX_WORD_CHARACTERS]
+    word = _BETWEEN.sub("_", _CAPITAL.sub(r"\1_\2", word)).lower().strip("_") or word
     if word in _NO_REASON:
         return None
     known = _WORDS.get(word)
@@ -86,7 +91,7 @@ def finish_of(word: str, provider: str) -> Finish | None:
             "the provider {name} ends an answer for a reason that is not known, which is taken for {finish}: {word}",
             name=provider,
             finish=finish,
-            word=clean_text(word)[:100],
+            word=clean_text(word),
         )
     return finish
 

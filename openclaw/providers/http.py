@@ -187,11 +187,21 @@ class ProviderAgent:
         """See C{IAgent.request}."""
         headers = Headers() if headers is None else headers.copy()
         headers.setRawHeaders(b"Accept-Encoding", [b"identity"])
-        return self._agent.request(method, uri, headers, bodyProducer)
+        return self._agent.request(method, uri, headers, bodyProducer).addCallback(_with_known_coding)
 
     def close(self) -> Deferred[None]:
         """Close the idle connections; fires when they are gone.  Requests under way are not touched."""
         return cast("Deferred[None]", self._pool.closeCachedConnections())
+
+
+def _with_known_coding(response: IResponse) -> IResponse:
+    """Write the coding of an answer as the library knows it: in small letters, C{x-gzip} as C{gzip}."""
+    codings = response.headers.getRawHeaders("content-encoding")
+    if codings is not None:
+        known = [coding.strip().lower() for coding in ",".join(codings).split(",")]
+        coding = ",".join("gzip" if each == "x-gzip" else each for each in known)
+        response.headers.setRawHeaders("content-encoding", [coding])
+    return response
 
 
 def make_agent(

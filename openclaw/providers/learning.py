@@ -18,6 +18,7 @@ from twisted.logger import Logger
 
 from openclaw.models import Lesson
 from openclaw.providers.openai_messages import DEVELOPER, REASONING
+from openclaw.providers.reasons import reason_of
 
 log = Logger()
 
@@ -66,15 +67,16 @@ _REFUSED = (
     rf"(?:a\s+)?(?:valid|known|supported|recogni[sz]ed)\s+{_THING})|deprecated|不支持|不允许"
 )
 _UNKNOWN = (
-    r"(?:unrecogni[sz]ed|unknown|unsupported|unexpected|extra|extraneous|additional|disallowed|forbidden|未知)"
+    r"(?:unrecogni[sz]ed|unknown|unsupported|unexpected|extra|extraneous|additional|disallowed|forbidden|未知|"
+    r"invalid\s+(?:field|key|property)\b)"
     r"(?!\s+(?:type|format|end|token|character)\b)"
 )
-_GAP = rf"(?P<gap>(?:[^.,;\n]|,\s*{_THING}\b){{0,60}}?)"
+_GAP = rf"(?P<gap>(?:[^.,;\n]|,\s*{_THING}\b|\bbody\.){{0,60}}?)"
 _BEFORE = re.compile(rf"(?:{_UNKNOWN}|{_REFUSED}){_GAP}\Z")
 _FORBIDDEN = re.compile(r"extra_forbidden.{0,80}\Z", re.DOTALL)
 _FILLER = rf"\s*(?:{_THING}|input|name|role|setting|is|are|was|were|does|do|has|been|the|this)\b"
 _AFTER = re.compile(
-    rf"\W{{0,4}}(?:{_FILLER}){{0,4}}\s*(?:{_REFUSED}|{_UNKNOWN}(?!\s+value\b)|cannot\s+be\s+(?:used|set|specified))"
+    rf"\W{{0,4}}(?:{_FILLER}){{0,4}}\s*(?:参数)?(?:{_REFUSED}|{_UNKNOWN}(?!\s+value\b)|cannot\s+be\s+(?:used|set|specified))"
 )
 _OF_VALUE = re.compile(
     r"\W{0,4}(?:\w+\W+){0,5}?(?:must|should|has\s+to|between|range|greater|less|at\s+(?:most|least)|too\s+\w+|exceeds?|"
@@ -102,7 +104,9 @@ def refused_fields(status: int, body: bytes, optional: Collection[str]) -> tuple
     if by_code:
         return by_code
     # So far apart that no two are read as one.
-    return _named((10 * "\n").join(islice(_texts(document, 0), MAX_TEXTS)), optional)
+    named = _named((10 * "\n").join(islice(_texts(document, 0), MAX_TEXTS)), optional)
+    # Some name the field by a key alone.
+    return named or _named(reason_of(document).text, optional)
 
 
 def _named_by_code(document: Any, depth: int) -> Iterator[str]:

@@ -70,7 +70,7 @@ class UsageFigures(msgspec.Struct, gc=False):
 
 
 class Choice(msgspec.Struct, gc=False):
-    """One of the answers; Moonshot has the usage here, servers of plain completions the text."""
+    """One of the answers; Moonshot has the usage here, OpenRouter the error, servers of plain completions the text."""
 
     index: int | None = None
     delta: Delta | None = None
@@ -78,6 +78,7 @@ class Choice(msgspec.Struct, gc=False):
     finish_reason: str | None = None
     usage: UsageFigures | None = None
     text: str | None = None
+    error: Any = None
 
 
 class Chunk(msgspec.Struct, gc=False):
@@ -98,11 +99,12 @@ Decode an ordinary chunk.
 
 def decode_any(payload: bytes) -> Any:
     """
-    Decode what L{decode_chunk} refuses: with halves of surrogate pairs, C{NaN}, and numbers without end.
+    Decode what L{decode_chunk} refuses: with halves of surrogate pairs, C{NaN}, numbers without end, and control
+    characters within a text.
 
     @raise ValueError: or C{RecursionError}, if it is no JSON.
     """
-    return json.loads(payload, parse_int=_whole_number)
+    return json.loads(payload, parse_int=_whole_number, strict=False)
 
 
 def _whole_number(digits: str) -> float:
@@ -130,6 +132,7 @@ def _choice(choice: dict[str, Any]) -> Choice:
         finish_reason=_text(choice.get("finish_reason")),
         usage=_usage(choice.get("usage")),
         text=_text(choice.get("text")),
+        error=choice.get("error"),
     )
 
 
@@ -206,6 +209,13 @@ def _joined(value: Any, depth: int = MAX_PARTS_DEPTH) -> str | None:
     if not isinstance(value, list) or not depth:
         return None
     return "".join("".join(texts_of_part(part, depth - 1)) for part in value) or None
+
+
+def texts_of_parts(parts: list[Any]) -> list[tuple[str, str]]:
+    """Read a content that is a list: each part as L{texts_of_part} does, or nothing but texts."""
+    if all(isinstance(part, str) for part in parts):
+        return [("", part) for part in parts]
+    return [texts_of_part(part) for part in parts]
 
 
 def texts_of_part(part: Any, depth: int = MAX_PARTS_DEPTH) -> tuple[str, str]:

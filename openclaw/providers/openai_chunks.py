@@ -29,7 +29,7 @@ from openclaw.providers.openai_chunk import (
     chunk_of,
     decode_any,
     decode_chunk,
-    texts_of_part,
+    texts_of_parts,
 )
 from openclaw.providers.reasons import error_in, is_error, reason_of
 from openclaw.providers.sse import ErrorData, UnframedData
@@ -103,6 +103,12 @@ class ChunkReader:
             try:
                 chunk = decode_chunk(payload)
             except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+                lines = _events_of_lines(payload)
+                if lines:
+                    events.extend(self.read(lines))
+                    if self.over or self.error is not None:
+                        break
+                    continue
                 rescued = self._rescue(payload, error)
                 if rescued is None:
                     if self.over or self.error is not None:
@@ -150,6 +156,8 @@ class ChunkReader:
                         self._look_for_error(payload)
                 if chunk.error is not None:
                     self._look_for_error(payload)
+                if choice.error is not None and is_error(choice.error):
+                    self._fail({"error": choice.error})
                 if self.error is not None:
                     break
             elif self._read_other(chunk, payload):
@@ -246,7 +254,7 @@ class ChunkReader:
         if isinstance(text, str):
             self._tell(text, events)
         elif text:
-            thoughts, texts = zip(*map(texts_of_part, text), strict=True)
+            thoughts, texts = zip(*texts_of_parts(text), strict=True)
             if any(thoughts):
                 self._has_thought = True
                 events.append(ReasoningDelta("".join(thoughts)))
@@ -371,13 +379,13 @@ class ChunkReader:
         if stripped.startswith(b"data:"):
             # A relay that frames what is framed.
             payload = stripped = stripped[5:].strip()
+        if payload.__class__ is ErrorData:
+            self._look_for_error(payload)
+            return None
         if not stripped:
             return None
         if stripped == b"[DONE]":
             self._done()
-            return None
-        if payload.__class__ is ErrorData:
-            self._look_for_error(payload)
             return None
         try:
             document = decode_any(payload)
@@ -441,6 +449,15 @@ class ChunkReader:
                 self._add_call(0, CallPiece(index, None, Function(None, "\ufffd")), events)
 
 
+def _events_of_lines(payload: bytes) -> list[bytes]:
+    """The events of a server that leaves the empty lines between them out; none if these are no events."""
+    if payload.__class__ is not bytes or b"\n" not in payload:
+        return []
+    lines = [line for line in map(bytes.strip, payload.split(b"\n")) if line]
+    whole = all(line == b"[DONE]" or (line.startswith(b"{") and line.endswith(b"}")) for line in lines)
+    return lines if whole and len(lines) > 1 else []
+
+
 def _without_halves(text: str) -> str:
     """Join surrogate pairs and replace what is left over."""
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
@@ -448,7 +465,7 @@ def _without_halves(text: str) -> str:
 
 def _without_halves_within(parts: list[Any]) -> list[Any]:
     """The thinking and the text of some parts, two parts for each."""
-    thoughts, texts = zip(*map(texts_of_part, parts), strict=True) if parts else ((), ())
+    thoughts, texts = zip(*texts_of_parts(parts), strict=True) if parts else ((), ())
     thought, text = _without_halves("".join(thoughts)), _without_halves("".join(texts))
     return [{"type": "thinking", "thinking": thought}, {"type": "text", "text": text}]
 

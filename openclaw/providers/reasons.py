@@ -25,6 +25,7 @@ import attrs
 
 _MAX_DEPTH = 8
 _MAX_ITEMS = 5
+_MAX_CODE_CHARACTERS = 200
 
 _MESSAGE_KEYS = (
     *("message", "msg", "detail", "error_message", "error_msg", "errormessage", "errmsg", "status_msg"),
@@ -84,7 +85,7 @@ def error_in(document: Any) -> Any:
         return {**base, "status_code": f"minimax {base['status_code']}"}
     if any(is_error(document.get(key)) for key in ("errors", "error_message", "error_msg", "error_code", "detail")):
         return document
-    has_words = any(isinstance(document.get(key), str) and document[key] for key in ("message", "msg"))
+    has_words = any(isinstance(document.get(key), str) and is_error(document[key]) for key in ("message", "msg"))
     kind = document.get("type")
     says_so = (
         _is_code(document.get("code"))
@@ -142,7 +143,9 @@ def _reason(error: Any, depth: int) -> Reason:
 def _own_codes(error: dict[str, Any]) -> tuple[str, ...]:
     values = (error.get(key) for key in _CODE_KEYS)
     return tuple(
-        str(value) for value in values if isinstance(value, str | int) and not isinstance(value, bool) and value
+        str(value)[:_MAX_CODE_CHARACTERS]
+        for value in values
+        if isinstance(value, str | int) and not isinstance(value, bool) and value
     )
 
 

@@ -153,6 +153,9 @@ class SseParser:
             payloads.append(data if kind is bytes else kind(data))
             self._lines = []
             self._held_bytes = 0
+        elif kind is ErrorData:
+            # The standard drops it; but what failed has failed, and half an answer is none.
+            payloads.append(ErrorData())
 
     def _read_other(self, line: bytes, payloads: list[bytes]) -> None:
         """A line that is no data by its name."""

@@ -7,6 +7,12 @@ from twisted.trial.unittest import SynchronousTestCase
 from openclaw.providers.failure_kinds import kind_of, normal, status_of
 
 TOO_LONG = {
+    "Volcengine": (400, "InvalidParameter", "Total tokens of image and text exceed max message tokens."),
+    "TensorRT-LLM": (
+        400,
+        "",
+        "The sum of prompt length (9000.0), query length (0) and max_tokens (100) should not exceed max_num_tokens (8)",
+    ),
     "OpenAI": (400, "", "This model's maximum context length is 8192 tokens, your messages resulted in 9000 tokens."),
     "OpenAI, responses": (400, "", "Your input exceeds the context window of this model. Please adjust your input."),
     "a code of its own": (400, "context_length_exceeded", ""),
@@ -100,6 +106,7 @@ NO_MONEY = {
 }
 
 UNKNOWN_MODEL = {
+    "Volcengine": (404, "InvalidEndpointOrModel.NotFound", "The model or endpoint x does not exist."),
     "OpenAI": (404, "model_not_found", "The model `x` does not exist or you do not have access to it."),
     "vLLM": (404, "NotFoundError", "The model `x` does not exist."),
     "Copilot": (400, "model_not_supported", "The requested model is not supported."),

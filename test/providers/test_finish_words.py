@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -52,6 +54,13 @@ class FinishWordTests(SynchronousTestCase):
             self.assertEqual(["one", "two"], [event["name"] for event in self.told], word)
             self.assertIn(f"which is taken for {finish}: {word.replace(' ', '_')}", formatEvent(self.told[0]))
             self.told.clear()
+
+    def test_long(self) -> None:
+        """Of a word without end only the beginning is looked at: the expressions take the square of its length."""
+        began_s = time.process_time()
+        for word in ("max" * 100_000, "aB" * 1_000_000, "max " * 100_000):
+            self.assertEqual("stop", finish_of(word, "long"))
+        self.assertLess(time.process_time() - began_s, 0.1)
 
     def test_failures(self) -> None:
         self.assertIsNone(failure_of("stop", "stop", "mock"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import gzip
 import weakref
 from typing import Any
 
@@ -82,6 +83,17 @@ class PostTests(SynchronousTestCase):
         client.accept().answer(307, b"", Location="http://127.0.0.1:8000/other")
         self.assertEqual(307, self.successResultOf(answer).code)
         self.assertEqual(1, len(client.reactor.tcpClients))
+
+    def test_names_of_gzip(self) -> None:
+        """A coding is known in any case, and by its older name."""
+        for name in ("gzip", "GZIP", "x-gzip", "X-Gzip"):
+            client = Client()
+            answer = client.post()
+            peer = client.accept()
+            peer.request()
+            peer.answer(200, gzip.compress(b"the answer"), **{"Content-Encoding": name})
+            body = receive(self.successResultOf(answer), client.reactor, 60.0, "mock")
+            self.assertEqual(b"the answer", self.successResultOf(body.read()), name)
 
     def test_connect_fails(self) -> None:
         """A refused connection is told as such."""

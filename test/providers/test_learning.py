@@ -114,10 +114,18 @@ REFUSED: tuple[tuple[str, Any], ...] = (
         ),
     ),
     ("seed", {"errors": [{"field": "seed", "message": "seed: unknown field"}]}),
+    ("seed", {"errors": {"seed": ["is not allowed"]}}),
+    ("seed", openai("Invalid field: seed")),
+    ("seed", openai("request body contains invalid key: seed")),
+    ("seed", {"detail": "Unexpected field in body.seed"}),
+    ("seed", openai("seed 参数不支持")),
 )
 
 NOT_REFUSED: tuple[Any, ...] = (
     openai("temperature must be below 2"),
+    openai("Invalid parameter: temperature"),
+    openai("Invalid field: seed must be a whole number"),
+    {"errors": {"seed": ["must be a whole number"]}},
     openai("temperature: must be between 0 and 2", param="temperature", code="invalid_value"),
     openai("Invalid value for 'temperature': expected a number between 0 and 2"),
     openai("max_completion_tokens is too large: 100000. This model supports at most 16384 completion tokens."),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -43,6 +44,25 @@ def calls(*pieces: dict[str, Any]) -> dict[str, Any]:
 
 
 class DeltaTests(SynchronousTestCase):
+    def test_texts_as_content(self) -> None:
+        """A content that is a list of nothing but texts is these, also with a field of a wrong type beside it."""
+        for more in ({}, {"refusal": False}):
+            events = read(chunk({"content": ["a", "b"], **more}), chunk({}, "stop"))
+            self.assertEqual([TextDelta("ab"), ProviderFinished("stop")], events)
+
+    def test_control_characters(self) -> None:
+        """A text that has control characters as they are is read."""
+        events = read(b'{"choices": [{"index": 0, "delta": {"content": "a\tb"}}]}', chunk({}, "stop"))
+        self.assertEqual([TextDelta("a\tb"), ProviderFinished("stop")], events)
+
+    def test_no_empty_lines(self) -> None:
+        """Chunks without the empty lines between them are one event; garbage among them stays garbage."""
+        lines = b"\n".join(payloads(text("a"), text("b"), chunk({}, "stop"), b"[DONE]", text("late")))
+        self.assertEqual([TextDelta("a"), TextDelta("b"), ProviderFinished("stop")], read(lines))
+        for garbage in (b"{no}", b"no"):
+            with self.assertRaises(LastingProviderFailure):
+                read(b"\n".join((*payloads(text("a")), garbage)))
+
     def test_text(self) -> None:
         """Texts come one by one; the role, empty texts and nulls give nothing."""
         events = read(
@@ -713,6 +733,40 @@ class ErrorTests(SynchronousTestCase):
         self.assertEqual([TextDelta("a")], reader.read(payloads(text("a"), *documents, text("late"))))
         self.assertIsNotNone(reader.error)
         return reader
+
+    def test_error_without_words(self) -> None:
+        """An event that is an error and says nothing is one all the same."""
+        for payload in (ErrorData(b""), ErrorData(b" ")):
+            error = self.error(payload).error
+            assert error is not None
+            self.assertEqual("the provider mock failed and gives no reason", error.message)
+
+    def test_code_of_success(self) -> None:
+        """A note whose code nobody knows is no error if its words say that all is well."""
+        for words in ("OK", "success", ""):
+            events = read(text("a"), {"code": "20000", "message": words}, chunk({}, "stop"))
+            self.assertEqual([TextDelta("a"), ProviderFinished("stop")], events)
+
+    def test_long_code(self) -> None:
+        """A code without end costs no time."""
+        reader = ChunkReader("mock")
+        long = "_" * 4_000_000
+        began_s = time.process_time()
+        reader.read(payloads({"error": {"code": long, "message": "no"}}))
+        self.assertLess(time.process_time() - began_s, 0.1)
+
+    def test_error_of_choice(self) -> None:
+        """An error within a choice has the server's reason, whatever its finish reason."""
+        said = {"message": "the provider behind is gone", "code": 502}
+        for finish in (None, "error", "stop"):
+            for index in (0, "0"):
+                choice = {"index": index, "delta": {"content": ""}, "finish_reason": finish, "error": said}
+                error = self.error({"choices": [choice]}).error
+                assert error is not None
+                self.assertEqual("the provider mock failed: the provider behind is gone", error.message)
+        for blank in (None, "", {}, False, {"code": 0}):
+            events = read({"choices": [{"index": 0, "delta": {"content": "a"}, "error": blank}]}, chunk({}, "stop"))
+            self.assertEqual([TextDelta("a"), ProviderFinished("stop")], events)
 
     def test_garbage(self) -> None:
         """Garbage is noted after what came before it; nothing after it is read."""

@@ -44,7 +44,8 @@ class ErrorTests(SynchronousTestCase):
     def test_error_event(self) -> None:
         self.check([(ErrorData, b"a"), (bytes, b"b")], b"event: error\ndata: a\n\ndata: b\n\n")
         self.check([(ErrorData, b"a")], b"data: a\nevent: error\n\n")
-        self.check([(bytes, b"a")], b"event: error\n\ndata: a\n\n")
+        self.check([(ErrorData, b""), (bytes, b"a")], b"event: error\n\ndata: a\n\n")
+        self.check([(bytes, b"a")], b"event: ping\n\ndata: a\n\n")
         self.check([(bytes, b"a")], b"event: errors\ndata: a\n\n")
 
     def test_unframed(self) -> None:
