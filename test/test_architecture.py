@@ -32,6 +32,8 @@ LAYERS = (
         "log_levels",
         "log_lines",
         "log_stream",
+        "log_syslog",
+        "log_twistd",
         "metrics",
         "models",
         "records",

@@ -107,6 +107,7 @@ class Gateway:
         self.url = ""
         self._at_rest = steady_clock.follow if steady_clock is not None else lambda: None
         self._parts = Parts(reactor, STOP_ORDER)
+        self._log: GatewayLog | None = None
         self._opened: Promise[None] | None = None
         self._stopped: Promise[None] | None = None
 
@@ -146,6 +147,16 @@ class Gateway:
             Deferred.fromCoroutine(self._stop(self._stopped)).addErrback(log_bug)
         await self._stopped.wait()
 
+    def reload(self) -> None:
+        """Open the log files anew; edits of the configuration apply by themselves, if they may."""
+        if self._log is not None:
+            self._log.reopen()
+        is_off = self.live.current.gateway.reload.mode == "off"
+        log.info(
+            "told to reload: the log files are opened anew{note}",
+            note="; gateway.reload.mode is off: edits take a restart" if is_off else "",
+        )
+
     async def _stop(self, stopped: Promise[None]) -> None:
         try:
             if self._opened is not None:
@@ -162,7 +173,7 @@ class Gateway:
         lock = StateLock(self.plan.paths.lock_path)
         lock.acquire()
         self._parts.add("the lock of the state folder", lock.release)
-        files = GatewayLog(self.plan, self.live)
+        files = self._log = GatewayLog(self.plan, self.live)
         self._parts.add("the log", lambda: self._in_thread(files.stop))
         files.start()
         store = await GatewayStore.open(self.plan.paths.store_path, self.reactor.callFromThread)
