@@ -31,6 +31,7 @@ LAYERS = (
         "log_files",
         "log_levels",
         "log_lines",
+        "log_rare",
         "log_stream",
         "log_syslog",
         "log_twistd",

@@ -186,6 +186,7 @@ class Gateway:
         core = Core(self.reactor, self.plan, self.live, self.health, store, runs, self._in_thread)
         surfaces = compose(core, self._parts)
         surfaces.methods.event_loop.start()
+        surfaces.rare.start()
         port = await open_port(self.plan.listening, self.reactor, surfaces.site)
         self._parts.add("the port", port.stopListening)
         self.url = self.plan.listening.url(getattr(port.getHost(), "port", None))
