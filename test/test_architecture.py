@@ -22,6 +22,7 @@ LAYERS = (
     (
         "_version",
         "autobahn_internals",
+        "descriptors",
         "errors",
         "ids",
         "messages",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+# Python reads it where a name is first encoded: with the first request, for which there may be no descriptor left.
+import encodings.idna  # noqa: F401
 import errno
 import os
 from collections.abc import Callable, Sequence
@@ -12,7 +14,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort
 from twisted.internet.threads import deferToThreadPool
-from twisted.logger import Logger
+from twisted.logger import Logger, globalLogPublisher
 
 from openclaw.agents.runs import Runs
 from openclaw.config.listen import Listening
@@ -22,6 +24,7 @@ from openclaw.config.plan import Plan
 from openclaw.config.reload import ConfigWatcher, LiveConfig
 from openclaw.config.reload_rules import needs_local_model
 from openclaw.config.schema import Config
+from openclaw.descriptors import watch_accepting
 from openclaw.errors import StartError, StoreError
 from openclaw.gateway_log import GatewayLog
 from openclaw.http.connection.channel import GatewaySite
@@ -169,6 +172,8 @@ class Gateway:
 
     async def _open(self) -> None:
         raise_descriptor_limit()
+        globalLogPublisher.addObserver(watch_accepting)
+        self._parts.add("the log", lambda: globalLogPublisher.removeObserver(watch_accepting))
         ensure_state_dir(self.plan.paths)
         lock = StateLock(self.plan.paths.lock_path)
         lock.acquire()
