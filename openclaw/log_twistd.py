@@ -7,6 +7,7 @@ and the thread that writes it is started, by L{TwistdLog.start}; what is told be
 
 from __future__ import annotations
 
+import os
 import stat
 import sys
 from atexit import register as call_at_exit
@@ -107,7 +108,12 @@ class TwistdStream(StreamLog):
 
 
 def log_to_file(
-    path: Path, level: str, *, max_file_bytes: int = MAX_FILE_BYTES, redactor: Redactor = process_redactor
+    path: Path,
+    level: str,
+    *,
+    max_file_bytes: int = MAX_FILE_BYTES,
+    owner: tuple[int, int] | None = None,
+    redactor: Redactor = process_redactor,
 ) -> TwistdLog | TwistdStream:
     """
     Make the observer of C{twistd --logfile}.
@@ -115,6 +121,7 @@ def log_to_file(
     The file is for its owner only, and kept within C{max_file_bytes} as those of the gateway are.  What is no file,
     such as C{/dev/stdout}, is taken as it is.
 
+    @param owner: user and group that the process will have when it writes; the file is made theirs.
     @raise StartError: if nothing can be written there, or there is no such level.
     """
     try:
@@ -123,6 +130,8 @@ def log_to_file(
         real = path.resolve()
         # It fails where there is no such folder.
         real.parent.stat()
+        if owner is not None:
+            _give(real, owner)
     except (OSError, RuntimeError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise StartError(f"cannot write the log {path}: {reason}") from None
@@ -143,6 +152,20 @@ def log_to_syslog(prefix: str, level: str, redactor: Redactor = process_redactor
 def log_to_stdout(level: str) -> TwistdStream:
     """Make the observer of C{twistd --nodaemon}; a L{StartError} if there is no such level."""
     return TwistdStream(level, sys.stdout)
+
+
+def _give(path: Path, owner: tuple[int, int]) -> None:
+    """Make a file, and the one that there is, another user's: a folder such as C{/var/log} is closed to that one."""
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    descriptor = os.open(path, flags, 0o600)
+    try:
+        status = os.fstat(descriptor)
+        # Another name of a file of root's stays root's.
+        if stat.S_ISREG(status.st_mode) and status.st_nlink == 1:
+            os.fchmod(descriptor, 0o600)
+            os.fchown(descriptor, *owner)
+    finally:
+        os.close(descriptor)
 
 
 def _is_special(path: Path) -> bool:

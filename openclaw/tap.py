@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -87,7 +88,11 @@ class TwistdOptions(usage.Options):
             return log_to_syslog(twistd.get("prefix") or "", level)
         if twistd.get("nodaemon") and file in (None, "", "-"):
             return log_to_stdout(console_level)
-        return log_to_file(Path(file or "twistd.log").absolute(), level, max_file_bytes=max_file_bytes)
+        uid, gid = twistd.get("uid"), twistd.get("gid")
+        # As twistd has it: a group without a user is that of the process from its start on.
+        owner = (uid, gid if gid is not None else pwd.getpwuid(uid).pw_gid) if uid is not None else None
+        path = Path(file or "twistd.log").absolute()
+        return log_to_file(path, level, max_file_bytes=max_file_bytes, owner=owner)
 
     def logged(self, planned: Plan, live: LiveConfig) -> Logged | None:
         """As L{observer}, by the configuration; tells an error and raises C{SystemExit} if nothing can be written."""

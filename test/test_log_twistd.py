@@ -128,6 +128,17 @@ class FileTests(TwistdLogTestCase):
         self.assertIn("it is\n", real.read_text())
         self.assertTrue(self.path.is_symlink())
 
+    def test_another_user(self) -> None:
+        """twistd begins as root, and the file must be writable by whom it becomes; nothing else is given away."""
+        given: list[tuple[int, int]] = []
+        self.patch(os, "fchown", lambda _, *owner: given.append(owner))
+        self.file(owner=(1, 2))
+        self.assertEqual(given, [(1, 2)])
+        self.assertEqual(stat.S_IMODE(self.path.stat().st_mode), 0o600)
+        (self.folder / "shadow").hardlink_to(self.path)
+        self.file(owner=(1, 2))
+        self.assertEqual(given, [(1, 2)])
+
     def test_no_file(self) -> None:
         """As C{/dev/stdout}."""
         os.mkfifo(self.path)
