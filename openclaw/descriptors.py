@@ -25,8 +25,11 @@ RETRY_AFTER_S = 5.0
 
 _NUMBERS = (errno.EMFILE, errno.ENFILE)
 
-_NOT_ACCEPTED = ("EMFILE encountered", "Could not accept new connection")
-"""How Twisted's lines begin about connections that it had to close, or to let wait."""
+_CLOSING = "EMFILE encountered"
+"""How Twisted's line begins where it closes connections because of that."""
+
+_NOT_ACCEPTED = "Could not accept new connection"
+"""How its line begins where it lets one wait."""
 
 log = Logger()
 
@@ -66,11 +69,20 @@ def out_of_descriptors() -> Overloaded:
     return Overloaded("the gateway has as many files and connections open as it may", retry_after_s=RETRY_AFTER_S)
 
 
+def cannot_accept(event: LogEvent) -> bool:
+    """Whether Twisted says by an event that it let a connection wait, and will try again at once."""
+    return _is_of(event, _NOT_ACCEPTED)
+
+
 @provider(ILogObserver)
 def watch_accepting(event: LogEvent) -> None:
     """An observer of the log: say what it means when Twisted cannot accept connections."""
-    if str(event.get("log_format", "")).startswith(_NOT_ACCEPTED) and event["log_namespace"].startswith("twisted."):
+    if _is_of(event, (_CLOSING, _NOT_ACCEPTED)):
         _tell()
+
+
+def _is_of(event: LogEvent, beginnings: str | tuple[str, ...]) -> bool:
+    return str(event.get("log_format", "")).startswith(beginnings) and event["log_namespace"].startswith("twisted.")
 
 
 def _tell() -> None:

@@ -30,6 +30,7 @@ from openclaw.gateway_log import GatewayLog
 from openclaw.http.connection.channel import GatewaySite
 from openclaw.interfaces import Clock
 from openclaw.parts import STEP_DEADLINE_S, Parts
+from openclaw.process.accepting import PortRest
 from openclaw.process.clock import SteadyClock
 from openclaw.process.failures import log_bug
 from openclaw.process.memory import Collector, raise_descriptor_limit
@@ -194,6 +195,9 @@ class Gateway:
         surfaces.rare.start()
         port = await open_port(self.plan.listening, self.reactor, surfaces.site)
         self._parts.add("the port", port.stopListening)
+        rest = PortRest(port, self.reactor)
+        self._parts.add("the connections", rest.stop)
+        rest.start()
         self.url = self.plan.listening.url(getattr(port.getHost(), "port", None))
         if not self.health.is_wanted:
             return
