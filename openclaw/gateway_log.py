@@ -39,6 +39,10 @@ class GatewayLog:
         self._unsubscribe()
         self._files.stop()
 
+    def reopen(self) -> None:
+        """Open the file anew; returns at once."""
+        self._files.reopen()
+
     def _follow(self) -> None:
         logging = self._live.current.logging
         process_redactor.learn(secret_values(self._live.current, self._live.environ))

@@ -58,7 +58,7 @@ class StreamLog:
     """
 
     def __init__(self, stream: TextIO, levels: Levels, redactor: Redactor, style: Style, *, colour: bool) -> None:
-        self._stream = LineStream(stream, lambda count: self._text(_lost(count)))
+        self._stream = LineStream(stream, lambda count: self._text(lost_lines(count)))
         self._levels = levels
         self._redactor = redactor
         self._style = style
@@ -136,7 +136,7 @@ class FileLog:
         self._redactor = redactor
         self._files = LogFiles(
             folder,
-            Told(self._tell_failure, lambda count: _lost(count).as_json().encode()),
+            Told(self._tell_failure, lambda count: lost_lines(count).as_json().encode()),
             max_file_bytes=max_file_bytes,
         )
 
@@ -160,6 +160,10 @@ class FileLog:
         with suppress(ValueError):
             globalLogPublisher.removeObserver(self)
         self._files.close(deadline_s)
+
+    def reopen(self) -> None:
+        """Open the file anew, as after another program has renamed it; returns at once."""
+        self._files.reopen()
 
     def set_level(self, level: str) -> None:
         """
@@ -190,6 +194,6 @@ class FileLog:
         )
 
 
-def _lost(count: int) -> Line:
+def lost_lines(count: int) -> Line:
     """The line that stands for lines that were dropped."""
     return Line(time.time(), "warn", "log", f"{count} lines are missing here: they could not be written in time")

@@ -11,6 +11,7 @@ from typing import Any, cast
 
 from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import ClientFactory
+from twisted.internet.tcp import _reservedFD
 from twisted.python.failure import Failure
 from twisted.web._newclient import HTTP11ClientProtocol
 from twisted.web.client import HTTPConnectionPool
@@ -82,6 +83,11 @@ class OpenChannel(HTTPChannel):
 
     def _respondToBadRequestAndDisconnect(self) -> None:
         self.bad_request()
+
+
+def reserve_descriptor() -> None:
+    """Take a descriptor again for the time when there are none left, if there is one now and it is not taken."""
+    _reservedFD.reserve()
 
 
 def has_nothing_to_send(transport: Any) -> bool:

@@ -22,6 +22,7 @@ LAYERS = (
     (
         "_version",
         "autobahn_internals",
+        "descriptors",
         "errors",
         "ids",
         "messages",
@@ -31,7 +32,10 @@ LAYERS = (
         "log_files",
         "log_levels",
         "log_lines",
+        "log_rare",
         "log_stream",
+        "log_syslog",
+        "log_twistd",
         "metrics",
         "models",
         "records",

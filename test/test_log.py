@@ -242,5 +242,5 @@ class FileLogTests(SynchronousTestCase):
 
     def test_lost_lines(self) -> None:
         # Losing lines takes a full pipe, of which test_log_stream has tests; here is only what is told.
-        line = log_module._lost(7)
+        line = log_module.lost_lines(7)
         self.assertEqual((line.level, line.message[:7]), ("warn", "7 lines"))

@@ -15,7 +15,7 @@ from unittest import mock
 from twisted.trial.unittest import SynchronousTestCase
 
 from openclaw import log_files as module
-from openclaw.log_files import LogFiles, Told, log_files
+from openclaw.log_files import LogFiles, OneFile, Told, log_files
 
 DEADLINE_S = 10.0
 DAY_S = 86_400.0
@@ -30,7 +30,7 @@ def until(is_true: Callable[[], bool]) -> None:
         threading.Event().wait(0.002)
 
 
-class LogFilesTests(SynchronousTestCase):
+class LogFilesTestCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.folder = Path(self.mktemp()).absolute() / "logs"
         self.folder.parent.mkdir()
@@ -53,6 +53,8 @@ class LogFilesTests(SynchronousTestCase):
     def names(self) -> list[str]:
         return sorted(path.name for path in self.folder.iterdir())
 
+
+class LogFilesTests(LogFilesTestCase):
     def test_lines(self) -> None:
         files = self.files()
         files.put(b"early\n")
@@ -291,3 +293,147 @@ class LogFilesTests(SynchronousTestCase):
         files.close()
         self.assertEqual(self.failures, [])
         self.assertEqual(self.text(), "x\n")
+
+
+class RenamedTests(LogFilesTestCase):
+    """What other programs do to the files."""
+
+    def test_renamed_and_removed(self) -> None:
+        files = self.files()
+        files.start()
+        for number, leave in enumerate((lambda path: path.rename(self.folder / "moved"), Path.unlink)):
+            files.put(b"before %d\n" % number)
+            until(lambda number=number: self.text().endswith(f"before {number}\n"))
+            leave(self.folder / "openclaw-2026-11-22.log")
+            files.put(b"after\n")
+            until(lambda: self.text() == "after\n")
+        self.assertEqual((self.folder / "moved").read_text(), "before 0\n")
+
+    def test_another_in_its_place(self) -> None:
+        """logrotate makes the new file itself, for others to read."""
+        files = self.files()
+        files.start()
+        files.put(b"before\n")
+        until(self.text)
+        path = self.folder / "openclaw-2026-11-22.log"
+        path.rename(self.folder / "moved")
+        path.touch(0o644)
+        files.put(b"after\n")
+        until(self.text)
+        self.assertEqual((self.text(), stat.S_IMODE(path.stat().st_mode)), ("after\n", 0o600))
+
+    def test_emptied(self) -> None:
+        """As by copytruncate: its size counts from there."""
+        files = self.files(max_file_bytes=10)
+        files.start()
+        for _ in range(5):
+            files.put(b"123456\n")
+            until(self.text)
+            os.truncate(self.folder / "openclaw-2026-11-22.log", 0)
+        self.assertEqual(self.names(), ["openclaw-2026-11-22.log"])
+
+    def test_reopened(self) -> None:
+        """Without a line to write."""
+        files = self.files()
+        files.start()
+        files.put(b"before\n")
+        until(self.text)
+        path = self.folder / "openclaw-2026-11-22.log"
+        path.rename(self.folder / "moved")
+        files.reopen()
+        until(path.exists)
+        self.assertEqual(self.failures, [])
+
+
+class OneFileTests(LogFilesTestCase):
+    """A file that somebody has named."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.folder.mkdir()
+        self.path = self.folder / "twistd.log"
+
+    def files(self, **settings: Any) -> LogFiles:
+        told = Told(self.failures.append, lambda count: b"%d lost\n" % count)
+        files = LogFiles(OneFile(self.path), told, now_s=lambda: self.now_s, **settings)
+        self.addCleanup(files.close)
+        return files
+
+    def test_bounded(self) -> None:
+        files = self.files(max_file_bytes=1, kept_files=2)
+        files.start()
+        for number in range(5):
+            files.put(b"%d\n" % number)
+            until(lambda number=number: self.text("twistd.log") == f"{number}\n")
+            self.now_s += DAY_S
+        self.assertEqual(self.names(), ["twistd.log", "twistd.log.1", "twistd.log.2"])
+        self.assertEqual([self.text(name) for name in self.names()], ["4\n", "3\n", "2\n"])
+        self.assertEqual({stat.S_IMODE((self.folder / name).stat().st_mode) for name in self.names()}, {0o600})
+
+    def test_what_was_there(self) -> None:
+        """Files of a twistd that wrote everything are hidden; those beyond the bound go with the next rotation."""
+        names = ["twistd.log", *(f"twistd.log.{number}" for number in (1, 2, 3, 30))]
+        for name in (*names, "twistd.log.x", "other"):
+            (self.folder / name).write_text("x")
+            (self.folder / name).chmod(0o644)
+        (self.folder / "twistd.log.9").symlink_to("other")
+        files = self.files(max_file_bytes=3, kept_files=2)
+        files.start()
+        files.put(b"new\n")
+        until(lambda: self.text("twistd.log") == "xnew\n")
+        modes = {name: stat.S_IMODE((self.folder / name).stat().st_mode) for name in (*names, "twistd.log.x", "other")}
+        self.assertEqual(modes, {**dict.fromkeys(names, 0o600), "twistd.log.x": 0o644, "other": 0o644})
+        files.put(b"newer\n")
+        until(lambda: self.text("twistd.log") == "newer\n")
+        self.assertEqual(self.names(), ["other", "twistd.log", "twistd.log.1", "twistd.log.2", "twistd.log.x"])
+
+    def test_no_folder(self) -> None:
+        self.path = self.folder / "none" / "twistd.log"
+        files = self.files()
+        files.start()
+        files.put(b"x\n")
+        until(lambda: self.failures)
+        self.assertEqual(self.failures, [os.strerror(errno.ENOENT)])
+
+
+class FinishTests(LogFilesTestCase):
+    """The last words of a process."""
+
+    def test_without_a_start(self) -> None:
+        files = self.files()
+        files.put(b"x\n")
+        files.close()
+        self.assertEqual(self.text(), "")
+        files.finish()
+        self.assertEqual(self.text(), "x\n")
+
+    def test_after_the_end(self) -> None:
+        files = self.files()
+        files.start()
+        files.put(b"one\n")
+        files.close()
+        files.put(b"two\n")
+        files.finish()
+        self.assertEqual(self.text(), "one\ntwo\n")
+
+    def test_while_it_runs(self) -> None:
+        files = self.files()
+        files.start()
+        files.finish()
+        files.put(b"x\n")
+        until(lambda: self.text() == "x\n")
+
+    def test_what_it_tells_of_itself(self) -> None:
+        """That it cannot be written may be a line, too."""
+        self.folder.write_text("no folder")
+        files = self.files()
+
+        def failed(reason: str) -> None:
+            self.failures.append(reason)
+            files.put(b"y\n")
+            files.finish()
+
+        self.patch(files, "_told", Told(failed, lambda count: b""))
+        files.put(b"x\n")
+        files.finish()
+        self.assertEqual(len(self.failures), 1)

@@ -5,20 +5,25 @@ import io
 import os
 import sys
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
-from twisted.application.service import IServiceMaker
+from twisted.application.service import Application, IServiceMaker
+from twisted.logger import ILogObserver
 from twisted.plugin import IPlugin
 from twisted.python.usage import UsageError
+from twisted.scripts.twistd import ServerOptions
 from twisted.trial.unittest import TestCase
 
-from openclaw import tap
+from openclaw import log_twistd, tap
 from openclaw._version import __version__
+from openclaw.log_twistd import TwistdLog, TwistdStream
+from openclaw.redact import process_redactor
 from openclaw.service.twistd import GatewayService
 from openclaw.tap import TwistdOptions, makeService
 
 
-class TapTests(TestCase):
+class TapTestCase(TestCase):
     def setUp(self) -> None:
         self.home = Path(self.mktemp()).absolute()
         self.home.mkdir()
@@ -42,6 +47,8 @@ class TapTests(TestCase):
             makeService(self.options(*arguments))
         return ended.exception.code, out.getvalue(), err.getvalue()
 
+
+class TapTests(TapTestCase):
     def test_service(self) -> None:
         frozen: list[None] = []
         self.patch(gc, "freeze", lambda: frozen.append(None))
@@ -96,6 +103,74 @@ class TapTests(TestCase):
         config.write_text("{gateway: {port: 0, bind: 1}}")
         status, _, err = self.ended("--config", str(config))
         self.assertEqual((status, len(err.splitlines())), (78, 3))
+
+
+class LogTests(TapTestCase):
+    """What twistd is given to log with."""
+
+    def made(self, *arguments: str, document: str = "{}") -> Any:
+        """The observer that the application has."""
+        self.patch(log_twistd, "call_at_exit", lambda call: None)
+        self.patch(gc, "freeze", lambda: None)
+        self.patch(gc, "set_threshold", lambda *_: None)
+        config = self.home / "c.json"
+        config.write_text(document)
+        twistd = ServerOptions()
+        twistd.parseOptions([*arguments, "openclaw", "--config", str(config)])
+        application = Application("openclaw")
+        makeService(twistd.subOptions).setServiceParent(application)
+        return application.getComponent(ILogObserver, None)
+
+    def test_every_way(self) -> None:
+        for arguments, kind in (
+            (("--nodaemon",), TwistdStream),
+            (("--nodaemon", "--logfile=-"), TwistdStream),
+            (("--nodaemon", f"--logfile={self.home}/x.log"), TwistdLog),
+            (("--nodaemon", "--syslog"), TwistdLog),
+            (("--syslog", "--logfile=x"), TwistdLog),
+            ((), TwistdLog),
+            ((f"--logfile={self.home}/x.log",), TwistdLog),
+        ):
+            self.assertIs(type(self.made(*arguments)), kind, arguments)
+
+    def test_a_logger_of_their_own(self) -> None:
+        self.assertIsNone(self.made("--logger", "twisted.logger.globalLogPublisher"))
+
+    def test_without_twistd(self) -> None:
+        self.patch(gc, "freeze", lambda: None)
+        self.patch(gc, "set_threshold", lambda *_: None)
+        application = Application("openclaw")
+        makeService(self.options("--port", "18123")).setServiceParent(application)
+        self.assertIsNone(application.getComponent(ILogObserver, None))
+
+    def admits(self, made: Any, level: str) -> bool:
+        return bool(made._levels.admits("x", level))
+
+    def test_levels(self) -> None:
+        document = '{logging: {level: "debug", consoleLevel: "error"}}'
+        self.assertTrue(self.admits(self.made(document=document), "debug"))
+        self.assertFalse(self.admits(self.made("--nodaemon", document=document), "warn"))
+        os.environ["OPENCLAW_LOG_LEVEL"] = "warn"
+        for arguments in ((), ("--nodaemon",)):
+            made = self.made(*arguments, document=document)
+            self.assertEqual((self.admits(made, "info"), self.admits(made, "warn")), (False, True))
+
+    def test_secrets_are_known_before_the_first_word(self) -> None:
+        learned: list[str] = []
+        self.patch(process_redactor, "learn", learned.extend)
+        self.made(document='{gateway: {auth: {token: "a-token-of-mine"}}}')
+        self.assertIn("a-token-of-mine", learned)
+
+    def test_daemon_without_output(self) -> None:
+        error = self.assertRaises(UsageError, self.made, "--logfile=-")
+        self.assertIn("--nodaemon", str(error))
+
+    def test_no_folder(self) -> None:
+        err = io.StringIO()
+        with mock.patch.object(sys, "stderr", err), self.assertRaises(SystemExit):
+            self.made(f"--logfile={self.home}/none/x.log")
+        self.assertIn("cannot write the log", err.getvalue())
+        self.assertEqual(len(err.getvalue().splitlines()), 1)
 
 
 class PluginTests(TestCase):

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from twisted.internet.address import IPv4Address
 from twisted.internet.error import ConnectionDone
 from twisted.internet.protocol import Protocol
-from twisted.internet.tcp import Connection
+from twisted.internet.tcp import Connection, _reservedFD
 from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.python.components import Componentized
 from twisted.python.failure import Failure
@@ -33,6 +33,7 @@ from openclaw.twisted_internals import (
     connection_of,
     has_nothing_to_send,
     holds_nothing_back,
+    reserve_descriptor,
 )
 
 
@@ -205,3 +206,14 @@ class OtherTests(SynchronousTestCase):
     def test_adapters(self) -> None:
         self.assertTrue(issubclass(SiteRequest, Componentized))
         self.assertIn(REQUEST_ADAPTERS, vars(Componentized()))
+
+
+class ReserveTests(SynchronousTestCase):
+    """The descriptor with which connections are closed while there are no others."""
+
+    def test_taken_again(self) -> None:
+        reserve_descriptor()
+        self.assertTrue(_reservedFD.available())
+        with _reservedFD:
+            self.assertFalse(_reservedFD.available())
+        self.assertTrue(_reservedFD.available())

@@ -32,6 +32,7 @@ from openclaw.config.gateway import RateLimitConfig
 from openclaw.config.schema import Config
 from openclaw.errors import Forbidden, Unauthorized
 from openclaw.interfaces import Caller, Clock
+from openclaw.log_rare import RareLines
 
 
 @attrs.frozen
@@ -81,10 +82,18 @@ class AccessPolicy:
 
     Nothing here waits: an error that is to be answered late says so (L{Unauthorized.delay_s}).  If the configuration
     in force gives no usable credential, every method raises that L{openclaw.errors.OpenClawError}: nobody gets in.
+
+    @ivar rare: tells the log of who is refused.
     """
 
     def __init__(
-        self, current_config: Callable[[], Config], environ: Mapping[str, str], clock: Clock, *, on_loopback_bind: bool
+        self,
+        current_config: Callable[[], Config],
+        environ: Mapping[str, str],
+        clock: Clock,
+        *,
+        on_loopback_bind: bool,
+        rare: RareLines | None = None,
     ) -> None:
         """
         @param current_config: gives the configuration in force; the same object as long as nothing changed.
@@ -92,11 +101,13 @@ class AccessPolicy:
         @param clock: for the limits.
         @param on_loopback_bind: true if the gateway can be reached from this machine only: loopback addresses and
             unix sockets.  Otherwise mode C{none} lets nobody in.
+        @param rare: tells the log of who is refused.
         """
         self._current_config = current_config
         self._environ = environ
         self._on_loopback_bind = on_loopback_bind
-        self._limiter = FailureLimiter(clock, lambda: self._rules().limits)
+        self.rare = rare if rare is not None else RareLines(clock)
+        self._limiter = FailureLimiter(clock, lambda: self._rules().limits, self.rare)
         self._prepared: tuple[Config, _Rules] | None = None
 
     def _rules(self) -> _Rules:

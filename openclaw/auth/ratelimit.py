@@ -5,7 +5,7 @@ Only a wrong credential counts, never an absent one.  A client beyond this machi
 them.  On loopback anybody could then lock out the owner, a web page included, so there a wrong credential is answered
 late and the right one always passes.
 
-The log tells of both, in few lines: nobody can fill it by guessing.
+The log tells of both, in one line a minute each: nobody can fill it by guessing.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from openclaw.auth.client import Client
 from openclaw.config.gateway import RateLimitConfig
 from openclaw.errors import LockedOut
 from openclaw.interfaces import Clock
+from openclaw.log_rare import RareLines
 
 MAX_BUCKETS = 10_000
 """Most clients that are remembered; the one whose last failure is oldest is forgotten first."""
@@ -38,12 +39,6 @@ LONGEST_DELAY_S = 5.0
 MAX_DELAYED = 64
 """Most answers that are being held back at one time; further wrong credentials are told at once to come later."""
 
-TOLD_EVERY_S = 60.0
-"""Seconds in which the wrong credentials of one client are told in the log once."""
-
-MAX_TOLD = 20
-"""Most clients whose wrong credentials the log tells of in that time, and most lock-outs."""
-
 log = Logger()
 
 
@@ -53,24 +48,6 @@ class _Bucket:
     locked_at: float | None = None
 
 
-class _Told:
-    """What the log was told in the last L{TOLD_EVERY_S}."""
-
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self._times: OrderedDict[object, float] = OrderedDict()
-
-    def add(self, name: object) -> bool:
-        """Note that something is told; gives false where it was, or where L{MAX_TOLD} others were."""
-        now = self._clock.seconds()
-        while self._times and not 0 <= now - next(iter(self._times.values())) < TOLD_EVERY_S:
-            self._times.popitem(last=False)
-        if name in self._times or len(self._times) >= MAX_TOLD:
-            return False
-        self._times[name] = now
-        return True
-
-
 class FailureLimiter:
     """
     Counts wrong credentials by client.
@@ -78,15 +55,17 @@ class FailureLimiter:
     Times come from a clock that may be set: one that lies in the future counts as expired.
     """
 
-    def __init__(self, clock: Clock, limits: Callable[[], RateLimitConfig]) -> None:
-        """@param limits: gives the limits now in force; asked at every call, as the configuration may change."""
+    def __init__(self, clock: Clock, limits: Callable[[], RateLimitConfig], rare: RareLines | None = None) -> None:
+        """
+        @param limits: gives the limits now in force; asked at every call, as the configuration may change.
+        @param rare: tells the log.
+        """
         self._clock = clock
         self._limits = limits
         self._buckets: OrderedDict[str, _Bucket] = OrderedDict()
         self._failure_count = 0
         self._due: list[float] = []
-        self._told_guesses = _Told(clock)
-        self._told_lockouts = _Told(clock)
+        self._rare = rare if rare is not None else RareLines(clock)
 
     def __len__(self) -> int:
         """How many clients are remembered."""
@@ -123,23 +102,22 @@ class FailureLimiter:
         bucket = self._note(client, limits)
         if len(bucket.failures) >= min(limits.max_attempts, MAX_FAILURES):
             bucket.locked_at = self._clock.seconds()
-            self._tell_lockout(client, bucket.locked_at, limits)
+            self._tell_lockout(client, limits)
         else:
             self._tell_guess(client)
         return 0.0
 
     def _tell_guess(self, client: Client) -> None:
-        if self._told_guesses.add(client.bucket):
-            log.warn("a wrong credential from {address}", address=client.address or client.bucket)
+        self._rare.tell(log.warn, "a wrong credential from {address}", address=client.address or client.bucket)
 
-    def _tell_lockout(self, client: Client, now: float, limits: RateLimitConfig) -> None:
-        if self._told_lockouts.add((client.bucket, now)):
-            log.warn(
-                "{address} is locked out for {lockout_s:g} s after {count} wrong credentials",
-                address=client.address or client.bucket,
-                lockout_s=limits.lockout_ms / 1000,
-                count=limits.max_attempts,
-            )
+    def _tell_lockout(self, client: Client, limits: RateLimitConfig) -> None:
+        self._rare.tell(
+            log.warn,
+            "{address} is locked out for {lockout_s:g} s after {attempts} wrong credentials",
+            address=client.address or client.bucket,
+            lockout_s=limits.lockout_ms / 1000,
+            attempts=limits.max_attempts,
+        )
 
     def _delay(self, client: Client, limits: RateLimitConfig) -> float:
         now = self._clock.seconds()

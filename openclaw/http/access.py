@@ -11,11 +11,14 @@ from twisted.web.http_headers import Headers
 
 from openclaw.http.table import RouteTable
 from openclaw.log_levels import debugging
+from openclaw.log_rare import RareLines
 
 CLIENT_LEFT = 499
 """The status of a request whose client left before its answer was complete; never on the wire."""
 
 _TRACEPARENT = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}(?:-|\Z)")
+
+_LINE = "{method} {path} {status} {milliseconds:.0f} ms"
 
 log = Logger()
 
@@ -48,24 +51,40 @@ def trace_id(headers: Headers) -> str:
 
 @attrs.frozen
 class AccessLog:
-    """Writes a line at debug, or at info where the gateway failed, and counts by the route's label and the status."""
+    """
+    Writes a line at debug, or at info where the gateway failed, and counts by the route's label and the status.
+
+    What is answered to anybody, such as that the gateway is not ready, is a line a minute; see L{RareLines}.
+    """
 
     _routes: RouteTable
     _count: Callable[[str, int], None] | None = None
+    _rare: RareLines | None = None
+    _open: frozenset[str] = attrs.field(init=False)
+
+    @_open.default
+    def _open_labels(self) -> frozenset[str]:
+        return frozenset(route.path for route in self._routes if route.scope is None)
 
     def __call__(self, served: Served) -> None:
         """Tell of a request that is over."""
+        label = self._routes.label(served.path)
         if self._count is not None:
-            self._count(self._routes.label(served.path), served.status)
+            self._count(label, served.status)
         is_failure = served.status >= 500
         if not (is_failure or debugging.is_on):
             return
-        (log.info if is_failure else log.debug)(
-            "{method} {path} {status} {milliseconds:.0f} ms",
-            method=served.method.decode("ascii", "backslashreplace"),
-            path=served.path[:1000].decode("ascii", "backslashreplace"),
-            status=served.status,
-            milliseconds=served.seconds * 1000,
-            request_id=served.request_id,
-            run_id=served.run_id,
-        )
+        fields = {
+            "method": served.method.decode("ascii", "backslashreplace"),
+            "path": served.path[:1000].decode("ascii", "backslashreplace"),
+            "status": served.status,
+            "milliseconds": served.seconds * 1000,
+            "request_id": served.request_id,
+            "run_id": served.run_id,
+        }
+        if not is_failure:
+            log.debug(_LINE, **fields)
+        elif self._rare is not None and label in self._open:
+            self._rare.tell(log.info, _LINE, **fields)
+        else:
+            log.info(_LINE, **fields)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import os
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -20,15 +21,18 @@ def log_bug(failure: Failure) -> None:
     log.failure("the gateway failed by a bug", failure)
 
 
-def exit_with(reactor: Any, status: int) -> None:
+def exit_with(reactor: Any, status: int, last: Callable[[], object] = lambda: None) -> None:
     """
     End a twistd process with a status of our own, whether its reactor runs already or is about to.
 
     twistd has no way to be told one: it returns 0 or dies of a signal.  So the interpreter exits with ours once
     twistd has cleaned up.
+
+    @param last: what is left to be done before that.
     """
 
     def leave() -> None:
+        last()
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(status)

@@ -35,8 +35,21 @@ class RunnableGateway(Protocol):
     async def start(self) -> None:
         """Open everything."""
 
+    def reload(self) -> None:
+        """Open the log files anew; the configuration file is followed by itself."""
+
     async def stop(self) -> None:
         """Stop in order."""
+
+
+def has_terminal() -> bool:
+    """Whether this process has a terminal, whose end it would be told by SIGHUP."""
+    try:
+        descriptor = os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    os.close(descriptor)
+    return True
 
 
 class Foreground:
@@ -44,7 +57,8 @@ class Foreground:
     A gateway that is all that its process is for.
 
     The first SIGTERM or SIGINT stops it in order; a second one ends the process at once.  SIGHUP, which a terminal
-    sends that is closed, stops it in order, too, unless C{nohup} had it ignored.
+    sends that is closed, stops it in order, too, unless C{nohup} had it ignored.  Where there is no terminal somebody
+    sent it on purpose: to have the log files opened anew.
 
     @ivar status: the exit status of the process: 0 after a stop in order.
     @param on_ready: called with the gateway's URL when the port is served.
@@ -72,7 +86,9 @@ class Foreground:
         # Twisted has just set its own handlers, which would stop the reactor without waiting for runs.
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self.on_signal)
-        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        if not has_terminal():
+            signal.signal(signal.SIGHUP, self.on_reload)
+        elif signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
             signal.signal(signal.SIGHUP, self.on_hangup)
         Deferred.fromCoroutine(self._start()).addErrback(self._broken)
 
@@ -87,6 +103,10 @@ class Foreground:
         """The terminal is gone.  The shell and the system may both say so: that is no wish for a sudden end."""
         if not self._told_to_end:
             self.on_signal(number, frame)
+
+    def on_reload(self, number: int, frame: object) -> None:
+        """A service manager, or a program that has renamed the log files, asks for them to be opened anew."""
+        self._reactor.callFromThread(self._gateway.reload)
 
     async def _start(self) -> None:
         try:
@@ -111,5 +131,46 @@ class Foreground:
 
     def _end(self, status: int) -> None:
         self.status = status
+        with suppress(ReactorNotRunning):
+            self._reactor.stop()
+
+
+class DaemonSignals:
+    """
+    The signals that twistd does not take over, and of which a process would die.
+
+    SIGHUP and SIGUSR1 have the log files opened anew, and SIGUSR2 does nothing; at the end of a terminal, twistd stops
+    in order.
+
+    @param reload: opens them; called in the reactor's thread.
+    """
+
+    def __init__(self, reactor: Any, reload: Callable[[], None]) -> None:
+        self._reactor = reactor
+        self._reload = reload
+
+    def take(self) -> None:
+        """Take the signals over that nobody has taken."""
+        hangup = self._on_hangup if has_terminal() else self._on_reload
+        for number, act in (
+            (signal.SIGHUP, hangup),
+            (signal.SIGUSR1, self._on_reload),
+            # Not SIG_IGN, which the gateway's children would inherit.
+            (signal.SIGUSR2, self._on_nothing),
+        ):
+            taken = signal.getsignal(number)
+            if taken == signal.SIG_DFL or (taken == signal.SIG_IGN and act == self._on_reload):
+                signal.signal(number, act)
+
+    def _on_reload(self, number: int, frame: object) -> None:
+        self._reactor.callFromThread(self._reload)
+
+    def _on_hangup(self, number: int, frame: object) -> None:
+        self._reactor.callFromThread(self._stop)
+
+    def _on_nothing(self, number: int, frame: object) -> None:
+        """What comes is lost."""
+
+    def _stop(self) -> None:
         with suppress(ReactorNotRunning):
             self._reactor.stop()

@@ -34,6 +34,7 @@ from twisted.web.client import RequestGenerationFailed, RequestTransmissionFaile
 from twisted.web.error import SchemeNotSupported
 from twisted.web.http_headers import Headers
 
+from openclaw.descriptors import has_none_left, is_out_of_descriptors, out_of_descriptors
 from openclaw.errors import (
     ContextTooLong,
     LastingProviderFailure,
@@ -338,6 +339,8 @@ def error_of_network(error: BaseException, *, name: str) -> OpenClawError:
     def caused(*kinds: type[BaseException]) -> bool:
         return any(isinstance(cause, kinds) for cause in causes)
 
+    if any(map(is_out_of_descriptors, causes)) or (caused(DNSLookupError) and has_none_left()):
+        return out_of_descriptors()
     fault = next((cause for cause in causes if isinstance(cause, ProxyFault)), None)
     if fault is not None:
         kind = LastingProviderFailure if fault.is_lasting else ProviderFailed

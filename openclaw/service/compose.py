@@ -20,6 +20,7 @@ from openclaw.http.metrics import make_metrics
 from openclaw.http.root import Root, make_app
 from openclaw.http.routes import make_routes
 from openclaw.interfaces import HealthSource
+from openclaw.log_rare import RareLines
 from openclaw.methods.agent import agent_methods
 from openclaw.methods.agents import agents_methods
 from openclaw.methods.chat import chat_methods
@@ -91,12 +92,14 @@ class Surfaces:
     @ivar joins: the door to the runs for requests that may be sent again.
     @ivar crowd: the connections that are WebSockets.
     @ivar site: all connections of the port.
+    @ivar rare: tells the log of peers without a credential, once it is started.
     """
 
     joins: Joins
     methods: Methods
     crowd: Crowd
     site: GatewaySite
+    rare: RareLines
 
 
 def compose(core: Core, parts: Parts) -> Surfaces:
@@ -109,7 +112,9 @@ def compose(core: Core, parts: Parts) -> Surfaces:
     metrics = make_metrics(core.current, methods.table.names)
     metrics.watch(runs.bus, runs)
     on_loopback = listening.on_loopback_bind
-    policy = AccessPolicy(core.current, core.plan.loaded.environ, clock, on_loopback_bind=on_loopback)
+    rare = RareLines(clock)
+    parts.add("the connections", rare.stop)
+    policy = AccessPolicy(core.current, core.plan.loaded.environ, clock, on_loopback_bind=on_loopback, rare=rare)
     crowd = Crowd(
         clock, Surface(policy, methods.table, runs.bus, methods.snapshot, presence, core.health.phase, metrics.rpc)
     )
@@ -122,11 +127,12 @@ def compose(core: Core, parts: Parts) -> Surfaces:
         clock,
         local_tcp=listening.host is not None,
         loopback_bind=on_loopback,
-        served=AccessLog(routes, metrics.http),
+        served=AccessLog(routes, metrics.http, rare),
+        rare=rare,
     )
     site.noisy = False
     parts.add("the connections", partial(close_connections, site, crowd, clock))
-    return Surfaces(joins, methods, crowd, site)
+    return Surfaces(joins, methods, crowd, site, rare)
 
 
 def make_methods(core: Core, parts: Parts, joins: Joins, presence: PresenceEntries) -> Methods:

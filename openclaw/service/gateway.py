@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+# Python reads it where a name is first encoded: with the first request, for which there may be no descriptor left.
+import encodings.idna  # noqa: F401
 import errno
 import os
 from collections.abc import Callable, Sequence
@@ -12,7 +14,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort
 from twisted.internet.threads import deferToThreadPool
-from twisted.logger import Logger
+from twisted.logger import Logger, globalLogPublisher
 
 from openclaw.agents.runs import Runs
 from openclaw.config.listen import Listening
@@ -22,11 +24,13 @@ from openclaw.config.plan import Plan
 from openclaw.config.reload import ConfigWatcher, LiveConfig
 from openclaw.config.reload_rules import needs_local_model
 from openclaw.config.schema import Config
+from openclaw.descriptors import watch_accepting
 from openclaw.errors import StartError, StoreError
 from openclaw.gateway_log import GatewayLog
 from openclaw.http.connection.channel import GatewaySite
 from openclaw.interfaces import Clock
 from openclaw.parts import STEP_DEADLINE_S, Parts
+from openclaw.process.accepting import PortRest
 from openclaw.process.clock import SteadyClock
 from openclaw.process.failures import log_bug
 from openclaw.process.memory import Collector, raise_descriptor_limit
@@ -107,6 +111,7 @@ class Gateway:
         self.url = ""
         self._at_rest = steady_clock.follow if steady_clock is not None else lambda: None
         self._parts = Parts(reactor, STOP_ORDER)
+        self._log: GatewayLog | None = None
         self._opened: Promise[None] | None = None
         self._stopped: Promise[None] | None = None
 
@@ -146,6 +151,16 @@ class Gateway:
             Deferred.fromCoroutine(self._stop(self._stopped)).addErrback(log_bug)
         await self._stopped.wait()
 
+    def reload(self) -> None:
+        """Open the log files anew; edits of the configuration apply by themselves, if they may."""
+        if self._log is not None:
+            self._log.reopen()
+        is_off = self.live.current.gateway.reload.mode == "off"
+        log.info(
+            "told to reload: the log files are opened anew{note}",
+            note="; gateway.reload.mode is off: edits take a restart" if is_off else "",
+        )
+
     async def _stop(self, stopped: Promise[None]) -> None:
         try:
             if self._opened is not None:
@@ -158,11 +173,13 @@ class Gateway:
 
     async def _open(self) -> None:
         raise_descriptor_limit()
+        globalLogPublisher.addObserver(watch_accepting)
+        self._parts.add("the log", lambda: globalLogPublisher.removeObserver(watch_accepting))
         ensure_state_dir(self.plan.paths)
         lock = StateLock(self.plan.paths.lock_path)
         lock.acquire()
         self._parts.add("the lock of the state folder", lock.release)
-        files = GatewayLog(self.plan, self.live)
+        files = self._log = GatewayLog(self.plan, self.live)
         self._parts.add("the log", lambda: self._in_thread(files.stop))
         files.start()
         store = await GatewayStore.open(self.plan.paths.store_path, self.reactor.callFromThread)
@@ -175,8 +192,12 @@ class Gateway:
         core = Core(self.reactor, self.plan, self.live, self.health, store, runs, self._in_thread)
         surfaces = compose(core, self._parts)
         surfaces.methods.event_loop.start()
+        surfaces.rare.start()
         port = await open_port(self.plan.listening, self.reactor, surfaces.site)
         self._parts.add("the port", port.stopListening)
+        rest = PortRest(port, self.reactor)
+        self._parts.add("the connections", rest.stop)
+        rest.start()
         self.url = self.plan.listening.url(getattr(port.getHost(), "port", None))
         if not self.health.is_wanted:
             return

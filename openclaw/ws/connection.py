@@ -172,7 +172,8 @@ class GatewayWebSocket(ServerSocket):
     def _judge(self, claim: ConnectClaim) -> ConnectAdmission | ConnectRefusal:
         verdict = self.crowd.surface.policy.judge_connect(self._head, claim)
         if isinstance(verdict, ConnectRefusal):
-            log.info(
+            self.crowd.surface.policy.rare.tell(
+                log.info,
                 "refused {client} from {peer}: {why}",
                 client=f"{claim.client_id}/{claim.mode}",
                 peer=self._head.peer or "this machine",

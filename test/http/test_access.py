@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from twisted.internet.task import Clock
 from twisted.logger import LogEvent, LogLevel, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.http_headers import Headers
 
 from openclaw.events import ProviderFinished, TextDelta
 from openclaw.http.access import AccessLog, Served, trace_id
+from openclaw.log_rare import RareLines
 from test.http.support import AUTH, GatewayTestCase, routes_of_nothing
 
 
@@ -36,6 +38,15 @@ class AccessLogTests(SynchronousTestCase):
     def test_levels(self) -> None:
         for status, level in ((200, LogLevel.debug), (499, LogLevel.debug), (500, LogLevel.info), (503, LogLevel.info)):
             self.assertIs(self.tell(status=status)["log_level"], level)
+
+    def test_not_ready(self) -> None:
+        """Whoever asks, and however often; a failure of somebody who was let in is always a line."""
+        access = AccessLog(routes_of_nothing(), None, RareLines(Clock()))
+        for path, lines in ((b"/readyz", 1), (b"/startupz", 0), (b"/v1/models", 3)):
+            self.events.clear()
+            for _ in range(3):
+                access(Served(b"GET", path, 503, 0.0, "q"))
+            self.assertEqual(len(self.events), lines, path)
 
     def test_odd_requests(self) -> None:
         event = self.tell(path=b"/\xff" + b"x" * 5000, method=b"\xfe")

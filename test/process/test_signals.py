@@ -4,16 +4,32 @@ import io
 import os
 import signal
 import sys
+import threading
+import time
 from collections.abc import Callable
+from typing import TypeVar
 from unittest import mock
 
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.error import ReactorNotRunning
+from twisted.trial.unittest import SynchronousTestCase
 
 from openclaw.errors import StartError
-from openclaw.process.signals import Foreground
+from openclaw.process import signals
+from openclaw.process.signals import DaemonSignals, Foreground, has_terminal
 from openclaw.store.store import GatewayStore
-from test.service.support import GatewayTestCase
+from test.service.support import GatewayTestCase, MemoryReactor
+
+Found = TypeVar("Found")
+
+
+def until(look: Callable[[], Found]) -> Found:
+    """What there is once a thread has done its work."""
+    deadline_s = time.monotonic() + 10
+    while not (found := look()):
+        assert time.monotonic() < deadline_s, "it did not come"
+        threading.Event().wait(0.002)
+    return found
 
 
 class ForegroundTests(GatewayTestCase):
@@ -24,6 +40,10 @@ class ForegroundTests(GatewayTestCase):
         self.patch(signal, "signal", self.signals.__setitem__)
         self.patch(signal, "getsignal", lambda number: self.before.get(number, signal.SIG_DFL))
         self.before: dict[int, signal.Handlers] = {}
+        self.has_terminal(True)
+
+    def has_terminal(self, has: bool) -> None:
+        self.patch(signals, "has_terminal", lambda: has)
 
     def begun(self) -> Foreground:
         foreground = Foreground(self.reactor, self.gateway(), self.ready.append)
@@ -69,6 +89,20 @@ class ForegroundTests(GatewayTestCase):
         self.begun()
         self.assertNotIn(signal.SIGHUP, self.signals)
 
+    def test_hangup_without_a_terminal(self) -> None:
+        """Somebody has it reload: nothing ends, and a log file that was renamed is begun anew."""
+        self.has_terminal(False)
+        self.before[signal.SIGHUP] = signal.SIG_IGN
+        self.begun()
+        folder = self.state_dir / "logs"
+        (present,) = until(lambda: list(folder.glob("*.log")) if folder.exists() else [])
+        present.rename(folder / "moved")
+        for _ in range(2):
+            self.signals[signal.SIGHUP](signal.SIGHUP, None)
+        self.reactor.advance(0)
+        self.assertFalse(self.reactor.is_stopped)
+        self.assertIn("told to reload", until(lambda: present.exists() and present.read_text()))
+
     def test_cannot_start(self) -> None:
         self.patch(GatewayStore, "open", lambda *_: fail(StartError("no room", 78)))
         err = io.StringIO()
@@ -109,3 +143,49 @@ class ForegroundTests(GatewayTestCase):
         foreground = self.begun()
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
         self.assertEqual(foreground.status, 1)
+
+
+class DaemonSignalsTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.signals: dict[int, Callable[..., None]] = {}
+        self.before: dict[int, object] = {}
+        self.patch(signal, "signal", self.signals.__setitem__)
+        self.patch(signal, "getsignal", lambda number: self.before.get(number, signal.SIG_DFL))
+        self.reactor = MemoryReactor([])
+        self.reloads: list[None] = []
+
+    def take(self, *, has_terminal: bool = False) -> None:
+        self.patch(signals, "has_terminal", lambda: has_terminal)
+        DaemonSignals(self.reactor, lambda: self.reloads.append(None)).take()
+
+    def send(self, number: int) -> None:
+        self.signals[number](number, None)
+        self.reactor.advance(0)
+
+    def test_nothing_ends(self) -> None:
+        self.take()
+        for number, reloads in ((signal.SIGHUP, 1), (signal.SIGUSR1, 2), (signal.SIGUSR2, 2)):
+            self.send(number)
+            self.assertEqual((len(self.reloads), self.reactor.is_stopped), (reloads, False))
+
+    def test_closed_terminal(self) -> None:
+        self.take(has_terminal=True)
+        self.send(signal.SIGHUP)
+        self.assertTrue(self.reactor.is_stopped)
+        self.reactor.stop_error = ReactorNotRunning()
+        self.send(signal.SIGHUP)
+
+    def test_what_others_have_taken(self) -> None:
+        """nohup ignores the end of a terminal, and a debugger has SIGUSR2."""
+        self.before = {signal.SIGHUP: signal.SIG_IGN, signal.SIGUSR2: print}
+        self.take(has_terminal=True)
+        self.assertEqual(set(self.signals), {signal.SIGUSR1})
+        self.take()
+        self.assertEqual(set(self.signals), {signal.SIGUSR1, signal.SIGHUP})
+
+
+class TerminalTests(SynchronousTestCase):
+    def test_of_this_process(self) -> None:
+        self.assertIn(has_terminal(), (True, False))
+        self.patch(os, "open", mock.Mock(side_effect=OSError))
+        self.assertFalse(has_terminal())

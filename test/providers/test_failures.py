@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import time
 from email.utils import formatdate
@@ -10,6 +11,7 @@ from typing import Any
 from OpenSSL.SSL import Error as TLSError
 from twisted.internet.defer import TimeoutError as DeferredTimeoutError
 from twisted.internet.error import (
+    ConnectBindError,
     ConnectionAborted,
     ConnectionDone,
     ConnectionLost,
@@ -39,6 +41,7 @@ from openclaw.errors import (
     ProviderRejected,
     TransientProviderTimeout,
 )
+from openclaw.providers import failures
 from openclaw.providers.failures import (
     NETWORK_ERRORS,
     clean_text,
@@ -313,7 +316,7 @@ class NetworkErrorTests(SynchronousTestCase):
             (DeferredTimeoutError(), timeout, "could not be reached in time", True),
             (DNSLookupError("x"), failed, "its host name cannot be resolved", True),
             (NoRouteError(), failed, "the provider mock could not be reached", True),
-            (OSError(24, "too many open files"), failed, "the provider mock could not be reached", True),
+            (OSError(101, "no way there"), failed, "the provider mock could not be reached", True),
             (SchemeNotSupported(), lasting, "baseUrl", False),
             (ValueError("bad"), lasting, "baseUrl", False),
             (TLSError([]), lasting, "TLS failed", False),
@@ -331,3 +334,17 @@ class NetworkErrorTests(SynchronousTestCase):
             self.assertIs(kind, type(error), cause)
             self.assertIn(message, error.message)
             self.assertEqual(transient, getattr(error, "transient", None), cause)
+
+    def test_out_of_descriptors(self) -> None:
+        """The gateway's own trouble is not the provider's, and no other model would do better."""
+        self.patch(failures, "has_none_left", lambda: True)
+        for cause in (
+            OSError(errno.EMFILE, "too many open files"),
+            ConnectBindError(errno.EMFILE, "too many open files"),
+            wrapped(RequestTransmissionFailed, ConnectBindError(errno.EMFILE, "too many open files")),
+            # What the system's resolver says then.
+            DNSLookupError("[Errno -2] Name or service not known"),
+        ):
+            error = error_of_network(cause, name="mock")
+            self.assertEqual((error.http_status, error.code), (503, "overloaded"), cause)
+            self.assertNotIn("provider", error.message)

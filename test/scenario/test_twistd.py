@@ -1,9 +1,15 @@
 """C{twistd openclaw} as a process, out of the checkout."""
 
+import contextlib
+import os
+import signal
 import socket
+import stat
+import time
+from collections.abc import Callable
 
 from openclaw._version import __version__
-from test.scenario.support import TOKEN, TWISTD, Client, GatewayTestCase, text_of
+from test.scenario.support import DEADLINE_S, TOKEN, TWISTD, Client, GatewayTestCase, text_of
 from test.scenario.test_process import READY_WITHIN_S
 
 
@@ -49,6 +55,76 @@ class TwistdTests(GatewayTestCase):
             self.assertIn(option, asked.out)
         asked = self.start("openclaw", "--version", program=TWISTD)
         self.assertEqual((asked.wait(), asked.out), (0, f"openclaw {__version__}\n"))
+
+
+class DaemonTests(GatewayTestCase):
+    """As a daemon, which has nothing but its log."""
+
+    def daemon(self, *arguments: str) -> int:
+        """Start one and wait until it serves; give its process id."""
+        before = os.umask(0o022)
+        try:
+            started = self.start("--pidfile=d.pid", *arguments, "openclaw", program=TWISTD[:-2])
+        finally:
+            os.umask(before)
+        self.assertEqual(started.wait(), 0, started.err)
+        pid = int(self.until(lambda: self.read("d.pid")))
+        self.addCleanup(self.kill, pid)
+        return pid
+
+    def kill(self, pid: int) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+    def read(self, name: str) -> str:
+        path = self.home / name
+        return path.read_text() if path.exists() else ""
+
+    def until(self, look: Callable[[], str]) -> str:
+        deadline_s = time.monotonic() + DEADLINE_S
+        while not (found := look()):
+            self.assertLess(time.monotonic(), deadline_s)
+            time.sleep(0.01)
+        return found
+
+    def test_log(self) -> None:
+        """Masked lines at the level of the configuration, for nobody else, and no signal cuts a stream."""
+        document = self.document()
+        document["logging"] = {"redactPatterns": [r"listens at (\S+)"]}
+        self.write(document)
+        pid = self.daemon("--logfile=a.log")
+        self.until(lambda: "[service.twistd] openclaw" in self.read("a.log") and "yes")
+        self.assertNotIn(f"at http://127.0.0.1:{self.port}", self.read("a.log"))
+        stream = Client(self.port).stream("chunks=60 delay=20")
+        events = [next(stream)]
+        for _ in range(20):
+            self.assertEqual(Client(self.port, "wrong").get("/v1/models")[0], 401)
+            if self.read("a.log").count("a wrong credential"):
+                break
+        (self.home / "a.log").rename(self.home / "a.moved")
+        for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
+            os.kill(pid, number)
+        self.until(lambda: "told to reload" in self.read("a.log") and "yes")
+        self.assertEqual(stat.S_IMODE((self.home / "a.log").stat().st_mode), 0o600)
+        self.assertEqual(stat.S_IMODE((self.home / "a.moved").stat().st_mode), 0o600)
+        events += stream
+        self.assertEqual(events[-1], "[DONE]")
+        os.kill(pid, signal.SIGTERM)
+        self.until(lambda: "" if (self.home / "d.pid").exists() else "gone")
+        log = self.read("a.moved") + self.read("a.log")
+        self.assertEqual(log.count("a wrong credential"), 1, log)
+        self.assertNotIn("twisted", log)
+        self.assertNotIn("Traceback", log)
+
+    def test_cannot_start(self) -> None:
+        """The reason is in the log, though nothing else is left of the process."""
+        self.write(self.document())
+        with socket.socket() as holder:
+            holder.bind(("127.0.0.1", self.port))
+            holder.listen()
+            self.start("--pidfile=d.pid", "openclaw", program=TWISTD[:-2]).wait()
+            self.until(lambda: "Address already in use" in self.read("twistd.log") and "yes")
+        self.assertEqual(stat.S_IMODE((self.home / "twistd.log").stat().st_mode), 0o600)
 
 
 class RefusedTests(GatewayTestCase):

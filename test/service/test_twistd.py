@@ -2,14 +2,17 @@
 
 import atexit
 import os
+import signal
 from collections.abc import Callable
 from unittest import mock
 
+from twisted.application.service import Application
 from twisted.internet.defer import Deferred
-from twisted.logger import LogLevel
+from twisted.logger import ILogObserver, LogLevel
 
 from openclaw.errors import ConfigError
-from openclaw.service.twistd import GatewayService
+from openclaw.service.gateway import Gateway
+from openclaw.service.twistd import GatewayService, Logged
 from openclaw.store.store import GatewayStore
 from test.service.support import GatewayTestCase
 
@@ -19,6 +22,9 @@ class TwistdTests(GatewayTestCase):
         super().setUp()
         self.at_exit: list[Callable[[], None]] = []
         self.patch(atexit, "register", self.at_exit.append)
+        self.signals: dict[int, Callable[..., None]] = {}
+        self.patch(signal, "signal", self.signals.__setitem__)
+        self.patch(signal, "getsignal", lambda number: signal.SIG_DFL)
 
     def test_starts_and_stops(self) -> None:
         gateway = GatewayService(self.gateway())
@@ -41,6 +47,37 @@ class TwistdTests(GatewayTestCase):
         self.successResultOf(stopping)
         self.assertEqual(self.texts(LogLevel.info), [])
         self.assertEqual(self.at_exit, [])
+
+    def with_log(self, gateway: Gateway) -> mock.Mock:
+        """A service that has started, with a log that tells what is done to it."""
+        log = mock.Mock()
+        self.service = GatewayService(gateway, Logged(log, lambda: "warn"))
+        self.service.startService()
+        return log
+
+    def test_log(self) -> None:
+        gateway = self.gateway()
+        log = self.with_log(gateway)
+        application = Application("x")
+        self.service.setServiceParent(application)
+        self.assertIs(application.getComponent(ILogObserver), log)
+        self.assertEqual(log.mock_calls, [mock.call.start()])
+        gateway.live.replace(gateway.live.current, gateway.live.environ)
+        log.set_level.assert_called_once_with("warn")
+        self.signals[signal.SIGUSR1](signal.SIGUSR1, None)
+        self.reactor.advance(0)
+        log.reopen.assert_called_once_with()
+        self.successResultOf(self.service.stopService())
+        log.stop.assert_not_called()
+        after = self.reactor.triggers["after"]["shutdown"]
+        self.assertEqual([call for call, _, _ in after], [log.stop])
+
+    def test_log_of_a_failure(self) -> None:
+        """Its last words are written before the process leaves."""
+        self.patch(GatewayStore, "open", mock.Mock(side_effect=ConfigError(["a: bad"])))
+        log = self.with_log(self.gateway())
+        self.assertEqual(self.ended_with(), 78)
+        log.stop.assert_called_once_with()
 
     def ended_with(self) -> int:
         """The status that the process would end with, once the reactor runs."""

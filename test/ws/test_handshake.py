@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import attrs
+from twisted.logger import globalLogPublisher
 
 from openclaw._version import __version__
 from openclaw.auth.connect import UI_CLIENTS
@@ -512,3 +513,16 @@ class HelloTests(HandshakeTestCase):
         self.assertEqual(self.crowd.open_connections, {peer.client.transport.protocol})
         peer.client.leave()
         self.assertEqual(self.crowd.open_connections, set())
+
+
+class RefusedLogTests(HandshakeTestCase):
+    """What the log is told of those who are refused."""
+
+    def test_once_a_minute(self) -> None:
+        events: list[Any] = []
+        globalLogPublisher.addObserver(events.append)
+        self.addCleanup(globalLogPublisher.removeObserver, events.append)
+        for _ in range(20):
+            self.refused(origin="https://evil.example")
+        told = [event for event in events if event["log_namespace"] == "openclaw.ws.connection"]
+        self.assertEqual(len([event for event in told if event["log_level"].name != "debug"]), 1)

@@ -16,6 +16,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.http_headers import Headers
 
+from openclaw.descriptors import is_out_of_descriptors, out_of_descriptors
 from openclaw.errors import (
     InvalidRequest,
     LockedOut,
@@ -78,6 +79,8 @@ def as_openclaw_error(failure: Failure, request_id: str) -> OpenClawError:
     error = failure.value
     if isinstance(error, OpenClawError):
         return error
+    if is_out_of_descriptors(error):
+        return out_of_descriptors()
     log.failure("request {request_id} failed by a bug", failure, request_id=request_id)
     return OpenClawError("internal error")
 

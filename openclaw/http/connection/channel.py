@@ -31,6 +31,7 @@ from openclaw.http.connection.request import SERVER, GatewayRequest
 from openclaw.http.connection.stall import StallWatch
 from openclaw.http.gate import Gate, HeadTooLarge, fold_slashes, request_id
 from openclaw.interfaces import Clock
+from openclaw.log_rare import RareLines
 from openclaw.twisted_internals import OpenChannel, before_end
 
 HEAD_DEADLINE_S = 10.0
@@ -113,7 +114,9 @@ class GatewayChannel(OpenChannel):
             self.pause_reading()
             self.site.queue.ask(self)
         elif self.is_handling and self.transport is not None and self.bytes_behind > MAX_PIPELINED_BYTES:
-            log.info("cutting off {peer}: it sends on while its request is handled", peer=self.getPeer())
+            self.site.rare.tell(
+                log.info, "cutting off {peer}: it sends on while its request is handled", peer=self.getPeer()
+            )
             self.forceAbortClient()
         elif (
             self.line_mode and (self.unread or self.requests) and not (self.is_refused or self.transport.disconnecting)
@@ -248,6 +251,14 @@ class GatewayChannel(OpenChannel):
         """Write a piece of a stream; see L{write_now}."""
         write_now(self.transport, iovec)
 
+    def timeoutConnection(self) -> None:
+        """Close a connection on which nothing was said; Twisted would write a line for each."""
+        self.loseConnection()
+
+    def forceAbortClient(self) -> None:
+        """Cut the connection, without a line, too."""
+        self.transport.abortConnection()
+
     def give_up_transport(self) -> None:
         """Another protocol is about to take the connection over: it is no longer this site's, nor watched here."""
         self._stop_watching()
@@ -260,7 +271,7 @@ class GatewayChannel(OpenChannel):
 
     def _watch_reading(self) -> None:
         if self._stall is None:
-            self._stall = StallWatch(self.transport, self.clock)
+            self._stall = StallWatch(self.transport, self.clock, self.site.rare)
 
     def _stop_watching(self) -> None:
         if self._stall is not None:
@@ -356,7 +367,9 @@ class GatewayChannel(OpenChannel):
 
     def _head_is_late(self) -> None:
         self._deadline = None
-        log.info("closing {peer}: the request's head was not complete in time", peer=self.getPeer())
+        self.site.rare.tell(
+            log.info, "closing {peer}: the request's head was not complete in time", peer=self.getPeer()
+        )
         self.loseConnection()
 
     def _body_is_late(self) -> None:
@@ -388,6 +401,7 @@ class GatewaySite(Site):
     @ivar open_connections: the connections that are open and speak HTTP.
     @ivar queue: whose turn it is of the connections that have more requests than are answered at once.
     @ivar served: is told of each request when it is over; by default it only logs.
+    @ivar rare: tells the log of peers that are cut off.
     """
 
     protocol = GatewayChannel  # type: ignore[assignment]
@@ -403,6 +417,7 @@ class GatewaySite(Site):
         local_tcp: bool,
         loopback_bind: bool,
         served: Callable[[Served], None] | None = None,
+        rare: RareLines | None = None,
     ) -> None:
         super().__init__(resource, timeout=IDLE_DEADLINE_S, reactor=reactor)
         self.gate = gate
@@ -410,6 +425,7 @@ class GatewaySite(Site):
         self.loopback_bind = loopback_bind
         self.open_connections: set[GatewayChannel] = set()
         self.queue = FairQueue(reactor)
+        self.rare = rare if rare is not None else RareLines(reactor)
         self.served = served or AccessLog(gate.routes)
 
     def close_all(self) -> None:

@@ -15,6 +15,7 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
 from openclaw.interfaces import Clock
+from openclaw.log_rare import RareLines
 
 STALL_S = 60.0
 """Seconds after which a client that reads nothing of what waits for it is cut off."""
@@ -32,9 +33,10 @@ log = Logger()
 class StallWatch:
     """Watches a client for which something waits; one that reads nothing of it for L{STALL_S} is cut off."""
 
-    def __init__(self, transport: Any, clock: Clock) -> None:
+    def __init__(self, transport: Any, clock: Clock, rare: RareLines) -> None:
         self._transport = transport
         self._clock = clock
+        self._rare = rare
         self._acknowledged = acknowledged_bytes(transport)
         self._since_s = clock.seconds()
         self._next: IDelayedCall | None = clock.callLater(LOOK_S, self._look)
@@ -53,7 +55,9 @@ class StallWatch:
             self._acknowledged = acknowledged
             self._since_s = now_s
         if now_s - self._since_s >= STALL_S:
-            log.info("dropping {peer}: it has not read for {s:g} s", peer=self._transport.getPeer(), s=STALL_S)
+            self._rare.tell(
+                log.info, "dropping {peer}: it has not read for {s:g} s", peer=self._transport.getPeer(), s=STALL_S
+            )
             self._transport.abortConnection()
         else:
             self._next = self._clock.callLater(LOOK_S, self._look)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Iterator
 
@@ -126,6 +127,11 @@ class ErrorTests(SynchronousTestCase):
         error = as_openclaw_error(Failure(ZeroDivisionError("/secret/path")), "my-id")
         self.assertEqual((error.http_status, error.message, error.code), (500, "internal error", "internal_error"))
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+    def test_out_of_descriptors(self) -> None:
+        """It is no bug, and no traceback for each request."""
+        error = as_openclaw_error(Failure(OSError(errno.EMFILE, "too many open files")), "my-id")
+        self.assertEqual((error.http_status, error.code), (503, "overloaded"))
 
     def test_own_error_is_itself(self) -> None:
         error = errors.NotFound("m")

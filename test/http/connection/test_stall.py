@@ -14,6 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from openclaw.events import ProviderFinished, TextDelta
 from openclaw.http.connection.channel import IDLE_DEADLINE_S
 from openclaw.http.connection.stall import LOOK_S, STALL_S, StallWatch, acknowledged_bytes
+from openclaw.log_rare import RareLines
 from test.http.support import GatewayTestCase, MemoryTransport
 
 
@@ -41,7 +42,7 @@ class WatchTests(SynchronousTestCase):
         self.reader = Reader()
         self.transport = self.reader.of(StringTransport())
         self.transport.abortConnection = mock.Mock()
-        self.watch = StallWatch(self.transport, self.clock)
+        self.watch = StallWatch(self.transport, self.clock, RareLines(self.clock))
 
     def test_nothing_is_read(self) -> None:
         self.clock.pump([LOOK_S] * 11)
