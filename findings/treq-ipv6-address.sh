@@ -9,6 +9,7 @@
 #   treq: InvalidCodepoint
 #   Agent: 200
 set -euo pipefail
+unset PYTHONPATH
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 python3 -m venv "$work/venv"

@@ -10,6 +10,7 @@
 #   '5 ;a=b': ResponseFailed
 #   '5   ': ResponseFailed
 set -euo pipefail
+unset PYTHONPATH
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 python3 -m venv "$work/venv"

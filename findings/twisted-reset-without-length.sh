@@ -8,6 +8,7 @@
 #   closed: b'half' PotentialDataLoss, below it ConnectionDone
 #   reset: b'half' PotentialDataLoss, below it ConnectionLost
 set -euo pipefail
+unset PYTHONPATH
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 python3 -m venv "$work/venv"
