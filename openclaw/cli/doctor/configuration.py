@@ -35,7 +35,10 @@ _RANDOM = re.compile(r"(?=[A-Za-z]*[0-9])(?=[0-9]*[A-Za-z])[A-Za-z0-9]{20,}")
 """What a name is not: long, with letters and digits, and nothing that parts words."""
 
 _MAKE_TOKEN = "openclaw doctor --generate-gateway-token"
-_TO_TOKEN = f"openclaw config set gateway.auth.mode token, then {_MAKE_TOKEN}"
+_TO_TOKEN = (
+    'openclaw config set gateway.auth.token "$(openssl rand -base64 32)", '
+    "then openclaw config set gateway.auth.mode token"
+)
 
 
 def config_valid(at: Surroundings) -> Iterator[Finding]:
@@ -117,9 +120,7 @@ def _credential_hint(at: Surroundings, problem: str) -> str:
 
 def _new_secret_hint(mode: str) -> str:
     """How to replace a secret of the configuration."""
-    if mode == "password":
-        return 'openclaw config set gateway.auth.password "$(openssl rand -base64 32)"'
-    return f"openclaw config unset gateway.auth.token, then {_MAKE_TOKEN}"
+    return f'openclaw config set gateway.auth.{mode} "$(openssl rand -base64 32)"'
 
 
 def make_credential(at: Surroundings) -> Iterator[str]:

@@ -51,15 +51,23 @@ def _private(at: Surroundings) -> list[tuple[Path, int, os.stat_result]]:
 
 
 def modes(at: Surroundings) -> Iterator[Finding]:
-    """Other users cannot read what is private."""
+    """Other users can neither read nor change what is private."""
     for path, mode, found in _private(at):
         if found.st_mode & stat.S_ISVTX and stat.S_ISDIR(found.st_mode):
             hint = "set OPENCLAW_STATE_DIR to a folder of your own"
             yield Finding("warning", f"{path} is a folder of all users", hint, str(path))
         elif found.st_mode & 0o077:
-            yield Finding(
-                "warning", f"other users can use {path}", f"chmod {mode:o} {shlex.quote(str(path))}", str(path)
-            )
+            message = f"{use_of_others(found.st_mode)} {path}"
+            yield Finding("warning", message, f"chmod {mode:o} {shlex.quote(str(path))}", str(path))
+
+
+def use_of_others(mode: int) -> str:
+    """What other users than the owner can do to a file or a folder of a mode, as words that its name follows."""
+    for bits, who in ((stat.S_IWOTH, "every user of this machine"), (stat.S_IWGRP, "every user of its group")):
+        if mode & bits:
+            what = "make, rename and remove files in" if stat.S_ISDIR(mode) else "change"
+            return f"{who} can {what}"
+    return "other users can use"
 
 
 def repair_modes(at: Surroundings) -> Iterator[str]:

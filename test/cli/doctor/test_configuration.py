@@ -37,7 +37,7 @@ class ConfigurationTests(DoctorTestCase):
         self.with_settings(gateway__auth__token="sh0rt")
         found = self.findings("--only", "gateway-auth")
         self.assertIn("easy to guess", found[0][2])
-        self.assertIn("openclaw config unset gateway.auth.token", self.json_out()["findings"][0]["fixHint"])
+        self.assertIn("openclaw config set gateway.auth.token ", self.json_out()["findings"][0]["fixHint"])
 
     def test_credential_fixes_work(self) -> None:
         """What the finding says, done, is the end of the finding."""
@@ -49,8 +49,9 @@ class ConfigurationTests(DoctorTestCase):
             ({"mode": "none"}, {}, 2),
             ({"token": TOKEN, "password": TOKEN}, {}, 1),
             ({}, {"OPENCLAW_GATEWAY_TOKEN": TOKEN, "OPENCLAW_GATEWAY_PASSWORD": TOKEN}, 1),
-            ({"token": "x\ny"}, {}, 2),
-            ({"token": "secret"}, {}, 2),
+            ({"token": "x\ny"}, {}, 1),
+            ({"token": "secret"}, {}, 1),
+            ({"mode": "trusted-proxy", "trustedProxy": {"userHeader": "x-user"}}, {}, 2),
             ({"mode": "password", "password": "secret"}, {}, 1),
             ({"mode": "password", "password": "x\ny"}, {}, 1),
         ):
