@@ -209,7 +209,10 @@ def _planned(before: FileAsRead, change: Callable[[Any], Any], environ: Mapping[
     if refused := [one.text for one in found if one.certain and known is not None and one.kind not in known]:
         raise InvalidResult([f"{text} (the gateway could not start)" for text in refused], str(before.path))
     warnings += tuple(f"the gateway does not start like this: {one.text}" for one in found)
-    text = rewritten(before.text, document)
+    try:
+        text = rewritten(before.text, document)
+    except OpenClawError as error:
+        raise OpenClawError(f"{before.path} is not changed: {error.message}") from None
     if len(text.encode()) > MAX_CONFIG_BYTES:
         raise OpenClawError(f"{before.path} would become larger than {MAX_CONFIG_BYTES} bytes")
     return Edit(before, document, text, config, dotenv_warnings + warnings, tuple(changed_keys(old, config)))

@@ -128,7 +128,7 @@ def _check_comment_end(text: str, at: int) -> None:
     """See that a comment of one line ends by a line feed, or with the text."""
     name = _COMMENT_ENDS.get(text[at : at + 1])
     if name is not None:
-        raise unlike(text, at, f"a comment ends here by {name}; put a line feed in its place")
+        raise unlike(text, at, f"a comment ends here by {name}, and not by a line feed")
 
 
 def _check_word(text: str, start: int, word: str) -> None:

@@ -194,6 +194,21 @@ class SetTests(EditingTestCase):
             (self.home / "large").write_text("[   ]")
             self.assert_refused("larger than 3 bytes", "config", "set", "--batch-file", str(self.home / "large"))
 
+    def test_not_alike(self) -> None:
+        """A file that its reader and its editor do not see alike stays, for every command that would change it."""
+        text = TEXT.replace("// of mine\n", "// of mine\r")
+        self.path.write_bytes(text.encode())
+        said = f"{self.path} is not changed: this file cannot be edited: line 2, column 13: a comment ends here by"
+        for arguments in (
+            ("config", "set", "gateway.port", "5"),
+            ("config", "set", "gateway.port", "5", "--dry-run"),
+            ("config", "unset", "gateway.port"),
+            ("agents", "add", "c"),
+        ):
+            self.assertEqual(self.run_command(*arguments), 1)
+            self.assertIn(said, self.err)
+            self.assertEqual(self.path.read_bytes(), text.encode())
+
     def test_no_start(self) -> None:
         """A value with which the gateway could not start is refused, with its path and the reason."""
         for path, value, said in (
