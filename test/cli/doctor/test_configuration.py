@@ -4,6 +4,7 @@ import json
 import os
 from unittest import mock
 
+from openclaw.installation import install_command
 from test.cli.doctor.doctor_support import TOKEN, DoctorTestCase
 
 
@@ -143,4 +144,4 @@ class ConfigurationTests(DoctorTestCase):
         with mock.patch("openclaw.cli.doctor.configuration.library_installed", return_value=False):
             found = self.findings()
         self.assertEqual([check for check, _, _ in found], ["embedded-model"] * 2)
-        self.assertIn("pip install", self.json_out()["findings"][0]["fixHint"])
+        self.assertIn(install_command("local"), self.json_out()["findings"][0]["fixHint"])
