@@ -90,8 +90,12 @@ def rewritten(text: str, document: Any) -> str:
     if _same(before, document):
         return text
     kept = _without_added(before, document)
-    shortened = _apply(text, before, lambda editing: editing.changes(editing.root, before, kept))
-    result = _apply(shortened, kept, lambda editing: editing.additions(editing.root, kept, document))
+    result = text
+    # each looks through the whole text, which may be long
+    if not _same(before, kept):
+        result = _apply(result, before, lambda editing: editing.changes(editing.root, before, kept))
+    if not _same(kept, document):
+        result = _apply(result, kept, lambda editing: editing.additions(editing.root, kept, document))
     if not _same(_decoded(result), document):
         raise OpenClawError("this file cannot be edited without losing something; change it by hand")
     return result
