@@ -157,7 +157,7 @@ class StopTests(GatewayTestCase):
         stream = client.stream("chunks=20000 size=2")
         first = [next(stream) for _ in range(3)]
         gateway.process.terminate()
-        gateway.wait_for("stopping; 1 runs")
+        gateway.wait_for("stopping; 1 run")
         events = first + list(stream)
         self.assertEqual(gateway.wait(), 0)
         self.assertEqual(events[-1], "[DONE]")
@@ -179,7 +179,7 @@ class StopTests(GatewayTestCase):
         gateway = self.gateway()
         self.streaming("chunks=1000 delay=50")
         gateway.process.terminate()
-        gateway.wait_for("stopping; 1 runs")
+        gateway.wait_for("stopping; 1 run")
         began_s = time.monotonic()
         self.assertEqual(gateway.end(), 143)
         self.assertLess(time.monotonic() - began_s, 1)
