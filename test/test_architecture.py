@@ -25,6 +25,7 @@ LAYERS = (
         "descriptors",
         "errors",
         "ids",
+        "installation",
         "messages",
         "events",
         "interfaces",

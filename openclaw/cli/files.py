@@ -5,13 +5,37 @@ from __future__ import annotations
 import errno
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+LOW_DISK_BYTES = 256 * 1024 * 1024
+"""Less free space than this is worth a warning."""
+
+FULL_DISK_BYTES = 4 * 1024 * 1024
+"""With less free space than this the gateway cannot work."""
+
 _NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS)
 """What a disk without links says, such as a memory stick."""
+
+
+def disk_trouble(folder: Path) -> tuple[bool, str] | None:
+    """
+    Whether the disk of a folder is full, or nearly so, for whoever is not root.  Blocks.
+
+    @return: whether it is full, and a sentence about it; C{None} if there is space, or the folder cannot be looked at.
+    """
+    try:
+        free = shutil.disk_usage(folder).free
+    except OSError:
+        return None
+    if free >= LOW_DISK_BYTES:
+        return None
+    if free < FULL_DISK_BYTES:
+        return True, f"the disk of {folder} is full: {free / 1e6:.0f} MB left"
+    return False, f"the disk of {folder} has {free / 1e6:.0f} MB left"
 
 
 @contextmanager

@@ -38,6 +38,25 @@ class LazyGroup(click.Group):
         command: click.Command = getattr(import_module(module), name)
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As in click; of a command that is not there it tells which one may be meant."""
+        name = args[0]
+        if self.get_command(ctx, name) is None and not name.startswith("-") and not ctx.resilient_parsing:
+            meant = self._meant(ctx, name)
+            ctx.fail(f"No such command {name!r}" + ("." if meant is None else f"; did you mean {meant}?"))
+        return super().resolve_command(ctx, args)
+
+    def _meant(self, ctx: click.Context, name: str) -> str | None:
+        """What somebody may have meant who typed what is no command."""
+        from difflib import get_close_matches  # only who mistypes pays for it
+
+        if name.lower() == "help":
+            return f"{ctx.command_path} --help"
+        close = get_close_matches(name.lower(), self.list_commands(ctx), n=1)
+        return close[0] if close else None
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, self._summary(name)) for name in self.list_commands(ctx)])

@@ -31,9 +31,14 @@ def print_table(headers: Sequence[str], rows: Sequence[Sequence[Any]], *, right:
     """
     Print rows in columns: drawn by rich on a terminal that has colour, else aligned by blanks.
 
+    A column that is empty in every row is left out.
+
     @param right: the columns that are aligned to the right, counted from 0.
     """
     cells = [[cell(value) for value in row] for row in rows]
+    filled = [index for index in range(len(headers)) if not cells or any(row[index] for row in cells)]
+    headers, cells = [headers[index] for index in filled], [[row[index] for index in filled] for row in cells]
+    right = [place for place, index in enumerate(filled) if index in right]
     if has_colour() and _print_rich(headers, cells, right):
         return
     widths = [max(map(_width, column)) for column in zip(headers, *cells, strict=True)]
@@ -69,6 +74,11 @@ def _print_rich(headers: Sequence[str], rows: Sequence[Sequence[str]], right: Se
         table.add_row(*map(Text, row))
     Console(file=sys.stdout, width=shutil.get_terminal_size().columns).print(table)
     return True
+
+
+def counted(count: Any, noun: str) -> str:
+    """A number of things, as C{1 session}; C{noun} is one of them, and gets an C{s} where there are more or none."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 def age(elapsed_ms: float | None) -> str:

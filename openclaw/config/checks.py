@@ -15,6 +15,8 @@ from urllib.parse import urlsplit
 
 import attrs
 
+from openclaw.redact import MASK, shows_credential
+
 
 @attrs.frozen
 class Check:
@@ -72,7 +74,23 @@ def _url_fault(url: str) -> str | None:
         return expected
     if parts.username is not None or parts.password is not None:
         return "must not hold a user name or password; use apiKey or headers"
-    return f"{expected}, without ? and #" if parts.query or parts.fragment else None
+    if parts.query or parts.fragment:
+        return f"{expected}, without ? and #"
+    found = _OPERATION.search(parts.path)
+    if found is None:
+        return None
+    path = "/".join(MASK if _may_be_secret(step) else step for step in parts.path[: found.start()].split("/"))
+    end = found.group().rstrip("/")
+    return f"must not end in {end}, to which requests go by themselves: write {parts.scheme}://{parts.netloc}{path}"
+
+
+_OPERATION = re.compile(r"(?i)(?:/+chat/completions|(?<=/v[0-9])/+(?:completions|embeddings|responses|models))/*$")
+"""The end of a URL that names one operation of a server, and not where its operations are."""
+
+
+def _may_be_secret(step: str) -> bool:
+    """Whether a part of a path may be a key: long, with letters and digits."""
+    return shows_credential(step) or (len(step) >= 16 and re.search(r"\d", step) is not None)
 
 
 NOT_BLANK = matching(r"\s*\S[\s\S]*", "must not be empty")
@@ -92,7 +110,10 @@ ORIGIN = matching(
 """A web origin: scheme, host and perhaps a port."""
 
 HTTP_URL = Check(_url_fault, private=True)
-"""An C{http} or C{https} URL with a host.  The message does not repeat it: it may hold a password."""
+"""
+An C{http} or C{https} URL with a host.  The message does not repeat it, as it may hold a password, but for one that is
+right up to its end.
+"""
 
 HEADER_NAME = matching(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", "expected the name of an HTTP header")
 """The name of an HTTP header."""

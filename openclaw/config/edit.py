@@ -19,14 +19,14 @@ from typing import Any, Literal
 
 import attrs
 
-from openclaw.config.auth_mode import effective_auth
 from openclaw.config.edit_document import is_set
 from openclaw.config.load import MAX_CONFIG_BYTES, decode_json5, parse_config, read_dotenv, read_regular
 from openclaw.config.lock import take_lock
 from openclaw.config.paths import flush_folder
 from openclaw.config.reload_rules import changed_keys, restart_keys
 from openclaw.config.schema import Config
-from openclaw.errors import ConfigError, OpenClawError, StartError
+from openclaw.config.startable import obstacles
+from openclaw.errors import ConfigError, OpenClawError
 
 BACKUPS = 5
 """Copies of earlier files that are kept: C{.bak}, C{.bak.1} and so on, the newest first."""
@@ -45,7 +45,10 @@ Effect = Literal["unchanged", "none", "hot", "restart"]
 
 
 class InvalidResult(ConfigError):
-    """A change that would give a configuration which cannot be used; nothing was written."""
+    """
+    A change that would give a configuration which cannot be used, or with which the gateway could not start although
+    it can with what is there; nothing was written.
+    """
 
 
 @attrs.frozen
@@ -197,16 +200,21 @@ def _planned(before: FileAsRead, change: Callable[[Any], Any], environ: Mapping[
     except ConfigError as error:
         raise InvalidResult(error.problems, str(before.path)) from None
     try:
-        effective_auth(config, {**config.env.values(), **merged})
-    except (ConfigError, StartError) as error:
-        warnings += (f"the gateway does not start like this: {error.message}",)
-    text = rewritten(before.text, document)
+        old, _ = parse_config(before.document, merged)
+        known = {one.kind for one in obstacles(old, merged)}
+    except ConfigError:
+        old, known = Config(), None  # nothing can run with what was there
+    found = obstacles(config, merged)
+    # A file that no gateway starts with is mended, and a first one made, step by step: only a step back is refused.
+    if refused := [one.text for one in found if one.certain and known is not None and one.kind not in known]:
+        raise InvalidResult([f"{text} (the gateway could not start)" for text in refused], str(before.path))
+    warnings += tuple(f"the gateway does not start like this: {one.text}" for one in found)
+    try:
+        text = rewritten(before.text, document)
+    except OpenClawError as error:
+        raise OpenClawError(f"{before.path} is not changed: {error.message}") from None
     if len(text.encode()) > MAX_CONFIG_BYTES:
         raise OpenClawError(f"{before.path} would become larger than {MAX_CONFIG_BYTES} bytes")
-    try:
-        old, _ = parse_config(before.document, merged)
-    except ConfigError:
-        old = Config()  # nothing can run with what was there
     return Edit(before, document, text, config, dotenv_warnings + warnings, tuple(changed_keys(old, config)))
 
 

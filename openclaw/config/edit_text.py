@@ -1,8 +1,8 @@
 """
 Edits of JSON5 text that keep comments and layout.
 
-The text is only cut and pasted: C{json5} (the distribution json-five) tells where its tokens are, and whatever an edit
-does not concern stays as it is, byte for byte.  Every result is read again and must say what was asked for.
+The text is only cut and pasted: L{openclaw.config.edit_tokens} tells where its tokens are, and whatever an edit does
+not concern stays as it is, byte for byte.  Every result is read again and must say what was asked for.
 """
 
 from __future__ import annotations
@@ -14,10 +14,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import attrs
-import json5.tokenizer
 import pyjson5
-from json5.utils import JSON5DecodeError
 
+from openclaw.config.edit_tokens import Token, tokens_of, unlike
 from openclaw.config.environment import MAX_DEPTH
 from openclaw.errors import OpenClawError
 from openclaw.wire import LONE_SURROGATE
@@ -26,16 +25,7 @@ MAX_LINE = 100
 """A list of plain values that fits into this many characters is written on one line."""
 
 _IDENTIFIER = re.compile(r"[A-Za-z_$][A-Za-z0-9_$]*")
-_BLANK = {"WHITESPACE", "LINE_COMMENT", "BLOCK_COMMENT"}
-_OPENING = {"LBRACE": "RBRACE", "LBRACKET": "RBRACKET"}
-_STRINGS = {"DOUBLE_QUOTE_STRING", "SINGLE_QUOTE_STRING"}
-
-
-@attrs.frozen
-class _Token:
-    kind: str
-    start: int
-    end: int
+_CLOSING = {"{": "}", "[": "]"}
 
 
 @attrs.frozen
@@ -93,14 +83,19 @@ def rewritten(text: str, document: Any) -> str:
 
     @param text: JSON5 with an object at the top.
     @return: C{text} itself if it says it already.
-    @raise OpenClawError: if the text cannot be edited; it is JSON5 of a kind that was not foreseen.
+    @raise OpenClawError: if the text cannot be edited, as its reader and its editor do not see it alike; with line and
+        column.
     """
     before = _decoded(text)
     if _same(before, document):
         return text
     kept = _without_added(before, document)
-    shortened = _apply(text, lambda editing: editing.changes(editing.root, before, kept))
-    result = _apply(shortened, lambda editing: editing.additions(editing.root, kept, document))
+    result = text
+    # each looks through the whole text, which may be long
+    if not _same(before, kept):
+        result = _apply(result, before, lambda editing: editing.changes(editing.root, before, kept))
+    if not _same(kept, document):
+        result = _apply(result, kept, lambda editing: editing.additions(editing.root, kept, document))
     if not _same(_decoded(result), document):
         raise OpenClawError("this file cannot be edited without losing something; change it by hand")
     return result
@@ -205,74 +200,90 @@ def _rendered(value: Any, style: _Style, indent: str) -> str:
 # ---------------------------------------------------------------------------------------- reading
 
 
-def _tokens(text: str) -> list[_Token]:
-    try:
-        return [_Token(str(token.type), token.index, token.end) for token in json5.tokenizer.tokenize(text)]
-    except JSON5DecodeError as error:
-        raise OpenClawError(f"this file cannot be edited ({error}); change it by hand") from None
-
-
 class _Reader:
-    """Makes nodes of the tokens of a text that is known to be JSON5."""
+    """Makes nodes of the tokens of a text that is known to be JSON5; every step of it takes a token."""
 
-    def __init__(self, text: str, tokens: Sequence[_Token]) -> None:
+    def __init__(self, text: str, tokens: Sequence[Token]) -> None:
         self._text = text
-        self._tokens = [token for token in tokens if token.kind not in _BLANK]
+        self._tokens = [token for token in tokens if token.kind != "comment"]
         self._at = 0
 
     def read(self) -> _Node:
-        """The value at the top."""
-        try:
-            return self._value()
-        except IndexError:
-            raise OpenClawError("this file cannot be edited; change it by hand") from None
+        """
+        The value at the top.
 
-    def _kind(self) -> str:
-        return self._tokens[self._at].kind
+        @raise OpenClawError: if this is no JSON5 as the tokens tell it.
+        """
+        root = self._value()
+        if self._at != len(self._tokens):
+            raise unlike(self._text, self._tokens[self._at].start)
+        return root
+
+    def _is(self, kind: str) -> bool:
+        return self._at < len(self._tokens) and self._tokens[self._at].kind == kind
+
+    def _take(self, *kinds: str) -> Token:
+        if self._at == len(self._tokens):
+            raise unlike(self._text, len(self._text))
+        token = self._tokens[self._at]
+        if token.kind not in kinds:
+            raise unlike(self._text, token.start)
+        self._at += 1
+        return token
 
     def _value(self) -> _Node:
-        first = self._tokens[self._at]
-        closing = _OPENING.get(first.kind)
+        first = self._take("{", "[", "string", "word")
+        closing = _CLOSING.get(first.kind)
         if closing is None:
-            end = first.end
-            # a number may be a sign, digits and an exponent: tokens of one value
-            while self._kind() not in (",", "COMMA", "RBRACE", "RBRACKET"):
-                end = self._tokens[self._at].end
-                self._at += 1
-                if self._at == len(self._tokens):
-                    break
-            return _Node("plain", first.start, end)
-        self._at += 1
+            return _Node("plain", first.start, first.end)
         members: list[_Member] = []
-        while self._kind() != closing:
-            members.append(self._member(closing == "RBRACE", len(members)))
-        end = self._tokens[self._at].end
-        self._at += 1
-        return _Node("object" if closing == "RBRACE" else "list", first.start, end, tuple(members))
+        while not self._is(closing):
+            members.append(self._member(closing == "}", len(members)))
+            if members[-1].comma is None:
+                break
+        end = self._take(closing).end
+        return _Node("object" if closing == "}" else "list", first.start, end, tuple(members))
 
     def _member(self, named: bool, place: int) -> _Member:
-        start = self._tokens[self._at].start
+        start: int | None = None
         key = str(place)
         if named:
-            first = self._at
-            while self._kind() != "COLON":
-                self._at += 1
-            key = self._name(first)
-            self._at += 1
+            name = self._take("string", "word")
+            start, key = name.start, self._name(name)
+            self._take(":")
         value = self._value()
-        comma = None
-        if self._kind() == "COMMA":
-            comma = self._tokens[self._at].start
-            self._at += 1
-        return _Member(key, start, value, comma)
+        comma = self._take(",").start if self._is(",") else None
+        return _Member(key, value.start if start is None else start, value, comma)
 
-    def _name(self, first: int) -> str:
-        written = self._text[self._tokens[first].start : self._tokens[self._at - 1].end]
-        if self._tokens[first].kind in _STRINGS:
-            return str(pyjson5.decode(written))
-        # the name of a member may be spelt with escapes
-        (name,) = pyjson5.decode(f"{{{written}: 0}}")
+    def _name(self, token: Token) -> str:
+        written = self._text[token.start : token.end]
+        try:
+            if token.kind == "string":
+                return str(pyjson5.decode(written))
+            # the name of a member may be spelt with escapes
+            (name,) = pyjson5.decode(f"{{{written}: 0}}")
+        except (pyjson5.Json5DecoderException, ValueError):
+            raise unlike(self._text, token.start) from None
         return str(name)
+
+
+def _check_shape(text: str, node: _Node, value: Any) -> None:
+    """
+    See that a text has the members that the reader of the configuration found in it.
+
+    @raise OpenClawError: if it has others.
+    """
+    if node.kind == "object":
+        alike = isinstance(value, dict) and {member.key for member in node.members} == value.keys()
+    elif node.kind == "list":
+        alike = isinstance(value, list) and len(node.members) == len(value)
+    else:
+        alike = not isinstance(value, dict | list)
+    if not alike:
+        raise unlike(text, node.start)
+    last = {member.key: member for member in node.members}  # of a name that is there twice the last counts
+    for key, member in last.items():
+        _check_shape(text, member.value, value[int(key) if node.kind == "list" else key])
 
 
 def _style_of(text: str, root: _Node) -> _Style:
@@ -312,8 +323,8 @@ def _indent_at(text: str, at: int) -> str:
 # ---------------------------------------------------------------------------------------- cutting
 
 
-def _apply(text: str, cuts_of: Any) -> str:
-    cuts: list[_Cut] = sorted(cuts_of(_Editing(text)), reverse=True)
+def _apply(text: str, document: Any, cuts_of: Any) -> str:
+    cuts: list[_Cut] = sorted(cuts_of(_Editing(text, document)), reverse=True)
     for start, end, new in cuts:
         text = text[:start] + new + text[end:]
     return text
@@ -322,11 +333,12 @@ def _apply(text: str, cuts_of: Any) -> str:
 class _Editing:
     """What has to be cut out of a text, and pasted into it."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, document: Any) -> None:
         self._text = text
-        self._tokens = _tokens(text)
-        self._after = {token.start: token for token in self._tokens}
-        self.root = _Reader(text, self._tokens).read()
+        tokens = tokens_of(text)
+        self._comments = {token.start: token for token in tokens if token.kind == "comment"}
+        self.root = _Reader(text, tokens).read()
+        _check_shape(text, self.root, document)
         self._style = _style_of(text, self.root)
 
     def changes(self, node: _Node, before: Any, after: Any, *, inline: bool = False) -> Iterator[_Cut]:
@@ -421,8 +433,8 @@ class _Editing:
         end = at
         while end < len(self._text) and self._text[end] in " \t":
             end += 1
-        token = self._after.get(end)
-        if token is not None and token.kind in ("LINE_COMMENT", "BLOCK_COMMENT"):
+        token = self._comments.get(end)
+        if token is not None:
             stop = token.start + len(self._text[token.start : token.end].rstrip("\r"))
             after = stop
             while after < len(self._text) and self._text[after] in " \t":

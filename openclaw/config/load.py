@@ -73,7 +73,9 @@ def load_config(path: Path, environ: Mapping[str, str], state_dir: Path | None =
         config, more, merged = _parse({} if found is None else decode_json5(found[0]), {**values, **environ})
     except ConfigError as error:
         raise ConfigError(error.problems, str(path)) from None
-    if found is not None and found[1] & 0o077 and any(secret.literal for _, secret in config.secrets()):
+    if found is not None and found[1] & stat.S_IWOTH:
+        warnings += (f"every user of this machine can change {path}; run: chmod 600 {path}",)
+    elif found is not None and found[1] & 0o077 and any(secret.literal for _, secret in config.secrets()):
         warnings += (f"{path} holds secrets and other users can read it; run: chmod 600 {path}",)
     return LoadedConfig(config, path, found is not None, warnings + more, merged)
 

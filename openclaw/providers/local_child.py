@@ -19,13 +19,15 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Any, BinaryIO, TextIO
 
+from openclaw.installation import install_command
+
 READY_MARK = "@@READY "
 """Begins the line that says that the model serves; JSON with C{url} follows."""
 
 ERROR_MARK = "@@ERROR "
 """Begins the line that says why the model cannot serve; JSON with C{message} follows."""
 
-NOT_INSTALLED = "the extra `local` is not installed: pip install 'openclaw[local]'"
+NOT_INSTALLED = f"the extra `local` is not installed: {install_command('local')}"
 """What is said where xllamacpp cannot be found."""
 
 MAX_SETTINGS_BYTES = 65536

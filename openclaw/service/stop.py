@@ -45,7 +45,8 @@ log = Logger()
 async def stop_runs(runs: Runs, grace_s: float) -> None:
     """Let the runs finish within C{grace_s}, and end what is left of them then."""
     if runs.count:
-        log.warn("stopping; {count} runs have {grace_s:g} s to finish", count=runs.count, grace_s=grace_s)
+        have = "1 run has" if runs.count == 1 else f"{runs.count} runs have"
+        log.warn("stopping; {have} {grace_s:g} s to finish", have=have, grace_s=grace_s)
     await runs.stop(grace_s)
 
 

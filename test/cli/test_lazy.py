@@ -30,4 +30,10 @@ class LazyTests(SynchronousTestCase):
     def test_commands(self) -> None:
         self.assertEqual(CliRunner().invoke(self.group, ["near"]).output, "near\n")
         self.assertEqual(CliRunner().invoke(self.group, ["nope"]).exit_code, 2)
+        done = CliRunner().invoke(self.group, ["naer"])
+        self.assertEqual(done.exit_code, 2)
+        self.assertIn("No such command 'naer'; did you mean near?", done.output)
+        self.assertNotIn("did you mean", CliRunner().invoke(self.group, ["xyz"]).output)
+        self.assertIn("did you mean group --help?", CliRunner().invoke(self.group, ["help"]).output)
+        self.assertNotIn("No such command", CliRunner().invoke(self.group, ["--nope"]).output)
         self.assertIsInstance(CliRunner().invoke(self.group, ["far"]).exception, ModuleNotFoundError)

@@ -165,6 +165,21 @@ class ErrorTests(CommandTestCase):
         self.assertIn(b"the message is empty", done.stderr)
         self.assertEqual(done.returncode, 2)
 
+    def test_did_you_mean(self) -> None:
+        """In every group."""
+        for words, meant in (
+            (("agnet",), "agent"),
+            (("agents", "lst"), "list"),
+            (("backup", "creat"), "create"),
+            (("config", "valdate"), "validate"),
+            (("gateway", "stauts"), "status"),
+            (("models", "pul"), "pull"),
+            (("help",), "openclaw --help"),
+            (("config", "help"), "openclaw config --help"),
+        ):
+            self.assertEqual(self.run_command(*words), 2)
+            self.assertIn(f"No such command {words[-1]!r}; did you mean {meant}?\n", self.err)
+
     def test_wrong_command_lines_in_json(self) -> None:
         """Also where what is wrong stands before C{--json}, or a command itself finds it wrong."""
         for arguments, reason in (

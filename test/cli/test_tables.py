@@ -9,7 +9,7 @@ from unittest import mock
 from twisted.trial.unittest import SynchronousTestCase
 
 from openclaw.cli.output import clean
-from openclaw.cli.tables import age, cell, has_colour, print_table, span
+from openclaw.cli.tables import age, cell, counted, has_colour, print_table, span
 from test.cli.support import CommandTestCase, FakeStream
 
 
@@ -25,6 +25,19 @@ class TableTests(CommandTestCase):
         self.assertEqual(
             self.printed(terminal=False).splitlines(),
             ["Name              N", "a[b]c             5", "[31mwide 日本  1000", "                  e\u0301"],
+        )
+
+    def test_no_empty_column(self) -> None:
+        """A column with nothing in it is left out; the others keep their side."""
+        rows = [("a", None, "x", 1), ("b", "", "", 20)]
+        out = FakeStream(terminal=False)
+        self.patch(sys, "stdout", out)
+        print_table(("Name", "No", "Some", "N"), rows, right=(3,))
+        print_table(("Name", "N"), [])
+        out.flush()
+        self.assertEqual(
+            out.memory.getvalue().decode().splitlines(),
+            ["Name  Some   N", "a     x      1", "b           20", "Name  N"],
         )
 
     def test_terminal(self) -> None:
@@ -60,6 +73,11 @@ class TableTests(CommandTestCase):
         for terminal in (True, False):
             self.patch(sys, "stdout", FakeStream(terminal=terminal))
             self.assertEqual(has_colour(), terminal)
+
+
+class CountedTests(SynchronousTestCase):
+    def test_plural(self) -> None:
+        self.assertEqual([counted(number, "run") for number in (0, 1, 2)], ["0 runs", "1 run", "2 runs"])
 
 
 class TextTests(SynchronousTestCase):

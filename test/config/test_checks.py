@@ -47,6 +47,25 @@ class CheckTests(SynchronousTestCase):
             for value in values:
                 self.assertIsNone(check.fault(value), (check, value))
 
+    def test_operation(self) -> None:
+        """The URL of one operation is refused with the one that is meant; what may be a key in it is not shown."""
+        for url, right in (
+            ("https://h.example/v1/chat/completions", "https://h.example/v1"),
+            ("http://127.0.0.1:8080/v1/chat/completions/", "http://127.0.0.1:8080/v1"),
+            ("http://[::1]:1/api/v1//Chat/Completions", "http://[::1]:1/api/v1"),
+            ("http://h/chat/completions", "http://h"),
+            ("http://h/v1/completions", "http://h/v1"),
+            ("http://h/v1/responses", "http://h/v1"),
+            ("http://h/v1/models/", "http://h/v1"),
+            ("https://h/k0123456789abcdef0123/v1/chat/completions", "https://h/***/v1"),
+        ):
+            fault = str(HTTP_URL.fault(url))
+            self.assertTrue(fault.startswith("must not end in /"), fault)
+            self.assertEqual(fault.rpartition(" ")[2], right)
+            self.assertIsNone(HTTP_URL.fault(right.replace("***", "x")))
+        for url in ("https://h/models", "https://h/completions", "https://h/v1/chat", "https://h/chat/completions/v1"):
+            self.assertIsNone(HTTP_URL.fault(url), url)
+
     def test_bad(self) -> None:
         """A phrase without the value, which the caller adds."""
         for check, values in BAD:

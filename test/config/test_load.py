@@ -236,6 +236,13 @@ class LoadTests(FileCase):
         self.write(json.dumps(auth(token={"source": "env", "id": "K"})), 0o644)
         self.assertEqual((), self.load(K="k").warnings)
 
+    def test_writable(self) -> None:
+        """A file that everybody can change is told as that, whatever it holds."""
+        warning = f"every user of this machine can change {self.path}; run: chmod 600 {self.path}"
+        for document in (auth(token=TOKEN), {}):
+            self.write(json.dumps(document), 0o646)
+            self.assertEqual((warning,), self.load().warnings)
+
 
 class SubstitutionTests(FileCase):
     """Where values come from."""

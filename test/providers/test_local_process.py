@@ -9,6 +9,7 @@ from twisted.internet.defer import CancelledError, Deferred, fail, succeed
 from twisted.trial.unittest import SynchronousTestCase
 
 from openclaw.errors import ProviderFailed, StartError
+from openclaw.installation import install_command
 from openclaw.providers.local_child import NOT_INSTALLED
 from openclaw.providers.local_process import (
     ABANDON_AFTER_S,
@@ -153,7 +154,7 @@ class MissingTests(Base):
         self.installed = False
         self.model.start()
         self.assertEqual(self.said_failed(self.model.ready()), NOT_INSTALLED)
-        self.assertIn("pip install 'openclaw[local]'", self.model.state)
+        self.assertIn(install_command("local"), self.model.state)
 
     def test_waiters_are_told(self) -> None:
         self.located = Deferred()

@@ -31,7 +31,7 @@ class TwistdTests(GatewayTestCase):
         stream = Client(self.port).stream("chunks=40 delay=20")
         events = [next(stream) for _ in range(3)]
         gateway.process.terminate()
-        gateway.wait_for("stopping; 1 runs")
+        gateway.wait_for("stopping; 1 run")
         self.assertEqual(Client(self.port).get("/readyz")[0], 503)
         events += stream
         self.assertEqual(events[-1], "[DONE]")

@@ -59,7 +59,7 @@ class StopTests(GatewayTestCase):
         protocol.dataReceived(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
         self.reactor.advance(0)
         stopping = self.stop(gateway)
-        self.assertEqual(self.texts(LogLevel.warn), ["stopping; 1 runs have 5 s to finish"])
+        self.assertEqual(self.texts(LogLevel.warn), ["stopping; 1 run has 5 s to finish"])
         self.reactor.advance(4.9)
         self.assertEqual(transport.value(), b"")
         self.reactor.advance(0.1)

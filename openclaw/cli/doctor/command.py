@@ -12,6 +12,7 @@ import click
 
 from openclaw.cli.doctor.findings import SEVERITIES, DoctorCheck, Finding, Surroundings
 from openclaw.cli.output import State, json_option, print_json
+from openclaw.cli.tables import counted
 from openclaw.errors import ConfigError, OpenClawError
 
 _TOKEN_CHECK = "core/doctor/gateway-auth"
@@ -184,5 +185,5 @@ def _tell(findings: Sequence[tuple[str, Finding]], repaired: Sequence[str], run:
         short = check_id.rpartition("/")[2]
         where = f"{finding.path}: " if finding.path and finding.path not in finding.message else ""
         click.echo(f"{finding.severity:<8}{where}{finding.message}  [{short}]\n        fix: {finding.fix_hint}")
-    count = f"{len(findings)} finding{'' if len(findings) == 1 else 's'}" if findings else "nothing found"
-    click.echo(f"{run} checks{left_out}: {count}")
+    count = counted(len(findings), "finding") if findings else "nothing found"
+    click.echo(f"{counted(run, 'check')}{left_out}: {count}")

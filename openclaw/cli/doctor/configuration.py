@@ -21,6 +21,7 @@ from openclaw.config.known import without_unused
 from openclaw.config.listen import listening_of
 from openclaw.config.proxies import faults_of_environ
 from openclaw.errors import ConfigError, ProviderError, StartError
+from openclaw.installation import install_command
 from openclaw.providers.local_spawn import library_installed
 from openclaw.providers.weights import locate
 from openclaw.redact import shows_credential
@@ -35,7 +36,10 @@ _RANDOM = re.compile(r"(?=[A-Za-z]*[0-9])(?=[0-9]*[A-Za-z])[A-Za-z0-9]{20,}")
 """What a name is not: long, with letters and digits, and nothing that parts words."""
 
 _MAKE_TOKEN = "openclaw doctor --generate-gateway-token"
-_TO_TOKEN = f"openclaw config set gateway.auth.mode token, then {_MAKE_TOKEN}"
+_TO_TOKEN = (
+    'openclaw config set gateway.auth.token "$(openssl rand -base64 32)", '
+    "then openclaw config set gateway.auth.mode token"
+)
 
 
 def config_valid(at: Surroundings) -> Iterator[Finding]:
@@ -117,9 +121,7 @@ def _credential_hint(at: Surroundings, problem: str) -> str:
 
 def _new_secret_hint(mode: str) -> str:
     """How to replace a secret of the configuration."""
-    if mode == "password":
-        return 'openclaw config set gateway.auth.password "$(openssl rand -base64 32)"'
-    return f"openclaw config unset gateway.auth.token, then {_MAKE_TOKEN}"
+    return f'openclaw config set gateway.auth.{mode} "$(openssl rand -base64 32)"'
 
 
 def make_credential(at: Surroundings) -> Iterator[str]:
@@ -235,7 +237,7 @@ def embedded_model(at: Surroundings) -> Iterator[Finding]:
     if config.models.local_ref not in {agent_model_ref(config, one) for one in config.agents.agent_ids}:
         return
     if not library_installed():
-        yield Finding("error", "the embedded model is not installed", "pip install 'openclaw[local]'")
+        yield Finding("error", "the embedded model is not installed", install_command("local"))
     try:
         locate(at.paths.models_dir, local.model, Path(local.path) if local.path is not None else None)
     except StartError as error:

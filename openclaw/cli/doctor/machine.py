@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shlex
-import shutil
 import sqlite3
 import stat
 import time
@@ -15,14 +14,10 @@ from pathlib import Path
 from openclaw.cli.backup.store_files import look_at_store
 from openclaw.cli.doctor.findings import Finding, Severity, Surroundings, real
 from openclaw.cli.doctor.running import restart_hint
+from openclaw.cli.files import disk_trouble
 from openclaw.config.paths import ensure_state_dir
 from openclaw.errors import OpenClawError
-
-LOW_DISK_BYTES = 256 * 1024 * 1024
-"""Less free space than this is worth a warning."""
-
-FULL_DISK_BYTES = 4 * 1024 * 1024
-"""With less free space than this the gateway cannot work."""
+from openclaw.installation import upgrade_command
 
 OLDEST_SQLITE = (3, 37, 0)
 """The oldest SQLite that the store is tested with."""
@@ -51,15 +46,23 @@ def _private(at: Surroundings) -> list[tuple[Path, int, os.stat_result]]:
 
 
 def modes(at: Surroundings) -> Iterator[Finding]:
-    """Other users cannot read what is private."""
+    """Other users can neither read nor change what is private."""
     for path, mode, found in _private(at):
         if found.st_mode & stat.S_ISVTX and stat.S_ISDIR(found.st_mode):
             hint = "set OPENCLAW_STATE_DIR to a folder of your own"
             yield Finding("warning", f"{path} is a folder of all users", hint, str(path))
         elif found.st_mode & 0o077:
-            yield Finding(
-                "warning", f"other users can use {path}", f"chmod {mode:o} {shlex.quote(str(path))}", str(path)
-            )
+            message = f"{use_of_others(found.st_mode)} {path}"
+            yield Finding("warning", message, f"chmod {mode:o} {shlex.quote(str(path))}", str(path))
+
+
+def use_of_others(mode: int) -> str:
+    """What other users than the owner can do to a file or a folder of a mode, as words that its name follows."""
+    for bits, who in ((stat.S_IWOTH, "every user of this machine"), (stat.S_IWGRP, "every user of its group")):
+        if mode & bits:
+            what = "make, rename and remove files in" if stat.S_ISDIR(mode) else "change"
+            return f"{who} can {what}"
+    return "other users can use"
 
 
 def repair_modes(at: Surroundings) -> Iterator[str]:
@@ -93,10 +96,10 @@ def state_folder(at: Surroundings) -> Iterator[Finding]:
     if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
         hint = f"chown it to this user: sudo chown -R $(id -un) {shlex.quote(str(folder))}"
         yield Finding("error", f"{folder} cannot be written by this user", hint, str(folder))
-    free = shutil.disk_usage(folder).free
-    if free < LOW_DISK_BYTES:
-        message = f"the disk of {folder} has {free / 1e6:.0f} MB left"
-        severity: Severity = "error" if free < FULL_DISK_BYTES else "warning"
+    trouble = disk_trouble(folder)
+    if trouble is not None:
+        is_full, message = trouble
+        severity: Severity = "error" if is_full else "warning"
         yield Finding(severity, message, f"free some space: du -sh {shlex.quote(str(folder))}/*")
 
 
@@ -120,7 +123,9 @@ def store(at: Surroundings) -> Iterator[Finding]:
         return
     if found.version > found.newest:
         message = f"{path} was written by a newer version (schema {found.version}; this one knows {found.newest})"
-        yield Finding("error", message, "pip install --upgrade openclaw", str(path))
+        command = upgrade_command()
+        hint = "install the newer version again"
+        yield Finding("error", message, hint if command is None else f"{hint}: {command}", str(path))
     elif found.version < found.newest:
         message = f"{path} has the schema {found.version}; the next start brings it to {found.newest} and keeps a copy"
         yield Finding("info", message, restart_hint(at), str(path))

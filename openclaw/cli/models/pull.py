@@ -12,6 +12,8 @@ import click
 
 from openclaw.cli.output import State, json_option, print_json
 from openclaw.config.paths import ensure_state_dir
+from openclaw.errors import StartError
+from openclaw.installation import install_command
 from openclaw.providers.weights import looks_complete, weights_named, weights_path
 from openclaw.providers.weights import pull as pull_weights
 
@@ -37,12 +39,13 @@ def fetch_weights(state: State, name: str) -> Path:
     Fetch weights unless they are there and whole, with a progress bar on a terminal.
 
     @return: their file.
-    @raise openclaw.errors.StartError: if they cannot be had, with what to do.
+    @raise openclaw.errors.StartError: if they cannot be had, or nothing could run them; with what to do.
     """
     weights = weights_named(name)
     path = weights_path(state.paths.models_dir, name)
     if looks_complete(path, weights):
         return path
+    check_library()  # before anything is fetched that nothing could run
     ensure_state_dir(state.paths)
     click.echo(f"fetching {name} ({weights.size_bytes / 1e6:.0f} MB) ...", err=True)
     try:
@@ -51,6 +54,18 @@ def fetch_weights(state: State, name: str) -> Path:
         if sys.stderr.isatty():
             click.echo(err=True)  # what is told next begins a line of its own, not at the end of the bar
         raise
+
+
+def check_library() -> None:
+    """
+    See that what runs the embedded model is installed.
+
+    @raise StartError: if it is not; with what to type.
+    """
+    from openclaw.providers.local_spawn import library_installed
+
+    if not library_installed():
+        raise StartError(f"the embedded model is not installed: {install_command('local')}")
 
 
 def progress_printer(stream: TextIO, now: Callable[[], float] = time.monotonic) -> Callable[[int, int | None], None]:

@@ -14,7 +14,18 @@ import click
 from openclaw.cli.config.editing import apply, outcome, tell
 from openclaw.cli.options import gathered
 from openclaw.cli.output import State, json_option, print_json
-from openclaw.cli.setup.wishes import CUSTOM, DEFAULT_WEIGHTS, LOCAL, SKIP, GatewayWish, ModelWish, Wishes, ask, check
+from openclaw.cli.setup.wishes import (
+    CUSTOM,
+    DEFAULT_WEIGHTS,
+    LOCAL,
+    OPENAI,
+    SKIP,
+    GatewayWish,
+    ModelWish,
+    Wishes,
+    ask,
+    check,
+)
 from openclaw.errors import OpenClawError
 
 if TYPE_CHECKING:
@@ -33,7 +44,7 @@ def _compatibility(_: click.Context, __: click.Parameter, value: str) -> str:
 @click.option("--non-interactive", is_flag=True, help="Ask nothing; needs --accept-risk.")
 @click.option("--accept-risk", is_flag=True, help="Agents can do what their tools allow: you know that.")
 @click.option("--mode", type=click.Choice(["local"]), default="local", hidden=True, expose_value=False)
-@click.option("--auth-choice", "choice", type=click.Choice([LOCAL, CUSTOM, SKIP]), help="Which model.")
+@click.option("--auth-choice", "choice", type=click.Choice([LOCAL, OPENAI, CUSTOM, SKIP]), help="Which model.")
 @click.option("--custom-base-url", "base_url", metavar="URL", help="An OpenAI-compatible server, with its /v1.")
 @click.option("--custom-model-id", "model_id", metavar="ID", help="The model's name at that server.")
 @click.option("--custom-provider-id", "provider_id", metavar="ID", help="What to call that server.")
@@ -95,8 +106,11 @@ def onboard(
         if state.as_json or not sys.stdin.isatty():
             raise OpenClawError("nobody is there to be asked; add --non-interactive --accept-risk, see --help")
         wishes = ask(state, wishes)
+    wishes = attrs.evolve(wishes, model=wishes.model.settled())
     check(wishes)
-    edit = apply(state, lambda document: with_wishes(document, wishes, os.environ))
+    # a person who answers every question with Enter wants nothing changed of what is there
+    keeps = not non_interactive and wishes.are_none
+    edit = apply(state, lambda document: document if keeps and document else with_wishes(document, wishes, os.environ))
     trouble = None if skip_health or wishes.model.choice != CUSTOM else provider_trouble(edit, wishes.model.provider)
     if not state.as_json:
         tell(edit, "set up")

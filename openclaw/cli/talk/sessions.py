@@ -14,7 +14,7 @@ from openclaw.cli.client.told import number, part
 from openclaw.cli.client.told import rows as rows_of
 from openclaw.cli.options import gathered, timeout_option, together
 from openclaw.cli.output import State, json_option, print_json, say
-from openclaw.cli.tables import age, print_table
+from openclaw.cli.tables import age, counted, print_table
 
 if TYPE_CHECKING:
     from openclaw.cli.client.connection import GatewayConnection
@@ -167,7 +167,8 @@ def _print(listing: dict[str, Any]) -> None:
         right=(4,),
     )
     if listing["hasMore"]:
-        say(f"{listing['count']} of {listing['totalCount']} sessions; show more with --limit N or --limit all")
+        of_all = counted(listing["totalCount"], "session")
+        say(f"{listing['count']} of {of_all}; show more with --limit N or --limit all")
 
 
 def _tokens(row: dict[str, Any]) -> str:

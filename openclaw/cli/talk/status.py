@@ -11,9 +11,10 @@ from openclaw.cli.client.calls import run_connected
 from openclaw.cli.client.errors import RemoteError
 from openclaw.cli.client.remote import Remote, RemoteOptions, find_remote, remote_options
 from openclaw.cli.client.told import number, part, rows
+from openclaw.cli.files import disk_trouble
 from openclaw.cli.options import timeout_option
 from openclaw.cli.output import State, json_option, print_json, say
-from openclaw.cli.tables import age, print_table, span
+from openclaw.cli.tables import age, counted, print_table, span
 
 if TYPE_CHECKING:
     from openclaw.cli.client.connection import GatewayConnection
@@ -38,6 +39,7 @@ def status(state: State, show_all: bool, where: RemoteOptions, timeout_s: float)
             print_json({**error.envelope(), "gateway": gateway})
         else:
             say(f"Gateway: {remote.url} unreachable")
+            _print_disk(state, remote)
         click.echo(f"openclaw: {error.message}", err=True)
         return 1
     if state.as_json:
@@ -77,6 +79,13 @@ def _ask(remote: Remote, gateway: dict[str, Any], timeout_s: float) -> dict[str,
     return run_connected(remote, ask, timeout_s=timeout_s)
 
 
+def _print_disk(state: State, remote: Remote) -> None:
+    """Tell of the disk of a gateway on this machine, if it is full or nearly so."""
+    trouble = disk_trouble(state.paths.state_dir) if remote.kind == "localLoopback" else None
+    if trouble is not None:
+        say(f"Disk: {trouble[1]}")
+
+
 def _print(state: State, remote: Remote, found: dict[str, Any], gateway: dict[str, Any], most_recent: int) -> None:
     told, health = found["status"], found["health"]
     well = "well" if health.get("ok") is True else "not well"
@@ -84,6 +93,10 @@ def _print(state: State, remote: Remote, found: dict[str, Any], gateway: dict[st
     up = f", up {span(uptime_ms)}" if uptime_ms is not None else ""
     latency_ms = gateway["connectLatencyMs"]
     say(f"Gateway: {remote.url} reachable ({latency_ms} ms), openclaw {told.get('runtimeVersion')}, {well}{up}")
+    failing = health.get("failing")
+    if isinstance(failing, list) and failing:
+        say(f"Not well: {', '.join(map(str, failing))}")
+    _print_disk(state, remote)
     say(f"Address: {remote.source}; credential: {remote.secret.source}")
     runs = told.get("runs")
     if isinstance(runs, dict):
@@ -93,7 +106,7 @@ def _print(state: State, remote: Remote, found: dict[str, Any], gateway: dict[st
         say(f"Config: changed in a way that needs a restart: {state.advice('openclaw gateway restart')}")
     for agent in rows(health, "agents"):
         default = ", default" if agent.get("isDefault") else ""
-        say(f"Agent: {agent.get('agentId')}{default}, {part(agent, 'sessions').get('count', 0)} sessions")
+        say(f"Agent: {agent.get('agentId')}{default}, {counted(part(agent, 'sessions').get('count', 0), 'session')}")
     recent = rows(part(health, "sessions"), "recent")[:most_recent]
     if recent:
         print_table(("Recent session", "Last used"), [(row.get("key"), age(number(row.get("age")))) for row in recent])

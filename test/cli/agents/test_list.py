@@ -34,6 +34,8 @@ class ListTests(RemoteTestCase):
         self.assertEqual(self.gateway.requests, [])
 
     def test_implicit_agent(self) -> None:
+        self.run_command("agents", "list")
+        self.assertEqual(self.out.splitlines()[0], "Agent           Model")
         self.run_command("agents", "list", "--json")
         self.assertEqual(
             self.json_out(), [{"id": "main", "model": "local/smollm2-135m", "bindings": 0, "isDefault": True}]

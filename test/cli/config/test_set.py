@@ -194,6 +194,55 @@ class SetTests(EditingTestCase):
             (self.home / "large").write_text("[   ]")
             self.assert_refused("larger than 3 bytes", "config", "set", "--batch-file", str(self.home / "large"))
 
+    def test_not_alike(self) -> None:
+        """A file that its reader and its editor do not see alike stays, for every command that would change it."""
+        text = TEXT.replace("// of mine\n", "// of mine\r")
+        self.path.write_bytes(text.encode())
+        said = f"{self.path} is not changed: this file cannot be edited: line 2, column 13: a comment ends here by"
+        for arguments in (
+            ("config", "set", "gateway.port", "5"),
+            ("config", "set", "gateway.port", "5", "--dry-run"),
+            ("config", "unset", "gateway.port"),
+            ("agents", "add", "c"),
+        ):
+            self.assertEqual(self.run_command(*arguments), 1)
+            self.assertIn(said, self.err)
+            self.assertEqual(self.path.read_bytes(), text.encode())
+
+    def test_no_start(self) -> None:
+        """A value with which the gateway could not start is refused, with its path and the reason."""
+        for path, value, said in (
+            ("gateway.auth.mode", "password", "no credential: set gateway.auth.password first"),
+            (
+                "gateway.auth",
+                "{mode: 'trusted-proxy', trustedProxy: {userHeader: 'x'}}",
+                'gateway.auth.mode "trusted-proxy" is not available yet',
+            ),
+            ("gateway.auth.token", "'a\\nb'", "gateway.auth.token holds a line break"),
+            ("gateway.auth.password", "another-secret", "gateway.auth: token and password are both set"),
+            ("gateway.bind", "tailnet", 'gateway.bind "tailnet" is not available yet'),
+            ("env.OPENCLAW_GATEWAY_PORT", "'x'", "OPENCLAW_GATEWAY_PORT: expected a port"),
+        ):
+            self.assert_refused(said, "config", "set", path, value)
+            self.assertIn("(the gateway could not start)", self.err)
+            self.assert_refused(said, "config", "set", path, value, "--dry-run")
+        batch = [{"path": "gateway.auth.mode", "value": "none"}, {"path": "gateway.bind", "value": "lan"}]
+        self.assert_refused('"none" needs gateway.bind', "config", "set", "--batch-json", json.dumps(batch))
+
+    def test_no_start_without_this(self) -> None:
+        """What keeps the gateway from starting may be there already, or be gone in its service's environment."""
+        self.assertEqual(self.run_command("config", "set", "gateway.auth.token", "${NOT_SET}"), 0, self.err)
+        self.assertIn("does not start like this: no credential: gateway.auth.token needs NOT_SET", self.err)
+        self.assertEqual(self.run_command("config", "set", "gateway.port", "5"), 0, self.err)
+        self.assertIn("does not start like this: no credential", self.err)
+        self.assert_refused("tailnet", "config", "set", "gateway.bind", "tailnet")
+        batch = [
+            {"path": "gateway.bind", "value": "custom"},
+            {"path": "gateway.customBindHost", "value": "203.0.113.77"},
+        ]
+        self.assertEqual(self.run_command("config", "set", "--batch-json", json.dumps(batch)), 0, self.err)
+        self.assertIn('gateway.customBindHost: this machine has no address "203.0.113.77"', self.err)
+
     def test_usage(self) -> None:
         for arguments in (
             (),

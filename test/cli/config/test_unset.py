@@ -24,6 +24,7 @@ class UnsetTests(EditingTestCase):
     def test_refused(self) -> None:
         self.assert_refused("gateway.bind: not set", "config", "unset", "gateway.bind")
         self.assert_refused("name what is to be removed", "config", "unset", "")
+        self.assert_refused("no credential: set gateway.auth.token first", "config", "unset", "gateway.auth.token")
         self.assert_refused("lose gateway.mode", "config", "unset", "gateway.mode")
 
     def test_shrink(self) -> None:

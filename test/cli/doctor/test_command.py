@@ -93,6 +93,21 @@ class CommandTests(DoctorTestCase):
         self.path.chmod(0o644)
         self.assert_found("file-modes", "warning", f"other users can use {self.path}", "--only", "file-modes")
 
+    def test_writable(self) -> None:
+        """What others can change is told as that, and not as something that they can read."""
+        only = ("--only", "file-modes")
+        for mode, text in (
+            (0o646, f"every user of this machine can change {self.path}"),
+            (0o602, f"every user of this machine can change {self.path}"),
+            (0o664, f"every user of its group can change {self.path}"),
+        ):
+            self.path.chmod(mode)
+            self.assert_found("file-modes", "warning", text, *only)
+        self.path.chmod(0o600)
+        self.state_dir.chmod(0o777)
+        text = f"every user of this machine can make, rename and remove files in {self.state_dir}"
+        self.assert_found("file-modes", "warning", text, *only)
+
     def test_fix(self) -> None:
         self.write({"gateway": {"mode": "local"}}, 0o644)
         self.state_dir.chmod(0o755)

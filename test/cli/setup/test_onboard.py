@@ -46,6 +46,14 @@ class NonInteractiveTests(OnboardTestCase):
         for secret in ("k3y", token):
             self.assertNotIn(secret, self.out + self.err)
 
+    def test_url_of_an_operation(self) -> None:
+        url = "https://h.example/v1/chat/completions"
+        wish = ("--auth-choice", "custom-api-key", "--custom-model-id", "m", "--custom-base-url", url)
+        self.assertEqual(self.onboard(*wish), 1)
+        self.assertIn("--custom-base-url: must not end in /chat/completions", self.err)
+        self.assertTrue(self.err.endswith("write https://h.example/v1\n"), self.err)
+        self.assertFalse(self.path.exists())
+
     def test_starts(self) -> None:
         """What was set up is a configuration that a gateway starts with."""
         from openclaw.config.paths import resolve_paths

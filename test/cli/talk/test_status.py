@@ -1,6 +1,8 @@
 """C{openclaw status}."""
 
+import shutil
 from typing import Any
+from unittest import mock
 
 from twisted.internet.error import ConnectionRefusedError
 
@@ -74,6 +76,27 @@ class StatusTests(RemoteTestCase):
         told = self.json_out()
         self.assertEqual((told["ok"], told["error"]["type"]), (False, "gateway_transport_error"))
         self.assertEqual((told["gateway"]["reachable"], told["gateway"]["urlSource"]), (False, "--url"))
+
+    def test_full_disk(self) -> None:
+        """A full disk is told beside what it makes of the gateway, whether that runs or not."""
+        self.gateway.methods["health"] = {**self.health, "ok": False, "failing": ["store"]}
+        said = f"Disk: the disk of {self.state_dir} is full: 0 MB left"
+        with mock.patch.object(shutil, "disk_usage", return_value=mock.Mock(free=1000)):
+            self.assertEqual(self.run_command("status"), 0)
+            self.assertEqual(self.out.splitlines()[1:3], ["Not well: store", said])
+            self.serve = ConnectionRefusedError()
+            self.assertEqual(self.run_command("status"), 1)
+            self.assertIn(said, self.out)
+            self.run_command("status", "--url", "ws://127.0.0.1:1")
+            self.assertNotIn("Disk:", self.out)
+        with mock.patch.object(shutil, "disk_usage", side_effect=OSError(13, "no")):
+            self.run_command("status")
+            self.assertNotIn("Disk:", self.out)
+
+    def test_one(self) -> None:
+        self.health["agents"] = [{"agentId": "main", "sessions": {"count": 1}}]
+        self.run_command("status")
+        self.assertIn("Agent: main, 1 session\n", self.out)
 
     def test_without_the_scope(self) -> None:
         self.gateway.methods["status"] = GatewayError("FORBIDDEN", "missing scope: operator.read")
