@@ -30,6 +30,7 @@ from openclaw.parts import STEP_DEADLINE_S, Parts
 from openclaw.process.clock import SteadyClock
 from openclaw.process.failures import log_bug
 from openclaw.process.memory import Collector, raise_descriptor_limit
+from openclaw.process.notices import Notices
 from openclaw.providers.http import DIRECT, make_agent, make_http_client
 from openclaw.providers.registry import Catalog
 from openclaw.providers.session_ids import SECRET_NAME, session_ids
@@ -107,6 +108,8 @@ class Gateway:
         self.url = ""
         self._at_rest = steady_clock.follow if steady_clock is not None else lambda: None
         self._parts = Parts(reactor, STOP_ORDER)
+        self._runs: Runs | None = None
+        self._notices = Notices(planned.environ, reactor, self._status)
         self._opened: Promise[None] | None = None
         self._stopped: Promise[None] | None = None
 
@@ -130,6 +133,7 @@ class Gateway:
             self._opened.fire(None)
         if self.health.is_wanted:
             self.health.current = "started"
+            self._notices.ready()
             for warning in self.plan.loaded.warnings:
                 log.warn("{text}", text=warning)
 
@@ -143,6 +147,7 @@ class Gateway:
         self.health.current = "draining"
         if self._stopped is None:
             self._stopped = Promise()
+            self._notices.stopping()
             Deferred.fromCoroutine(self._stop(self._stopped)).addErrback(log_bug)
         await self._stopped.wait()
 
@@ -158,6 +163,8 @@ class Gateway:
 
     async def _open(self) -> None:
         raise_descriptor_limit()
+        self._parts.add("the notices to systemd", self._notices.stop)
+        self._notices.start()
         ensure_state_dir(self.plan.paths)
         lock = StateLock(self.plan.paths.lock_path)
         lock.acquire()
@@ -205,7 +212,7 @@ class Gateway:
         catalog = Catalog(
             self._current, direct, self.reactor, provider, lambda: live.environ, names, client_of=clients.client
         )
-        runs = Runs(self._current, catalog, store, self.reactor)
+        self._runs = runs = Runs(self._current, catalog, store, self.reactor)
         self._parts.add("the runs", lambda: stop_runs(runs, self._grace_s()), lambda: self._grace_s() + STEP_DEADLINE_S)
         return runs
 
@@ -253,6 +260,12 @@ class Gateway:
         collector = Collector(self.reactor, lambda: len(runs.live), self._at_rest)
         self._parts.add("the garbage collector", collector.stop)
         collector.start()
+
+    def _status(self) -> str:
+        """What the gateway does now, for C{systemctl status}."""
+        count, waiting = (self._runs.count, self._runs.waiting) if self._runs is not None else (0, 0)
+        phase = {"starting": "starting, ", "started": "", "draining": "stopping, "}[self.health.current]
+        return f"{phase}{count} {'run' if count == 1 else 'runs'}" + (f", {waiting} waiting" if waiting else "")
 
     def _current(self) -> Config:
         return self.live.current
