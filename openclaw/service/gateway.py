@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort
@@ -15,7 +16,7 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 
 from openclaw.agents.runs import Runs
-from openclaw.config.listen import Listening
+from openclaw.config.listen import Listening, local_url
 from openclaw.config.lock import StateLock
 from openclaw.config.paths import ensure_state_dir
 from openclaw.config.plan import Plan
@@ -50,6 +51,9 @@ _LISTEN_HINTS = {
     errno.EADDRNOTAVAIL: "this machine does not have that address",
 }
 """What to do about the common reasons for not being able to listen."""
+
+_NAMES_HINT = " with a name, and those without one are not seen: give systemd-socket-activate --fdname=openclaw"
+"""Twisted takes no socket of systemd without C{LISTEN_FDNAMES}, which units always set."""
 
 log = Logger()
 
@@ -182,15 +186,25 @@ class Gateway:
         core = Core(self.reactor, self.plan, self.live, self.health, store, runs, self._in_thread)
         surfaces = compose(core, self._parts)
         surfaces.methods.event_loop.start()
-        port = await open_port(self.plan.listening, self.reactor, surfaces.site)
+        port = await open_port(self.plan.listening, self.reactor, surfaces.site, self.plan.environ)
         self._parts.add("the port", port.stopListening)
-        self.url = self.plan.listening.url(getattr(port.getHost(), "port", None))
+        bound = port.getHost()
+        self.url = self.plan.listening.url(getattr(bound, "port", None))
+        # systemd passes a socket by its number: where that is bound is known only now.
+        place = local_url(bound.host, bound.port) if isinstance(bound, IPv4Address | IPv6Address) else self.url
+        self._tell_place(lock, place)
         if not self.health.is_wanted:
             return
         self._watch_configuration()
         self._tidy(store, runs)
         if local is not None:
             local.start()
+
+    def _tell_place(self, lock: StateLock, url: str) -> None:
+        try:
+            lock.tell(url)
+        except OSError as error:
+            log.warn("commands may not find this gateway: the lock file cannot be written: {error}", error=error)
 
     async def _session_ids(self, store: GatewayStore) -> Callable[[str], str] | None:
         """What makes the names of sessions for providers; without it they are told none."""
@@ -277,7 +291,9 @@ class Gateway:
         return deferToThreadPool(self.reactor, self.reactor.getThreadPool(), call, *arguments)
 
 
-async def open_port(listening: Listening, reactor: Any, site: GatewaySite) -> IListeningPort:
+async def open_port(
+    listening: Listening, reactor: Any, site: GatewaySite, environ: Mapping[str, str]
+) -> IListeningPort:
     """Listen where the gateway is to be found; a L{StartError} has one line that says what to do."""
     try:
         port: IListeningPort = await listening.endpoint(reactor).listen(site)
@@ -287,7 +303,8 @@ async def open_port(listening: Listening, reactor: Any, site: GatewaySite) -> IL
     except OSError as error:
         raise StartError(f"cannot listen at {listening.description}: {error.strerror or error}") from None
     except LookupError:
-        raise StartError(f"cannot listen at {listening.description}: systemd passed no such socket") from None
+        hint = _NAMES_HINT if "LISTEN_FDS" in environ and "LISTEN_FDNAMES" not in environ else ""
+        raise StartError(f"cannot listen at {listening.description}: systemd passed no such socket{hint}") from None
     except (ValueError, TypeError):
         raise StartError(f"cannot listen at {listening.description}: this is no endpoint description") from None
     return port

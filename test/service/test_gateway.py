@@ -14,6 +14,7 @@ from twisted.logger import LogLevel
 from twisted.trial.unittest import SynchronousTestCase
 
 from openclaw.agents.runs import Runs
+from openclaw.config.lock import lock_holder
 from openclaw.config.reload_rules import needs_local_model
 from openclaw.errors import StartError, StoreError
 from openclaw.providers.local_process import LocalModel
@@ -78,6 +79,20 @@ class StartTests(GatewayTestCase):
         self.assertEqual(self.reactor.unixServers[-1][0], "/x/socket")
         self.assertEqual(gateway.url, "unix:/x/socket:mode=600")
         self.successResultOf(self.stop(gateway))
+
+    def test_commands_find_it(self) -> None:
+        path = self.state_dir / "gateway.lock"
+        for options, noted in (
+            ({}, "http://127.0.0.1:18789"),
+            ({"port": 18002}, "http://127.0.0.1:18002"),
+            ({"endpoint": "tcp:18001:interface=127.0.0.1"}, "http://127.0.0.1:18001"),
+            ({"endpoint": "unix:/x/socket"}, "unix:/x/socket"),
+        ):
+            gateway = self.started(**options)
+            holder = lock_holder(path)
+            self.assertEqual(holder and holder.url, noted)
+            self.successResultOf(self.stop(gateway))
+            self.assertIsNone(lock_holder(path))
 
     def test_embedded_model_starts_and_stops(self) -> None:
         events: list[str] = []
@@ -266,6 +281,10 @@ class CannotStartTests(GatewayTestCase):
     def test_socket_of_systemd_that_is_not_there(self) -> None:
         message = self.refused(self.gateway(endpoint="systemd:domain=INET:name=nope")).message
         self.assertIn("cannot listen at systemd:", message)
+        self.assertNotIn("--fdname", message)
+        nameless = {"LISTEN_FDS": "1", "LISTEN_PID": str(os.getpid())}
+        message = self.refused(self.gateway(endpoint="systemd:domain=INET:index=0", more_environ=nameless)).message
+        self.assertIn("give systemd-socket-activate --fdname=openclaw", message)
 
     def test_a_bug_closes_everything_too(self) -> None:
         gateway = self.gateway()
