@@ -62,9 +62,13 @@ class Listening:
         """Where a client on this machine finds it."""
         if self.host is None:
             return self.description or ""
-        host = "127.0.0.1" if self.host in ("0.0.0.0", "") else "::1" if self.host == "::" else self.host  # noqa: S104
-        shown = f"[{host}]" if ":" in host else host
-        return f"http://{shown}:{port or self.port}"
+        return local_url(self.host, port or self.port)
+
+
+def local_url(host: str, port: int) -> str:
+    """Where a client on this machine finds what listens at C{host}, which may mean all of its addresses."""
+    near = "127.0.0.1" if host in ("0.0.0.0", "") else "::1" if host == "::" else host  # noqa: S104
+    return f"http://{f'[{near}]' if ':' in near else near}:{port}"
 
 
 def listening_of(config: Config, port: int) -> Listening:

@@ -13,10 +13,14 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import attrs
+
 from openclaw.errors import EXIT_CONFIG, StartError
 
 LOCK_ATTEMPTS = 10
 """How often the lock is tried for: somebody may just be looking who holds it, or a killed gateway be about to end."""
+
+_MAX_NOTE_BYTES = 1024
 
 LOCK_PAUSE_S = 0.02
 """Time between two attempts, in seconds."""
@@ -37,9 +41,28 @@ def take_lock(descriptor: int, attempts: int, pause_s: float, sleep: Callable[[f
     return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
-def running_pid(path: Path) -> int | None:
+@attrs.frozen
+class Holder:
     """
-    The process that holds the lock of a state folder; C{None} if none does, 0 if it cannot be told which.
+    Who holds the lock of a state folder.
+
+    @ivar pid: 0 if it cannot be told.
+    @ivar url: where its gateway listens, as L{StateLock.tell} noted it; empty if it does not yet, or will not.
+    """
+
+    pid: int
+    url: str = ""
+
+
+def running_pid(path: Path) -> int | None:
+    """The process that holds the lock of a state folder; C{None} if none does, 0 if it cannot be told which."""
+    holder = lock_holder(path)
+    return holder.pid if holder is not None else None
+
+
+def lock_holder(path: Path) -> Holder | None:
+    """
+    Who holds the lock of a state folder; C{None} if nobody does.
 
     @param path: the lock file.
     """
@@ -50,13 +73,20 @@ def running_pid(path: Path) -> int | None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
-        text = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip()
-        return int(text) if text.isdigit() else 0
+        return _noted(descriptor)
     except OSError:
         return None
     finally:
         os.close(descriptor)
     return None
+
+
+def _noted(descriptor: int) -> Holder:
+    """What stands in a lock file: the process on a line, and its URL on the next."""
+    pid, _, rest = os.pread(descriptor, _MAX_NOTE_BYTES, 0).decode("utf-8", "replace").partition("\n")
+    url, end, _ = rest.partition("\n")
+    # A line without its end is still being written.
+    return Holder(int(pid) if pid.isascii() and pid.isdigit() else 0, url if end and url.isprintable() else "")
 
 
 class StateLock:
@@ -90,10 +120,10 @@ class StateLock:
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
         except BlockingIOError:
-            holder = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip() or "unknown"
+            holder = _noted(descriptor)
             os.close(descriptor)
             raise StartError(
-                f"gateway already running (pid {holder}) on the state folder {self._path.parent}; "
+                f"gateway already running (pid {holder.pid or 'unknown'}) on the state folder {self._path.parent}; "
                 "stop it, or set OPENCLAW_STATE_DIR",
                 EXIT_CONFIG,
             ) from None
@@ -101,6 +131,16 @@ class StateLock:
             os.close(descriptor)
             raise StartError(f"the lock file {self._path} cannot be {step}: {error.strerror}") from None
         self._descriptor = descriptor
+
+    def tell(self, url: str) -> None:
+        """
+        Note where the gateway listens, for commands that look for it; harmless without the lock.
+
+        @raise OSError: if it cannot be written; the lock stays.
+        """
+        if self._descriptor is not None:
+            first = f"{os.getpid()}\n"
+            os.pwrite(self._descriptor, f"{url}\n".encode(), len(first))
 
     def release(self) -> None:
         """Give the lock back; harmless without it."""

@@ -6,10 +6,11 @@ from __future__ import annotations
 import encodings.idna  # noqa: F401
 import errno
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort
@@ -17,7 +18,7 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger, globalLogPublisher
 
 from openclaw.agents.runs import Runs
-from openclaw.config.listen import Listening
+from openclaw.config.listen import Listening, local_url
 from openclaw.config.lock import StateLock
 from openclaw.config.paths import ensure_state_dir
 from openclaw.config.plan import Plan
@@ -34,6 +35,7 @@ from openclaw.process.accepting import PortRest
 from openclaw.process.clock import SteadyClock
 from openclaw.process.failures import log_bug
 from openclaw.process.memory import Collector, raise_descriptor_limit
+from openclaw.process.notices import Notices
 from openclaw.providers.http import DIRECT, make_agent, make_http_client
 from openclaw.providers.registry import Catalog
 from openclaw.providers.session_ids import SECRET_NAME, session_ids
@@ -53,6 +55,9 @@ _LISTEN_HINTS = {
     errno.EADDRNOTAVAIL: "this machine does not have that address",
 }
 """What to do about the common reasons for not being able to listen."""
+
+_NAMES_HINT = " with a name, and those without one are not seen: give systemd-socket-activate --fdname=openclaw"
+"""Twisted takes no socket of systemd without C{LISTEN_FDNAMES}, which units always set."""
 
 log = Logger()
 
@@ -112,6 +117,8 @@ class Gateway:
         self._at_rest = steady_clock.follow if steady_clock is not None else lambda: None
         self._parts = Parts(reactor, STOP_ORDER)
         self._log: GatewayLog | None = None
+        self._runs: Runs | None = None
+        self._notices = Notices(planned.environ, reactor, self._status)
         self._opened: Promise[None] | None = None
         self._stopped: Promise[None] | None = None
 
@@ -135,6 +142,7 @@ class Gateway:
             self._opened.fire(None)
         if self.health.is_wanted:
             self.health.current = "started"
+            self._notices.ready()
             for warning in self.plan.loaded.warnings:
                 log.warn("{text}", text=warning)
 
@@ -148,6 +156,7 @@ class Gateway:
         self.health.current = "draining"
         if self._stopped is None:
             self._stopped = Promise()
+            self._notices.stopping()
             Deferred.fromCoroutine(self._stop(self._stopped)).addErrback(log_bug)
         await self._stopped.wait()
 
@@ -175,6 +184,8 @@ class Gateway:
         raise_descriptor_limit()
         globalLogPublisher.addObserver(watch_accepting)
         self._parts.add("the log", lambda: globalLogPublisher.removeObserver(watch_accepting))
+        self._parts.add("the notices to systemd", self._notices.stop)
+        self._notices.start()
         ensure_state_dir(self.plan.paths)
         lock = StateLock(self.plan.paths.lock_path)
         lock.acquire()
@@ -193,18 +204,28 @@ class Gateway:
         surfaces = compose(core, self._parts)
         surfaces.methods.event_loop.start()
         surfaces.rare.start()
-        port = await open_port(self.plan.listening, self.reactor, surfaces.site)
+        port = await open_port(self.plan.listening, self.reactor, surfaces.site, self.plan.environ)
         self._parts.add("the port", port.stopListening)
         rest = PortRest(port, self.reactor)
         self._parts.add("the connections", rest.stop)
         rest.start()
-        self.url = self.plan.listening.url(getattr(port.getHost(), "port", None))
+        bound = port.getHost()
+        self.url = self.plan.listening.url(getattr(bound, "port", None))
+        # systemd passes a socket by its number: where that is bound is known only now.
+        place = local_url(bound.host, bound.port) if isinstance(bound, IPv4Address | IPv6Address) else self.url
+        self._tell_place(lock, place)
         if not self.health.is_wanted:
             return
         self._watch_configuration()
         self._tidy(store, runs)
         if local is not None:
             local.start()
+
+    def _tell_place(self, lock: StateLock, url: str) -> None:
+        try:
+            lock.tell(url)
+        except OSError as error:
+            log.warn("commands may not find this gateway: the lock file cannot be written: {error}", error=error)
 
     async def _session_ids(self, store: GatewayStore) -> Callable[[str], str] | None:
         """What makes the names of sessions for providers; without it they are told none."""
@@ -226,7 +247,7 @@ class Gateway:
         catalog = Catalog(
             self._current, direct, self.reactor, provider, lambda: live.environ, names, client_of=clients.client
         )
-        runs = Runs(self._current, catalog, store, self.reactor)
+        self._runs = runs = Runs(self._current, catalog, store, self.reactor)
         self._parts.add("the runs", lambda: stop_runs(runs, self._grace_s()), lambda: self._grace_s() + STEP_DEADLINE_S)
         return runs
 
@@ -275,6 +296,12 @@ class Gateway:
         self._parts.add("the garbage collector", collector.stop)
         collector.start()
 
+    def _status(self) -> str:
+        """What the gateway does now, for C{systemctl status}."""
+        count, waiting = (self._runs.count, self._runs.waiting) if self._runs is not None else (0, 0)
+        phase = {"starting": "starting, ", "started": "", "draining": "stopping, "}[self.health.current]
+        return f"{phase}{count} {'run' if count == 1 else 'runs'}" + (f", {waiting} waiting" if waiting else "")
+
     def _current(self) -> Config:
         return self.live.current
 
@@ -285,7 +312,9 @@ class Gateway:
         return deferToThreadPool(self.reactor, self.reactor.getThreadPool(), call, *arguments)
 
 
-async def open_port(listening: Listening, reactor: Any, site: GatewaySite) -> IListeningPort:
+async def open_port(
+    listening: Listening, reactor: Any, site: GatewaySite, environ: Mapping[str, str]
+) -> IListeningPort:
     """Listen where the gateway is to be found; a L{StartError} has one line that says what to do."""
     try:
         port: IListeningPort = await listening.endpoint(reactor).listen(site)
@@ -295,7 +324,8 @@ async def open_port(listening: Listening, reactor: Any, site: GatewaySite) -> IL
     except OSError as error:
         raise StartError(f"cannot listen at {listening.description}: {error.strerror or error}") from None
     except LookupError:
-        raise StartError(f"cannot listen at {listening.description}: systemd passed no such socket") from None
+        hint = _NAMES_HINT if "LISTEN_FDS" in environ and "LISTEN_FDNAMES" not in environ else ""
+        raise StartError(f"cannot listen at {listening.description}: systemd passed no such socket{hint}") from None
     except (ValueError, TypeError):
         raise StartError(f"cannot listen at {listening.description}: this is no endpoint description") from None
     return port

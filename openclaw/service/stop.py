@@ -30,6 +30,8 @@ STOP_ORDER = (
     "the store",
     "the log",
     "the lock of the state folder",
+    # To the last: systemd takes a gateway that is silent for stuck.
+    "the notices to systemd",
 )
 """The parts of a gateway, in the order in which they are stopped."""
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from openclaw.config.lock import LOCK_ATTEMPTS, LOCK_PAUSE_S, StateLock, running_pid
+from openclaw.config.lock import LOCK_ATTEMPTS, LOCK_PAUSE_S, Holder, StateLock, lock_holder, running_pid
 from openclaw.errors import StartError
 
 
@@ -109,3 +109,20 @@ class LockTests(SynchronousTestCase):
             self.assertEqual(running_pid(self.path), 0)
         self.lock.release()
         self.assertIsNone(running_pid(self.path))
+
+    def test_where_it_listens(self) -> None:
+        self.lock.tell("http://127.0.0.1:1")
+        self.assertFalse(self.path.exists())
+        self.lock.acquire()
+        self.assertEqual(lock_holder(self.path), Holder(os.getpid(), ""))
+        self.lock.tell("http://127.0.0.1:18789")
+        self.assertEqual(lock_holder(self.path), Holder(os.getpid(), "http://127.0.0.1:18789"))
+        error = self.refusal(StateLock(self.path, self.slept.append))
+        self.assertIn(f"already running (pid {os.getpid()})", error.message)
+        for text in ("7\nhttp://half", "7\nhttp://a\x1b[m\n", "7\n"):
+            self.path.write_text(text)
+            self.assertEqual(lock_holder(self.path), Holder(7, ""), text)
+        self.lock.release()
+        self.assertIsNone(lock_holder(self.path))
+        self.lock.acquire()
+        self.assertEqual(lock_holder(self.path), Holder(os.getpid(), ""))

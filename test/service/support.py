@@ -104,12 +104,14 @@ class GatewayTestCase(TestCase):
         self.stores.append(GatewayStore.in_memory())
         return succeed(self.stores[-1])
 
-    def gateway(self, document: Mapping[str, Any] = DOCUMENT, **options: Any) -> Gateway:
+    def gateway(
+        self, document: Mapping[str, Any] = DOCUMENT, more_environ: Mapping[str, str] = {}, **options: Any
+    ) -> Gateway:
         self.state_dir.mkdir(exist_ok=True)
         path = self.state_dir / "openclaw.json"
         path.write_text(json.dumps(document))
         path.chmod(0o600)
-        environ = {"HOME": str(self.home), "OPENCLAW_GATEWAY_TOKEN": "t"}
+        environ = {"HOME": str(self.home), "OPENCLAW_GATEWAY_TOKEN": "t", **more_environ}
         planned = plan(resolve_paths(environ), environ, Options(**options))
         return Gateway(self.reactor, planned)
 

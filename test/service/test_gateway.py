@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import socket
 from typing import Any
 from unittest import mock
 
@@ -12,6 +13,8 @@ from twisted.internet.task import Clock
 from twisted.logger import LogLevel
 from twisted.trial.unittest import SynchronousTestCase
 
+from openclaw.agents.runs import Runs
+from openclaw.config.lock import lock_holder
 from openclaw.config.reload_rules import needs_local_model
 from openclaw.errors import StartError, StoreError
 from openclaw.providers.local_process import LocalModel
@@ -77,6 +80,20 @@ class StartTests(GatewayTestCase):
         self.assertEqual(gateway.url, "unix:/x/socket:mode=600")
         self.successResultOf(self.stop(gateway))
 
+    def test_commands_find_it(self) -> None:
+        path = self.state_dir / "gateway.lock"
+        for options, noted in (
+            ({}, "http://127.0.0.1:18789"),
+            ({"port": 18002}, "http://127.0.0.1:18002"),
+            ({"endpoint": "tcp:18001:interface=127.0.0.1"}, "http://127.0.0.1:18001"),
+            ({"endpoint": "unix:/x/socket"}, "unix:/x/socket"),
+        ):
+            gateway = self.started(**options)
+            holder = lock_holder(path)
+            self.assertEqual(holder and holder.url, noted)
+            self.successResultOf(self.stop(gateway))
+            self.assertIsNone(lock_holder(path))
+
     def test_embedded_model_starts_and_stops(self) -> None:
         events: list[str] = []
         self.patch(LocalModel, "start", lambda model: events.append("start"))
@@ -85,6 +102,67 @@ class StartTests(GatewayTestCase):
         self.assertEqual(events, ["start"])
         self.successResultOf(self.stop(gateway))
         self.assertEqual(events, ["start", "stop"])
+
+
+class NoticesTests(GatewayTestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        name = f"openclaw-gateway-test-{os.getpid()}"
+        self.systemd = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        self.addCleanup(self.systemd.close)
+        self.systemd.bind(f"\0{name}")
+        self.environ = {"NOTIFY_SOCKET": f"@{name}", "WATCHDOG_USEC": "6000000"}
+
+    def told(self) -> list[str]:
+        """What systemd was told since it was looked at last."""
+        lines: list[str] = []
+        while True:
+            try:
+                lines += self.systemd.recv(4096).decode().split("\n")
+            except BlockingIOError:
+                return lines
+
+    def test_systemd_is_told(self) -> None:
+        runs = self.hold_runs()
+        gateway = self.gateway(more_environ=self.environ)
+        listen = self.reactor.listenTCP
+
+        def listened(*arguments: Any, **keywords: Any) -> Any:
+            self.assertNotIn("READY=1", self.told())
+            return listen(*arguments, **keywords)
+
+        self.patch(self.reactor, "listenTCP", listened)
+        self.successResultOf(Deferred.fromCoroutine(gateway.start()))
+        self.assertEqual(sorted(self.told()), ["READY=1", "STATUS=0 runs", "WATCHDOG=1"])
+        self.reactor.advance(2)
+        self.assertEqual(self.told(), ["WATCHDOG=1"])
+        stopping = self.stop(gateway)
+        self.assertIn("STOPPING=1", self.told())
+        self.reactor.advance(2)
+        self.assertIn("WATCHDOG=1", self.told())
+        runs.over.callback(None)
+        self.successResultOf(stopping)
+        self.assert_closed()
+
+    def test_runs_are_counted(self) -> None:
+        gateway = self.started(more_environ=self.environ)
+        self.told()
+        self.patch(Runs, "count", 3)
+        self.patch(Runs, "waiting", 2)
+        self.reactor.advance(2)
+        self.assertIn("STATUS=3 runs, 2 waiting", self.told())
+        self.patch(Runs, "count", 1)
+        self.patch(Runs, "waiting", 0)
+        self.reactor.advance(2)
+        self.assertIn("STATUS=1 run", self.told())
+        self.successResultOf(self.stop(gateway))
+
+    def test_a_start_that_fails(self) -> None:
+        self.patch(GatewayStore, "open", lambda *_: fail(StoreError("disk full")))
+        gateway = self.gateway(more_environ=self.environ)
+        self.failureResultOf(Deferred.fromCoroutine(gateway.start()), StoreError)
+        self.assertNotIn("READY=1", self.told())
+        self.assert_closed()
 
 
 class ReloadTests(GatewayTestCase):
@@ -203,6 +281,10 @@ class CannotStartTests(GatewayTestCase):
     def test_socket_of_systemd_that_is_not_there(self) -> None:
         message = self.refused(self.gateway(endpoint="systemd:domain=INET:name=nope")).message
         self.assertIn("cannot listen at systemd:", message)
+        self.assertNotIn("--fdname", message)
+        nameless = {"LISTEN_FDS": "1", "LISTEN_PID": str(os.getpid())}
+        message = self.refused(self.gateway(endpoint="systemd:domain=INET:index=0", more_environ=nameless)).message
+        self.assertIn("give systemd-socket-activate --fdname=openclaw", message)
 
     def test_a_bug_closes_everything_too(self) -> None:
         gateway = self.gateway()

@@ -41,6 +41,14 @@ def not_reached(remote: Remote, error: Exception, timeout_s: float) -> GatewayUn
         reason = "connection refused"
     else:
         reason = shown(getattr(error, "osError", None) or error)
+    if remote.pid is not None:
+        # To start another one on its state folder would be refused.
+        who = f"process {remote.pid}" if remote.pid else "a process"
+        end = f"kill {remote.pid}" if remote.pid else "Ctrl-C"
+        return GatewayUnreachable(
+            f"no gateway answers at {remote.url} ({reason}), although {who} has its state folder: "
+            f"it starts, stops or is stuck; see openclaw logs, or end it with {end}"
+        )
     advice = START if remote.kind == "localLoopback" else f"check {remote.source}, or {START}"
     return GatewayUnreachable(f"no gateway answers at {remote.url} ({reason}); {advice}")
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ipaddress
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
 
@@ -20,6 +21,7 @@ from openclaw.cli.options import gathered, together
 from openclaw.cli.output import State
 from openclaw.config.auth_mode import bind_host, effective_auth, listen_port
 from openclaw.config.gateway import is_loopback_host
+from openclaw.config.lock import lock_holder
 from openclaw.errors import ConfigError, OpenClawError, StartError
 
 if TYPE_CHECKING:
@@ -36,6 +38,10 @@ ALLOW_INSECURE = "OPENCLAW_ALLOW_INSECURE_WS"
 _SECRET_KINDS: tuple[SecretKind, ...] = ("token", "password")
 _SCHEMES = {"ws": False, "wss": True, "http": False, "https": True}
 _LOCAL_SUFFIXES = (".local", ".localhost", ".internal", ".ts.net")
+
+
+class NoAddress(OpenClawError):
+    """The gateway that runs listens where commands do not reach it."""
 
 
 @attrs.frozen
@@ -70,12 +76,15 @@ class Remote:
 
     @ivar source: where the address came from, for people.
     @ivar kind: the same in the original's terms.
+    @ivar pid: the process that has the state folder, if this is its gateway; 0 if it cannot be told which, C{None} if
+        there is none.
     """
 
     address: GatewayUrl
     source: str
     kind: TargetKind
     secret: GatewaySecret
+    pid: int | None = None
 
     @property
     def url(self) -> str:
@@ -132,7 +141,8 @@ remote_options = together(
 def find_remote(state: State, where: RemoteOptions = RemoteOptions()) -> Remote:
     """
     Find the gateway that a command means: C{--url}, else C{OPENCLAW_GATEWAY_URL}, else C{gateway.remote} where
-    C{gateway.mode} is C{remote}, else the one that the configuration would start on this machine.
+    C{gateway.mode} is C{remote}, else the one that runs on the state folder, wherever it listens, else the one that
+    the configuration would start on this machine.
 
     @raise OpenClawError: if the address is none, or a secret would go over the open network.
     @raise ConfigError: if the configuration is needed and cannot be used.
@@ -143,7 +153,7 @@ def find_remote(state: State, where: RemoteOptions = RemoteOptions()) -> Remote:
     elif where.url is None and (url := _variable("OPENCLAW_GATEWAY_URL")):
         remote = _explicit(state, url, "OPENCLAW_GATEWAY_URL")
     else:
-        remote = _configured(state.load())
+        remote = _running(state, _configured(state.load()))
     if secret is not None:
         remote = attrs.evolve(remote, secret=secret)
     _refuse_open_network(remote)
@@ -189,10 +199,13 @@ def _explicit(state: State, text: str, source: str) -> Remote:
         return remote
     try:
         configured = _configured(state.load())
+        places = {_place(configured)}
+        with suppress(OpenClawError):
+            places.add(_place(_running(state, configured)))
     except OpenClawError:
         return remote
-    # else it is the configured gateway under the same or another spelling
-    return remote if _place(configured) != _place(remote) else attrs.evolve(remote, secret=configured.secret)
+    # else it is the configured gateway, or the one that runs, under the same or another spelling
+    return remote if _place(remote) not in places else attrs.evolve(remote, secret=configured.secret)
 
 
 def _secret_of_environment(kind: SecretKind) -> GatewaySecret | None:
@@ -225,6 +238,28 @@ def _configured(loaded: LoadedConfig) -> Remote:
             secret = GatewaySecret(kind, f"the configuration ({loaded.path})", auth.secret.reveal())
     address = GatewayUrl(f"ws://{_in_url(host)}:{port}", host, port, is_tls=False)
     return Remote(address, "the configuration", "localLoopback", secret)
+
+
+def _running(state: State, configured: Remote) -> Remote:
+    """
+    The gateway that runs on the state folder, in the place of the one that would be started.
+
+    @raise NoAddress: if commands cannot reach it.
+    """
+    holder = lock_holder(state.paths.lock_path) if configured.kind == "localLoopback" else None
+    if holder is None:
+        return configured
+    if not holder.url:
+        return attrs.evolve(configured, pid=holder.pid)
+    if not holder.url.startswith("http://"):
+        raise NoAddress(
+            f"the gateway of {state.paths.state_dir} listens at {holder.url}, where commands do not reach it; "
+            "name a proxy in front of it with --url"
+        )
+    address = parse_url(holder.url, str(state.paths.lock_path))
+    if address == configured.address:
+        return attrs.evolve(configured, pid=holder.pid)
+    return attrs.evolve(configured, address=address, source="the gateway's own lock file", pid=holder.pid)
 
 
 def _configured_remote(loaded: LoadedConfig) -> Remote:

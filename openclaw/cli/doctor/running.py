@@ -15,7 +15,7 @@ from openclaw.cli.gateway.systemd import Service, services_of
 from openclaw.cli.gateway.unit_file import UnitOptions, port_of, program_of, user_of
 from openclaw.config.auth_mode import listen_port
 from openclaw.config.listen import listening_of
-from openclaw.config.lock import running_pid
+from openclaw.config.lock import lock_holder, running_pid
 from openclaw.errors import OpenClawError, StartError
 
 _TIMEOUT_S = 2.0
@@ -48,20 +48,25 @@ def port(at: Surroundings) -> Iterator[Finding]:
 def gateway_ready(at: Surroundings) -> Iterator[Finding]:
     """A gateway that runs takes requests, and began with the configuration that is there now."""
     assert at.loaded is not None
-    pid = running_pid(at.paths.lock_path)
-    if pid is None:
+    holder = lock_holder(at.paths.lock_path)
+    if holder is None:
+        return
+    pid, url = holder.pid, holder.url
+    if url and not url.startswith("http://"):
+        message = f"the gateway (pid {pid or 'unknown'}) listens at {url}, where commands do not reach it"
+        yield Finding("info", message, "name a proxy in front of it to commands with --url")
         return
     import http.client  # only where a gateway runs
 
     from openclaw.cli.client.health_routes import fetch
 
-    url = listening_of(at.config, listen_port(at.config, at.loaded.environ)).url()
+    url = url or listening_of(at.config, listen_port(at.config, at.loaded.environ)).url()
     try:
         ready = fetch(f"{url}/readyz", _TIMEOUT_S)
     except (OSError, ValueError, http.client.HTTPException, OpenClawError) as error:
         reason = getattr(error, "reason", error)
         message = f"a gateway runs (pid {pid or 'unknown'}) and does not answer at {url}: {reason}"
-        yield Finding("warning", message, f"was its port changed? {restart_hint(at)}", "gateway.port")
+        yield Finding("warning", message, f"it starts, stops or is stuck; {restart_hint(at)}", "gateway.port")
         return
     failing = ", ".join(map(str, ready.get("failing") or ()))
     if failing:

@@ -12,7 +12,7 @@ import click
 from openclaw._version import __version__
 from openclaw.cli.client.calls import run_connected
 from openclaw.cli.client.errors import RemoteError
-from openclaw.cli.client.remote import Remote, RemoteOptions, find_remote, remote_options
+from openclaw.cli.client.remote import NoAddress, Remote, RemoteOptions, find_remote, remote_options
 from openclaw.cli.client.told import part, standing
 from openclaw.cli.gateway.systemd import services_of
 from openclaw.cli.options import timeout_option
@@ -40,7 +40,7 @@ def status(state: State, no_probe: bool, require_rpc: bool, where: RemoteOptions
     report = _status_report(state)
     try:
         remote = find_remote(state, where)
-    except ConfigError as error:
+    except (ConfigError, NoAddress) as error:
         rpc: dict[str, Any] = {"ok": False, "kind": "connect", "error": error.message, "url": None}
     else:
         report["gateway"].update(probeUrl=remote.url, port=remote.address.port, bindHost=remote.address.host)

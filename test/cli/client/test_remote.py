@@ -4,12 +4,76 @@ import os
 from typing import Any
 
 import click
+from twisted.internet.error import ConnectionRefusedError
 from twisted.trial.unittest import SynchronousTestCase
 
+from openclaw.cli.client.failures import not_reached
 from openclaw.cli.client.remote import Remote, RemoteOptions, find_remote, is_near, parse_url
 from openclaw.cli.output import State
+from openclaw.config.lock import StateLock
 from openclaw.errors import ConfigError, OpenClawError
 from test.cli.support import CommandTestCase
+
+
+class RunningTests(CommandTestCase):
+    """The gateway of the state folder, wherever it listens."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.write({"gateway": {"auth": {"token": "t"}}})
+        self.lock = StateLock(self.state_dir / "gateway.lock")
+        self.lock.acquire()
+        self.addCleanup(self.lock.release)
+
+    def find(self, **options: str) -> Remote:
+        return find_remote(State(), RemoteOptions(**options))
+
+    def test_elsewhere(self) -> None:
+        for url, found in (
+            ("http://127.0.0.1:19001", "ws://127.0.0.1:19001"),
+            ("http://[::1]:19002", "ws://[::1]:19002"),
+        ):
+            self.lock.tell(url)
+            remote = self.find()
+            self.assertEqual((remote.url, remote.secret.value, remote.pid), (found, "t", os.getpid()))
+            self.assertEqual(remote.kind, "localLoopback")
+            self.assertEqual(self.find(url=url).secret.value, "t")
+        self.assertEqual(self.find(url="http://127.0.0.1:19009").secret.value, None)
+
+    def test_not_yet(self) -> None:
+        remote = self.find()
+        self.assertEqual((remote.url, remote.pid), ("ws://127.0.0.1:18789", os.getpid()))
+
+    def test_no_longer(self) -> None:
+        """What a gateway that is gone left in the file is nobody's address."""
+        self.lock.tell("http://127.0.0.1:19001")
+        self.lock.release()
+        remote = self.find()
+        self.assertEqual((remote.url, remote.pid), ("ws://127.0.0.1:18789", None))
+
+    def test_a_unix_socket(self) -> None:
+        self.lock.tell("unix:/run/openclaw")
+        with self.assertRaises(OpenClawError) as caught:
+            self.find()
+        self.assertIn("listens at unix:/run/openclaw, where commands do not reach it", caught.exception.message)
+        self.assertEqual(self.find(url="http://127.0.0.1:18789").secret.value, "t")
+        self.assertEqual(self.run_command("gateway", "status"), 0)
+        self.assertIn(f"process {os.getpid()} runs", self.out)
+        self.assertIn("where commands do not reach it", self.err)
+
+    def test_a_remote_one(self) -> None:
+        """Who means a gateway on another machine does not get this one's."""
+        self.lock.tell("http://127.0.0.1:19001")
+        self.write({"gateway": {"mode": "remote", "remote": {"url": "ws://10.0.0.1:5", "token": "r"}}})
+        self.assertEqual((self.find().url, self.find().pid), ("ws://10.0.0.1:5", None))
+
+    def test_no_advice_that_is_refused(self) -> None:
+        self.lock.tell("http://127.0.0.1:19001")
+        told = not_reached(self.find(), ConnectionRefusedError(), 1.0).message
+        self.assertIn(f"process {os.getpid()} has its state folder", told)
+        self.assertNotIn("gateway run", told)
+        self.lock.release()
+        self.assertIn("gateway run", not_reached(self.find(), ConnectionRefusedError(), 1.0).message)
 
 
 class FindTests(CommandTestCase):

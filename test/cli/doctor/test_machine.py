@@ -70,15 +70,25 @@ class MachineTests(DoctorTestCase):
         os.environ["OPENCLAW_GATEWAY_PORT"] = "x"
         self.assert_found("gateway-port", "error", "OPENCLAW_GATEWAY_PORT")
 
-    def running(self, answer: Any) -> None:
+    def running(self, answer: Any, note: bytes = b"4711\n") -> Any:
         lock = os.open(self.state_dir / "gateway.lock", os.O_RDWR | os.O_CREAT, 0o600)
         self.addCleanup(os.close, lock)
-        os.write(lock, b"4711\n")
+        os.write(lock, note)
         fcntl.flock(lock, fcntl.LOCK_EX)
         options: dict[str, Any] = {"side_effect": answer} if isinstance(answer, Exception) else {"return_value": answer}
         patch = mock.patch("openclaw.cli.client.health_routes.fetch", **options)
-        patch.start()
         self.addCleanup(patch.stop)
+        return patch.start()
+
+    def test_running_at_a_place_of_its_own(self) -> None:
+        fetch = self.running({"ready": True, "uptimeMs": 1}, b"4711\nhttp://127.0.0.1:19001\n")
+        self.findings()
+        self.assertEqual(fetch.call_args.args[0], "http://127.0.0.1:19001/readyz")
+
+    def test_running_at_a_unix_socket(self) -> None:
+        fetch = self.running({"ready": True}, b"4711\nunix:/run/x\n")
+        self.assert_found("gateway-ready", "info", "listens at unix:/run/x")
+        fetch.assert_not_called()
 
     def test_running(self) -> None:
         self.bind_error = OSError(98, "Address already in use")

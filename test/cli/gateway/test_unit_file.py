@@ -56,6 +56,13 @@ class NameTests(SynchronousTestCase):
         for text in ("", "[Service]\n", "ExecStart=\n", 'ExecStart="x\n'):
             self.assertEqual(program_of(text), "")
 
+    def test_systemd_is_told(self) -> None:
+        """The gateway says when it serves and that it is alive; that it is killed leaves no core dump with secrets."""
+        for made in (unit(), unit(user="daemon")):
+            lines = made.service_text().splitlines()
+            for line in ("Type=notify", "WatchdogSec=60", "WatchdogSignal=SIGKILL"):
+                self.assertIn(line, lines)
+
     def test_what_a_unit_was_installed_with(self) -> None:
         self.assertEqual((port_of(unit().service_text(), None), user_of(unit().service_text())), (None, None))
         made = unit(user="claw", arguments=("gateway", "run", "--port", "19000"))
