@@ -11,12 +11,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import attrs
-import msgspec
 
 from openclaw.errors import StoreError
-
-STORED_DATA_ERRORS = (sqlite3.Error, msgspec.MsgspecError, UnicodeError, OverflowError)
-"""What reading and writing rows can raise: SQLite's errors, a damaged payload, text or numbers it cannot hold."""
+from openclaw.store.damage import DATABASE_ERRORS, RESTORE, STORE_DAMAGED, STORED_DATA_ERRORS, is_damage, reason_of
 
 _CODES: dict[int, tuple[str, str, float | None]] = {
     sqlite3.SQLITE_FULL: ("store_full", "the disk of the gateway's store is full", None),
@@ -25,6 +22,7 @@ _CODES: dict[int, tuple[str, str, float | None]] = {
     sqlite3.SQLITE_LOCKED: ("store_busy", "the gateway's store is in use by another process", 1.0),
 }
 _MOVED = ("store_readonly", "the file of the gateway's store was removed or replaced", None)
+_DAMAGED = (STORE_DAMAGED, f"the gateway's store is damaged; {RESTORE}", None)
 _OTHER: tuple[str, str, float | None] = ("store_unavailable", "the gateway's store cannot be used", None)
 
 _DISK_FAULTS = frozenset(
@@ -48,12 +46,15 @@ def store_error(error: Exception) -> StoreError:
     Describe a failure of the database for the caller, without path, SQL or data.
 
     @param error: one of L{STORED_DATA_ERRORS}.
-    @return: an error with the code C{store_full}, C{store_readonly}, C{store_busy} or C{store_unavailable}.
+    @return: an error with the code C{store_full}, C{store_readonly}, C{store_busy}, C{store_damaged} or
+        C{store_unavailable}.
     """
     # The low byte is SQLite's primary result code: https://www.sqlite.org/rescode.html
     result = getattr(error, "sqlite_errorcode", None)
     if result == sqlite3.SQLITE_READONLY_DBMOVED:
         code, message, retry_after_s = _MOVED
+    elif is_damage(error):
+        code, message, retry_after_s = _DAMAGED
     else:
         code, message, retry_after_s = _OTHER if result is None else _CODES.get(result & 0xFF, _OTHER)
     return StoreError(message, code=code, retry_after_s=retry_after_s)
@@ -137,7 +138,7 @@ class Group:
         if self._first is not None:
             try:
                 self._connection.execute("COMMIT")
-            except sqlite3.Error as error:
+            except DATABASE_ERRORS as error:
                 self._undo("commit", error)
             else:
                 self._committed()
@@ -173,7 +174,7 @@ class Group:
                 if self._check is not None:
                     self._check()
                 self._connection.execute("BEGIN IMMEDIATE")
-            except sqlite3.Error as error:
+            except DATABASE_ERRORS as error:
                 # Waiting for the lock again for each job would hold up everyone for minutes.
                 self._refusal = error
                 self._tell("begin", error)
@@ -187,7 +188,7 @@ class Group:
             try:
                 self._connection.execute("ROLLBACK TO job")
                 self._connection.execute("RELEASE job")
-            except sqlite3.Error as second:
+            except DATABASE_ERRORS as second:
                 self._undo("savepoint", second)
         else:
             # Some failures (a full disk, an I/O error) make SQLite drop the whole transaction.
@@ -210,12 +211,14 @@ class Group:
         if isinstance(error, STORED_DATA_ERRORS):
             self._tell(step, error)
             return Outcome(error=store_error(error))
+        if isinstance(error, StoreError) and error.code == STORE_DAMAGED:
+            self._tell(step, error)
         return Outcome(error=error)
 
     def _tell(self, step: str, error: Exception) -> None:
         # What cannot be read may be the matter of one damaged page.
         if step != "read" and (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF in _DISK_FAULTS:
             self.is_well = False
-        told = (step, type(error), str(error))
-        if all((known.step, type(known.error), str(known.error)) != told for known in self.incidents):
+        told = (step, type(error), reason_of(error))
+        if all((known.step, type(known.error), reason_of(known.error)) != told for known in self.incidents):
             self.incidents.append(Incident(step, error))

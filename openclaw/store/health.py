@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 import attrs
 from twisted.logger import Logger
 
+from openclaw.store.damage import reason_of
 from openclaw.store.group import Incident
 
 TOLD_EVERY_S = 60.0
@@ -83,6 +84,6 @@ class StoreHealth:
             step=incident.step,
             kind=type(error).__name__,
             name=name,
-            reason=str(error),
+            reason=reason_of(error),
             more=f" ({told.untold} more since the last such line)" if told is not None and told.untold else "",
         )

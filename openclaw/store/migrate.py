@@ -15,6 +15,7 @@ from pathlib import Path
 import attrs
 
 from openclaw.errors import EXIT_CONFIG, StartError
+from openclaw.store.damage import DATABASE_ERRORS
 
 
 @attrs.frozen
@@ -89,7 +90,7 @@ def back_up(connection: sqlite3.Connection, target: Path) -> None:
 def _apply(connection: sqlite3.Connection, step: Migration) -> None:
     try:
         connection.executescript(f"BEGIN IMMEDIATE;\n{step.sql}\n;PRAGMA user_version = {step.version:d};\nCOMMIT;")
-    except sqlite3.Error:
+    except DATABASE_ERRORS:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise

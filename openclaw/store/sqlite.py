@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from openclaw.errors import EXIT_CONFIG, StartError
+from openclaw.store.damage import DATABASE_ERRORS, RESTORE, is_damage, reason_of
 from openclaw.store.migrate import Migration, load_migrations, migrate
 
 APPLICATION_ID = 0x4F43544B
@@ -27,6 +28,9 @@ READER_KIB = 2048
 
 WAL_KEPT_BYTES = 64 * 1024 * 1024
 """Size to which the write-ahead log is cut back once a burst is over."""
+
+SMALLEST_BYTES = 512
+"""Size of SQLite's smallest page: a file that is smaller holds nothing, and SQLite deletes the log beside it."""
 
 FULL_BELOW_BYTES = 1024 * 1024
 """A disk with less free space is full: even an empty store takes some hundred KiB, its side files included."""
@@ -49,6 +53,8 @@ def open_database(path: Path, migrations: Sequence[Migration] | None = None) -> 
         _make_private_file(path)
     except OSError as error:
         raise _start_error(path, error) from error
+    if _is_cut_off(path):
+        raise StartError(f"the store {path} is damaged (it is cut off, and its log is not); {RESTORE}")
     connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_MS / 1000, isolation_level=None)
     try:
         _claim(connection, path)
@@ -58,7 +64,7 @@ def open_database(path: Path, migrations: Sequence[Migration] | None = None) -> 
         _make_private(path)
     except BaseException as error:
         connection.close()
-        if isinstance(error, (sqlite3.Error, OSError)):
+        if isinstance(error, (*DATABASE_ERRORS, OSError)):
             raise _start_error(path, error) from error
         raise
     return connection
@@ -190,9 +196,16 @@ def _configure(connection: sqlite3.Connection, own: str, cache_kib: int) -> None
 
 def _foreign(path: Path) -> StartError:
     return StartError(
-        f"{path} is not a store of this gateway; move it away, or name another state folder in OPENCLAW_STATE_DIR",
+        f"{path} is not a store of this gateway, or is damaged; {RESTORE}, or move it away, "
+        "or name another state folder in OPENCLAW_STATE_DIR",
         exit_code=EXIT_CONFIG,
     )
+
+
+def _is_cut_off(path: Path) -> bool:
+    """Whether the file holds nothing and a log lies beside it, which SQLite would delete: none of ours is ever so."""
+    log = path.with_name(f"{path.name}-wal")
+    return path.stat().st_size < SMALLEST_BYTES and log.exists() and log.stat().st_size > 0
 
 
 def _unusable(path: Path, reason: str) -> StartError:
@@ -213,7 +226,7 @@ def _is_full(path: Path) -> bool:
     return disk.f_bavail * disk.f_frsize < FULL_BELOW_BYTES or (disk.f_files > 0 and disk.f_favail == 0)
 
 
-def _start_error(path: Path, error: sqlite3.Error | OSError) -> StartError:
+def _start_error(path: Path, error: Exception) -> StartError:
     if isinstance(error, OSError):
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             return StartError(f"the disk of the store {path} is full; free some space")
@@ -229,6 +242,6 @@ def _start_error(path: Path, error: sqlite3.Error | OSError) -> StartError:
         return _unusable(path, str(error))
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         return StartError(f"the store {path} is in use by another process; stop that one first")
-    if code == sqlite3.SQLITE_CORRUPT:
-        return StartError(f"the store {path} is damaged ({error}); a copy of it may be restored in its place")
-    return StartError(f"the store {path} cannot be opened: {error}; see whether its disk is in order")
+    if is_damage(error):
+        return StartError(f"the store {path} is damaged ({reason_of(error)}); {RESTORE}")
+    return StartError(f"the store {path} cannot be opened: {reason_of(error)}; see whether its disk is in order")

@@ -24,6 +24,8 @@ from openclaw.records import (
     Transcript,
 )
 from openclaw.store import idempotency, retention, runs, secrets, sessions, transcripts
+from openclaw.store.damage import DATABASE_ERRORS, of_session
+from openclaw.store.group import store_error
 from openclaw.store.inline import InlineStoreThread
 from openclaw.store.sqlite import DatabaseFile, open_memory, open_reader, touch
 from openclaw.store.writer import StoreThread
@@ -94,10 +96,9 @@ class GatewayStore:
             interrupted = await jobs.run_write(runs.interrupt_running)
             await lists.start()
             await long_reads.start()
-        except (StoreError, sqlite3.Error) as error:
+        except (StoreError, *DATABASE_ERRORS) as error:
             store.close()
-            message = error.message if isinstance(error, StoreError) else f"the store cannot be read: {error}"
-            raise StartError(message) from error
+            raise StartError((error if isinstance(error, StoreError) else store_error(error)).message) from error
         except BaseException:
             store.close()
             raise
@@ -146,6 +147,7 @@ class GatewayStore:
 
         @param limit: C{read} reads only so many of its entries.
         """
+        whole = of_session(session_key, read)
 
         def is_short(connection: sqlite3.Connection) -> bool:
             if sessions.count_entries(connection, session_key) <= SHORT_ENTRIES:
@@ -155,11 +157,11 @@ class GatewayStore:
             return transcripts.count_branch_bytes(connection, session_key, limit) <= SHORT_BYTES
 
         def read_short(connection: sqlite3.Connection) -> tuple[T, ...]:
-            return (read(connection),) if is_short(connection) else ()
+            return (whole(connection),) if of_session(session_key, is_short)(connection) else ()
 
         def read_long(found: tuple[T, ...]) -> T | Deferred[T]:
             # All that was asked for before is committed by now, so that the other connection sees it.
-            return found[0] if found else self._long_reads.run_read(read)
+            return found[0] if found else self._long_reads.run_read(whole)
 
         reading: Deferred[T] = self._jobs.run_read(read_short).addCallback(read_long)
         return reading

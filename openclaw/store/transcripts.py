@@ -23,23 +23,26 @@ _decode_ids = msgspec.json.Decoder(tuple[str, ...]).decode
 MAX_LOOKED_AT = 2000
 """Entries after which one call of L{prune_detached} looks at no further session."""
 
-# From the tip upwards.  UNION ALL, as a parent is always older than its child and the chain cannot be a circle;
-# only numbers pass through the recursion, which is what makes it quick.
+# From the tip upwards.  UNION ALL, as a parent is always older than its child and the chain cannot be a circle; in a
+# damaged store, a parent that is not older ends it.  Only numbers pass through the recursion, which is what makes it
+# quick.
 _UPWARDS = """
 WITH RECURSIVE branch (seq) AS (
     SELECT tip_seq FROM sessions WHERE key = ?
     UNION ALL
-    SELECT e.parent_seq FROM branch AS b JOIN entries AS e ON e.seq = b.seq
+    SELECT e.parent_seq FROM branch AS b JOIN entries AS e ON e.seq = b.seq WHERE e.parent_seq < e.seq
     LIMIT ?
 )
 """
 _BRANCH = f"""{_UPWARDS}
-SELECT e.id, e.run_id, e.payload, e.created_at_ms, e.stop_reason, e.own_calls
+SELECT e.id, e.run_id, e.payload, e.created_at_ms, e.stop_reason, e.own_calls, e.parent_seq
 FROM branch AS b CROSS JOIN entries AS e USING (seq)
 """  # noqa: S608 - a constant
 _BRANCH_BYTES = f"""{_UPWARDS}
 SELECT coalesce(sum(length(e.payload)), 0) FROM branch AS b CROSS JOIN entries AS e USING (seq)
 """  # noqa: S608 - a constant
+
+_HAS_TIP = "SELECT 1 FROM sessions WHERE key = ? AND tip_seq IS NOT NULL"
 
 # All branches, in the order in which they were written.  The numbers come from an index and are sorted alone: the
 # LIMIT keeps SQLite from making one query of the two, which would sort whole messages.
@@ -54,7 +57,7 @@ WITH RECURSIVE above (seq) AS (
     SELECT ?
     UNION ALL
     SELECT e.parent_seq FROM above AS a JOIN entries AS e ON e.seq = a.seq
-    WHERE e.parent_seq IS NOT NULL AND e.seq IS NOT ?
+    WHERE e.parent_seq < e.seq AND e.seq IS NOT ?
 )
 SELECT seq FROM above ORDER BY seq LIMIT 1
 """
@@ -83,17 +86,22 @@ def read_branch(connection: sqlite3.Connection, session_key: str, limit: int | N
     @param limit: only so many of its last entries.
     @return: its entries from root to tip; empty if the session is not stored.
     @raise msgspec.MsgspecError: if a stored message is damaged.
+    @raise LookupError: if the tip or the parent of an entry is not there.
     """
     entries: list[Entry] = []
     # One more than asked for: it tells the parent of the first.
     rows = connection.execute(_BRANCH, (session_key, -1 if limit is None else limit + 1))
     row = rows.fetchone()
+    if row is None and connection.execute(_HAS_TIP, (session_key,)).fetchone() is not None:
+        raise LookupError("the tip of a session is not there")
     # Row by row: each step of SQLite lets the reactor's thread run, which fetchall() and a loop after it would not.
     while row is not None:
-        entry_id, *columns = row
+        entry_id, *columns, parent_seq = row
         row = rows.fetchone()
         parent_id = None if row is None else row[0]
         if limit is None or len(entries) < limit:
+            if row is None and parent_seq is not None:
+                raise LookupError("the parent of an entry is not there")
             entries.append(_entry(entry_id, parent_id, *columns))
     entries.reverse()
     return tuple(entries)
@@ -111,6 +119,7 @@ def read_transcript(connection: sqlite3.Connection, session_key: str) -> Transcr
 
     @return: an empty transcript if the session is not stored.
     @raise msgspec.MsgspecError: if a stored message is damaged.
+    @raise LookupError: if the tip, the parent of an entry or a detached root is not there.
     """
     session = connection.execute("SELECT id, tip_seq FROM sessions WHERE key = ?", (session_key,)).fetchone()
     if session is None:

@@ -20,6 +20,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from openclaw.errors import StoreError
+from openclaw.store.damage import DATABASE_ERRORS
 from openclaw.store.group import Group, Incident, Job, Outcome
 from openclaw.store.health import StoreHealth
 from openclaw.waits import Promise
@@ -57,7 +58,7 @@ def close_connection(connection: sqlite3.Connection) -> Sequence[Incident]:
     ):
         try:
             act()
-        except sqlite3.Error as error:
+        except DATABASE_ERRORS as error:
             incidents.append(Incident(step, error))
     return incidents
 

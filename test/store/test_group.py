@@ -18,6 +18,7 @@ def write(work: Any) -> Job:
     return Job(work, writes=True)
 
 
+UNDECODABLE = UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte")
 READ = Job(values, writes=False)
 
 
@@ -88,8 +89,21 @@ class GroupTests(SynchronousTestCase):
         self.assertEqual(self.group.incidents, [])
 
     def test_failing_read(self) -> None:
-        outcomes = self.run_jobs(Job(lambda c: c.execute("SELECT no"), writes=False), READ)
+        outcomes = self.run_jobs(Job(lambda c: c.execute("SELECT FROM"), writes=False), READ)
         self.assertEqual(self.codes(outcomes), ["store_unavailable", None])
+
+    def test_damaged_schema(self) -> None:
+        """Our SQL fits our schema."""
+        outcomes = self.run_jobs(Job(lambda c: c.execute("SELECT no"), writes=False), READ)
+        self.assertEqual(self.codes(outcomes), ["store_damaged", None])
+
+    def test_message_that_cannot_be_decoded(self) -> None:
+        """As C{sqlite3} raises it for damage in a name, wherever that is met."""
+        for statement, codes in (("BEGIN", "DD"), ("SAVEPOINT", "D-"), ("COMMIT", "DD")):
+            self.connection.faults[statement] = [UNDECODABLE]
+            outcomes = self.run_jobs(write(insert(statement)), write(insert(f"{statement}2")))
+            self.assertEqual(self.codes(outcomes), ["store_damaged" if code == "D" else None for code in codes])
+            self.assertFalse(self.connection.in_transaction)
 
     def test_failing_commit_fails_the_writes_and_repeats_the_reads(self) -> None:
         self.connection.faults["COMMIT"] = [sqlite_error(sqlite3.SQLITE_FULL)]
@@ -192,6 +206,10 @@ class StoreErrorTests(SynchronousTestCase):
         self.assertEqual(store_error(sqlite_error(sqlite3.SQLITE_BUSY)).retry_after_s, 1.0)
 
     def test_other_errors(self) -> None:
-        for error in (sqlite3.ProgrammingError("x"), msgspec.DecodeError("x"), OverflowError("x")):
+        for error in (sqlite3.ProgrammingError("x"), OverflowError("x"), UnicodeEncodeError("utf-8", "x", 0, 1, "x")):
             self.assertEqual(store_error(error).code, "store_unavailable")
+        damage = (sqlite_error(sqlite3.SQLITE_CORRUPT), sqlite_error(sqlite3.SQLITE_NOTADB), UNDECODABLE)
+        for error in (*damage, msgspec.DecodeError("x")):
+            self.assertEqual(store_error(error).code, "store_damaged")
+            self.assertIn("restore a copy", store_error(error).message)
         self.assertIsInstance(store_error(OverflowError()), StoreError)

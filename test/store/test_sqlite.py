@@ -216,12 +216,25 @@ class OpenDatabaseTests(SynchronousTestCase):
             self.refused("is full; free some space", exit_code=1)
 
     def test_restored_only_where_it_is_damaged(self) -> None:
-        for code in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_FULL, sqlite3.SQLITE_NOTADB):
+        for code in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_FULL):
             self.failing_with(sqlite_error(code))
             message = self.assertRaises(StartError, open_database, self.path).message
-            self.assertNotIn("may be restored", message)
-        self.failing_with(sqlite_error(sqlite3.SQLITE_CORRUPT))
-        self.refused("a copy of it may be restored", exit_code=1)
+            self.assertNotIn("restore a copy", message)
+        for error in (sqlite_error(sqlite3.SQLITE_CORRUPT), sqlite_error(sqlite3.SQLITE_ERROR, "no such table: x"),
+                      UnicodeDecodeError("utf-8", b"\xff", 0, 1, "bad")):  # fmt: skip
+            self.failing_with(error)
+            self.refused("is damaged", "restore a copy: openclaw backup restore FILE --force", exit_code=1)
+        # damage in the head of a store of ours looks like this, too
+        self.failing_with(sqlite_error(sqlite3.SQLITE_NOTADB))
+        self.refused("not a store of this gateway, or is damaged; restore a copy")
+
+    def test_log_of_a_store_that_was_cut_off(self) -> None:
+        """SQLite would delete it."""
+        self.open().close()
+        self.path.write_bytes(b"")
+        self.side("-wal").write_bytes(b"log")
+        self.refused("is damaged", "restore a copy", exit_code=1)
+        self.assertEqual(self.side("-wal").read_bytes(), b"log")
 
     def test_damaged(self) -> None:
         self.open().close()

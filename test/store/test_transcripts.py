@@ -108,6 +108,46 @@ class TranscriptTests(SynchronousTestCase):
         self.connection.execute("UPDATE entries SET payload = '{'")
         self.assertRaises(msgspec.MsgspecError, self.branch)
 
+    def test_broken_tree(self) -> None:
+        """No part of a history is passed off as the whole, and a circle is no endless one."""
+        for damage in (
+            "DELETE FROM entries WHERE id = '1'",
+            "DELETE FROM entries WHERE id = '3'",
+            "UPDATE entries SET parent_seq = seq WHERE id = '2'",
+            "UPDATE entries SET parent_seq = seq + 1 WHERE id = '2'",
+            "UPDATE sessions SET tip_seq = 999",
+        ):
+            self.connection.execute("DELETE FROM entries")
+            self.connection.execute("DELETE FROM sessions")
+            self.append(entry("1"), entry("2", "1"), entry("3", "2"))
+            self.connection.execute(damage)
+            self.assertRaises(LookupError, self.branch)
+
+    def test_damage_is_that_of_the_session(self) -> None:
+        for damage in (
+            "DELETE FROM entries WHERE id = '1'",
+            "UPDATE sessions SET tip_seq = 999",
+            "UPDATE entries SET payload = '{'",
+            "UPDATE entries SET payload = 7",
+            "UPDATE entries SET own_calls = 7",
+        ):
+            store = GatewayStore.in_memory()
+            self.successResultOf(store.begin_run(run_record(key=KEY), [entry("1"), entry("2", "1")]))
+            self.successResultOf(store.begin_run(run_record("2", key="other"), [entry("1")]))
+            run = "AND" if "WHERE" in damage else "WHERE"
+            if "entries" in damage:
+                damage += f" {run} session_id = (SELECT id FROM sessions WHERE key = '{KEY}')"
+            else:
+                damage += f" {run} key = '{KEY}'"
+            self.successResultOf(store._jobs.run_write(lambda connection, sql=damage: connection.execute(sql)))
+            for reading in (store.transcript(KEY), store.branch(KEY)):
+                error = self.failureResultOf(reading, StoreError).value
+                self.assertEqual((error.code, error.http_status), ("store_damaged", 503))
+                self.assertIn(KEY, error.message)
+                self.assertIn("openclaw backup restore", error.message)
+            self.assertEqual(len(self.successResultOf(store.branch("other"))), 1)
+            self.flushLoggedErrors()
+
     def test_long_branch(self) -> None:
         entries = tuple(entry(f"{n:032x}", f"{n - 1:032x}" if n else None) for n in range(10_000))
         self.append(*entries)

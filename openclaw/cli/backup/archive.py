@@ -201,7 +201,7 @@ def _unpack(path: Path, archive: tarfile.TarFile, folder: Path) -> Manifest:
     if expected:
         raise OpenClawError(f"{path} is damaged: it lacks {', '.join(expected)}")
     if STORE in {member.name for member in manifest.members}:
-        found = look_at_store(folder / STORE, thorough=True, immutable=True)
+        found = look_at_store(folder / STORE, thorough=True, immutable=True, place=path)
         if found.version != manifest.schema:
             raise OpenClawError(f"{path} is damaged: its store has the schema {found.version}, not {manifest.schema}")
     return manifest

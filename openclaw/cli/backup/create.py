@@ -41,7 +41,8 @@ def create(state: State, path: Path | None, include_secrets: bool) -> None:
             files[DOTENV] = folder / DOTENV
         if paths.store_path.exists():
             copy_store(paths.store_path, folder / STORE)
-            schema = look_at_store(folder / STORE, thorough=False, immutable=True).version
+            copy = folder / STORE
+            schema = look_at_store(copy, thorough=False, immutable=True, place=paths.store_path).version
             files[STORE] = folder / STORE
         if not files:
             raise OpenClawError(f"there is nothing to back up: neither {paths.config_path} nor {paths.store_path}")

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import ExitStack, suppress
+from itertools import count
 from pathlib import Path
 
 from openclaw.cli.backup.store_files import fold
@@ -14,6 +15,9 @@ from openclaw.cli.files import new_file
 from openclaw.config.edit import is_read_only
 from openclaw.config.paths import Paths, flush_folder
 from openclaw.errors import OpenClawError
+
+_SIDES = ("-wal", "-shm", "-journal")
+"""What SQLite puts beside a store, by the ends of their names."""
 
 
 def put_in_place(wanted: Mapping[Path, Path], paths: Paths, *, force: bool) -> list[Path]:
@@ -30,12 +34,12 @@ def put_in_place(wanted: Mapping[Path, Path], paths: Paths, *, force: bool) -> l
         raise OpenClawError("nothing is restored: OPENCLAW_CONFIG_READONLY is set")
     there = [place for place in wanted.values() if os.path.lexists(place)]
     for place in there:
-        if place.is_symlink() or not place.is_file():
-            raise OpenClawError(f"{place} is a link or no file; move it away first")
+        if place.is_symlink():
+            raise OpenClawError(f"{place} is a link; move it away first")
     if there and not force:
         listed = ", ".join(map(str, there))
         raise OpenClawError(f"there is something already: {listed}; add --force to move it aside")
-    stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+    stamp = _stamp(wanted.values())
     try:
         with ExitStack() as drafts:
             ready = {}
@@ -79,6 +83,17 @@ def _aside(place: Path, stamp: str) -> Path:
     return place.with_name(f"{place.name}.before-restore-{stamp}")
 
 
+def _stamp(places: Collection[Path]) -> str:
+    """The end of the names aside: the time, with a number where such names are taken, those of side files too."""
+    now = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+    stamps = (now if number == 1 else f"{now}-{number}" for number in count(1))
+    return next(stamp for stamp in stamps if not any(map(os.path.lexists, _names(places, stamp))))
+
+
+def _names(places: Collection[Path], stamp: str) -> list[str]:
+    return [f"{_aside(place, stamp)}{suffix}" for place in places for suffix in ("", *_SIDES)]
+
+
 def _set_aside(place: Path, stamp: str, paths: Paths, undo: ExitStack) -> list[Path]:
     """
     Give what is there a second name; the side files of a store go with it, as they belong to that store alone.
@@ -93,10 +108,15 @@ def _set_aside(place: Path, stamp: str, paths: Paths, undo: ExitStack) -> list[P
             # One that is damaged, which may be why another one is restored, stays as it is.
             with suppress(OpenClawError):
                 fold(place)
-        os.link(place, aside)
-        undo.callback(aside.unlink, missing_ok=True)
+        if place.is_file():
+            os.link(place, aside)
+            undo.callback(aside.unlink, missing_ok=True)
+        else:
+            # A folder has no second name.
+            place.rename(aside)
+            undo.callback(aside.rename, place)
         kept = [aside]
-    for suffix in ("-wal", "-shm", "-journal") if is_store else ():
+    for suffix in _SIDES if is_store else ():
         here, there = place.with_name(place.name + suffix), aside.with_name(aside.name + suffix)
         with suppress(FileNotFoundError):
             here.rename(there)

@@ -42,7 +42,12 @@ class MachineTests(DoctorTestCase):
         self.assert_found("store", "error", "is not a store of this gateway")
         connection.close()
         store.write_bytes(b"x" * 5000)
-        self.assert_found("store", "error", "cannot be read")
+        self.assert_found("store", "error", "is damaged (file is not a database); restore a copy")
+        for content in (b"", None):
+            store.unlink()
+            store.mkdir() if content is None else store.write_bytes(content)
+            store.chmod(0o700 if content is None else 0o600)
+            self.assert_found("store", "error", "restore a copy")
 
     def test_damaged_store(self) -> None:
         store = self.state_dir / "gateway.sqlite"
