@@ -57,7 +57,7 @@ class RareLines:
         Write a line, or count it.
 
         @param write: a method of a C{twisted.logger.Logger}.
-        @param text: what it is to write, as L{twisted.logger} formats it; never with what a peer has sent.
+        @param text: what it is to write, as C{twisted.logger} formats it; never with what a peer has sent.
         """
         now_s = self._clock.seconds()
         kind = self._kinds.get(text)

@@ -18,7 +18,7 @@ import attrs
 
 from openclaw.errors import OpenClawError
 
-BLANKS = "\t\n\v\f\r \u00a0\u2028\u2029\ufeff"
+BLANKS = "".join(map(chr, (0x09, 0x0A, 0x0B, 0x0C, 0x0D, 0x20, 0xA0, 0x2028, 0x2029, 0xFEFF)))
 """What stands for nothing between tokens, to reader and editor alike."""
 
 _SCAN = re.compile(
