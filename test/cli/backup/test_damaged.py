@@ -30,7 +30,7 @@ from openclaw.store.transcripts import append_entries
 from test.cli.backup.backup_support import BackupTestCase
 from test.store.connections import entry, run_record
 
-COUNT = int(os.environ.get("OPENCLAW_TEST_DAMAGED_STORES", "40"))
+COUNT = int(os.environ.get("OPENCLAW_TEST_DAMAGED_STORES", "12"))
 KEY = "agent:main:a"
 SIDES = ("-wal", "-shm", "-journal")
 
