@@ -11,9 +11,7 @@ import errno
 import os
 import resource
 import time
-from typing import Any
 
-from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import ILogObserver, LogEvent, Logger
 from zope.interface import provider
 
@@ -34,17 +32,7 @@ _NOT_ACCEPTED = "Could not accept new connection"
 log = Logger()
 
 
-class _Monotonic:
-    """A clock that is only looked at."""
-
-    def seconds(self) -> float:
-        return time.monotonic()
-
-    def callLater(self, delay: float, callable: Any, *args: Any, **kw: Any) -> IDelayedCall:  # noqa: A002
-        raise NotImplementedError
-
-
-_rare = RareLines(_Monotonic())
+_rare = RareLines(time.monotonic)
 """That of this process, as the limit is."""
 
 

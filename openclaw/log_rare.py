@@ -43,14 +43,15 @@ class RareLines:
     all that is kept.  Until it is started the end of a minute is told with the next line of the kind.
     """
 
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
+    def __init__(self, now_s: Callable[[], float]) -> None:
+        """@param now_s: gives the time, in seconds on any clock."""
+        self._now_s = now_s
         self._kinds: dict[str, _Kind] = {}
-        self._is_started = False
+        self._clock: Clock | None = None
 
-    def start(self) -> None:
+    def start(self, clock: Clock) -> None:
         """Tell the end of a minute when it has come; its owner calls L{stop}."""
-        self._is_started = True
+        self._clock = clock
 
     def tell(self, write: Callable[..., None], text: str, **fields: object) -> None:
         """
@@ -59,7 +60,7 @@ class RareLines:
         @param write: a method of a C{twisted.logger.Logger}.
         @param text: what it is to write, as C{twisted.logger} formats it; never with what a peer has sent.
         """
-        now_s = self._clock.seconds()
+        now_s = self._now_s()
         kind = self._kinds.get(text)
         if kind is None:
             self._kinds[text] = _Kind(now_s)
@@ -76,12 +77,12 @@ class RareLines:
         # A clock that was set back must not silence the log.
         if not 0 <= now_s - kind.since_s < TOLD_EVERY_S:
             self._sum_up(kind)
-        elif self._is_started:
+        elif self._clock is not None:
             kind.due = self._clock.callLater(kind.since_s + TOLD_EVERY_S - now_s, self._sum_up, kind)
 
     def stop(self) -> None:
         """Tell what was counted so far, and wait for nothing any more."""
-        self._is_started = False
+        self._clock = None
         for kind in self._kinds.values():
             if kind.due is not None:
                 if kind.due.active():
@@ -90,7 +91,7 @@ class RareLines:
 
     def _sum_up(self, kind: _Kind) -> None:
         count, since_s = kind.count, kind.since_s
-        kind.count, kind.due, kind.since_s = 0, None, self._clock.seconds()
+        kind.count, kind.due, kind.since_s = 0, None, self._now_s()
         if count > 1:
             kind.say(" (the last of {like_it} in {in_s:.0f} s)", like_it=count, in_s=max(kind.since_s - since_s, 0))
         else:

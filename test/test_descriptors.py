@@ -32,7 +32,7 @@ class NoReserve:
 
 class DescriptorTests(SynchronousTestCase):
     def setUp(self) -> None:
-        self.patch(module, "_rare", RareLines(module._Monotonic()))
+        self.patch(module, "_rare", RareLines(module.time.monotonic))
         self.events: list[LogEvent] = []
         globalLogPublisher.addObserver(self.events.append)
         self.addCleanup(globalLogPublisher.removeObserver, self.events.append)

@@ -16,8 +16,8 @@ class RareLinesTests(SynchronousTestCase):
         self.lines: list[str] = []
         publisher = LogPublisher(lambda event: self.lines.append(formatEvent(event)))
         self.log = Logger("openclaw.x", observer=publisher)
-        self.rare = RareLines(self.clock)
-        self.rare.start()
+        self.rare = RareLines(self.clock.seconds)
+        self.rare.start(self.clock)
 
     def tell(self, who: object = "a", text: str = "closing {who}") -> None:
         self.rare.tell(self.log.info, text, who=who)
@@ -69,7 +69,7 @@ class RareLinesTests(SynchronousTestCase):
 
     def test_not_started(self) -> None:
         """What was counted is told with the next one."""
-        self.rare = RareLines(self.clock)
+        self.rare = RareLines(self.clock.seconds)
         for _ in range(3):
             self.tell()
         self.assertEqual(self.clock.getDelayedCalls(), [])

@@ -106,7 +106,7 @@ class AccessPolicy:
         self._current_config = current_config
         self._environ = environ
         self._on_loopback_bind = on_loopback_bind
-        self.rare = rare if rare is not None else RareLines(clock)
+        self.rare = rare if rare is not None else RareLines(clock.seconds)
         self._limiter = FailureLimiter(clock, lambda: self._rules().limits, self.rare)
         self._prepared: tuple[Config, _Rules] | None = None
 

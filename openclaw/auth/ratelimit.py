@@ -65,7 +65,7 @@ class FailureLimiter:
         self._buckets: OrderedDict[str, _Bucket] = OrderedDict()
         self._failure_count = 0
         self._due: list[float] = []
-        self._rare = rare if rare is not None else RareLines(clock)
+        self._rare = rare if rare is not None else RareLines(clock.seconds)
 
     def __len__(self) -> int:
         """How many clients are remembered."""

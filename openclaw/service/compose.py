@@ -112,7 +112,7 @@ def compose(core: Core, parts: Parts) -> Surfaces:
     metrics = make_metrics(core.current, methods.table.names)
     metrics.watch(runs.bus, runs)
     on_loopback = listening.on_loopback_bind
-    rare = RareLines(clock)
+    rare = RareLines(clock.seconds)
     parts.add("the connections", rare.stop)
     policy = AccessPolicy(core.current, core.plan.loaded.environ, clock, on_loopback_bind=on_loopback, rare=rare)
     crowd = Crowd(

@@ -203,7 +203,7 @@ class Gateway:
         core = Core(self.reactor, self.plan, self.live, self.health, store, runs, self._in_thread)
         surfaces = compose(core, self._parts)
         surfaces.methods.event_loop.start()
-        surfaces.rare.start()
+        surfaces.rare.start(self.reactor)
         port = await open_port(self.plan.listening, self.reactor, surfaces.site, self.plan.environ)
         self._parts.add("the port", port.stopListening)
         rest = PortRest(port, self.reactor)

@@ -222,8 +222,8 @@ class LogTests(LimiterTestCase):
     def setUp(self) -> None:
         """Watch the log."""
         super().setUp()
-        self.rare = RareLines(self.clock)
-        self.rare.start()
+        self.rare = RareLines(self.clock.seconds)
+        self.rare.start(self.clock)
         self.limiter = FailureLimiter(self.clock, lambda: self.limits, self.rare)
         self.events: list[Any] = []
         globalLogPublisher.addObserver(self.events.append)

@@ -41,7 +41,7 @@ class AccessLogTests(SynchronousTestCase):
 
     def test_not_ready(self) -> None:
         """Whoever asks, and however often; a failure of somebody who was let in is always a line."""
-        access = AccessLog(routes_of_nothing(), None, RareLines(Clock()))
+        access = AccessLog(routes_of_nothing(), None, RareLines(Clock().seconds))
         for path, lines in ((b"/readyz", 1), (b"/startupz", 0), (b"/v1/models", 3)):
             self.events.clear()
             for _ in range(3):

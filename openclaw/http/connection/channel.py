@@ -425,7 +425,7 @@ class GatewaySite(Site):
         self.loopback_bind = loopback_bind
         self.open_connections: set[GatewayChannel] = set()
         self.queue = FairQueue(reactor)
-        self.rare = rare if rare is not None else RareLines(reactor)
+        self.rare = rare if rare is not None else RareLines(reactor.seconds)
         self.served = served or AccessLog(gate.routes)
 
     def close_all(self) -> None:

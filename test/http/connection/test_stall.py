@@ -42,7 +42,7 @@ class WatchTests(SynchronousTestCase):
         self.reader = Reader()
         self.transport = self.reader.of(StringTransport())
         self.transport.abortConnection = mock.Mock()
-        self.watch = StallWatch(self.transport, self.clock, RareLines(self.clock))
+        self.watch = StallWatch(self.transport, self.clock, RareLines(self.clock.seconds))
 
     def test_nothing_is_read(self) -> None:
         self.clock.pump([LOOK_S] * 11)
