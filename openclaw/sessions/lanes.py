@@ -102,15 +102,11 @@ class Slot:
 
     async def wait_for(self, lane: str) -> None:
         """Wait, beside the lane that is held, until another one is free, and then run again; meanwhile it is paused."""
-        self.pause()
-        self._lanes.waiting += 1
-        try:
+        with self.aside():
             await self._lanes._take_session(lane)
             self._lanes._freed_sessions.append(lane)
             self._lanes._hand_over()
             await self.resume()
-        finally:
-            self._lanes.waiting -= 1
 
     def leave_session(self) -> None:
         """Give the session lane to the next run for good; this one runs on.  Harmless without a session lane."""
@@ -127,14 +123,10 @@ class Slot:
 
         @param session: the session's key; for a slot that holds no session lane.
         """
-        self.pause()
-        self._lanes.waiting += 1
-        try:
+        with self.aside():
             await self._lanes._take_session(session)
             self._session = session
             await self.resume()
-        finally:
-            self._lanes.waiting -= 1
 
     def leave(self) -> None:
         """Give up all of it; a L{resume} under way is cancelled."""
