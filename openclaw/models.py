@@ -101,19 +101,6 @@ class BodyForm:
 
 
 @attrs.frozen
-class ToolForm:
-    """
-    How tools are told to a model.  None are sent yet.
-
-    @ivar supported: whether the model can call any.
-    @ivar schema_profile: whose rules the schemas of parameters must keep; C{None} for no special ones.
-    """
-
-    supported: bool = True
-    schema_profile: str | None = None
-
-
-@attrs.frozen
 class ModelProfile:
     """
     What a model takes, as the configuration says.
@@ -127,7 +114,6 @@ class ModelProfile:
     messages: MessageForm = MessageForm()
     thinking: ThinkingForm = attrs.field(factory=ThinkingForm)
     body: BodyForm = attrs.field(factory=BodyForm)
-    tools: ToolForm = ToolForm()
     headers: Mapping[str, str] = attrs.field(factory=dict, repr=False)
     think_tags: bool = True
     session_ids: Callable[[str], str] | None = attrs.field(default=None, repr=False)

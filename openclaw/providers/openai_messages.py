@@ -31,7 +31,7 @@ def wire_messages(
     """
     if form.strict_keys:
         return _merged(_strict(message) for message in messages)
-    names = {call.id: call.name for message in messages for call in message.tool_calls}
+    names = {call.id: call.name for message in messages for call in message.tool_calls} if form.tool_result_name else {}
     written: list[dict[str, Any]] = []
     role = ""
     for message in messages:

@@ -12,7 +12,7 @@ import msgspec
 from hyperlink import EncodedURL
 
 from openclaw._version import __version__
-from openclaw.models import ModelRequest
+from openclaw.models import MessageForm, ModelRequest
 from openclaw.providers.http import RequestURL, ready_url
 from openclaw.providers.openai_messages import optional_parts, wire_messages
 from openclaw.providers.thinking import thinking_fields
@@ -106,12 +106,19 @@ class EncodedCall:
     A call as it is sent.
 
     @ivar data: the JSON body.
-    @ivar optional: names of what is in it and could be left out: fields, and what L{openclaw.providers.openai_messages}
-        names.
+    @ivar _fields: the names of its fields.
+    @ivar _messages: as they stand in it.
     """
 
     data: bytes = attrs.field(repr=False)
-    optional: frozenset[str]
+    _fields: Collection[str]
+    _messages: Sequence[Mapping[str, Any]] = attrs.field(repr=False)
+    _form: MessageForm
+
+    @property
+    def optional(self) -> frozenset[str]:
+        """Names of what could be left out: fields, and what L{openclaw.providers.openai_messages} names."""
+        return frozenset({*self._fields} - ESSENTIAL | optional_parts(self._messages, self._form))
 
 
 def headers_of(address: PostAddress, request: ModelRequest) -> dict[str, str]:
@@ -120,18 +127,11 @@ def headers_of(address: PostAddress, request: ModelRequest) -> dict[str, str]:
     return {**named, **address.headers, **request.profile.headers}
 
 
-def encode_request(request: ModelRequest) -> bytes:
+def encode_call(request: ModelRequest, without: Collection[str] = ()) -> EncodedCall:
     """
     Write a call as the JSON body of C{POST /chat/completions}, by the model's profile.
 
     Settings that are C{None} are left out.
-    """
-    return encode_call(request).data
-
-
-def encode_call(request: ModelRequest, without: Collection[str] = ()) -> EncodedCall:
-    """
-    Write a call as L{encode_request} does.
 
     @param without: names of what the server is known to refuse; the token limit then has its other name.
     """
@@ -164,6 +164,5 @@ def encode_call(request: ModelRequest, without: Collection[str] = ()) -> Encoded
         fields.setdefault(spare, limits[0])
     left_out = {*without, *(() if form.temperature else ("temperature",)), *(("store",) if form.store is False else ())}
     fields = {name: value for name, value in fields.items() if name not in _SHAPE and name not in left_out - ESSENTIAL}
-    optional = {*fields} - ESSENTIAL | optional_parts(messages, request.profile.messages)
     body = {"model": request.model, "messages": messages, "stream": True, **fields}
-    return EncodedCall(msgspec.json.encode(body), frozenset(optional))
+    return EncodedCall(msgspec.json.encode(body), fields, messages, request.profile.messages)

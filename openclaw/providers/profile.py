@@ -7,7 +7,7 @@ from typing import Any
 
 from openclaw.config.compat import EXTRA_BODY, CompatConfig
 from openclaw.config.models import ModelConfig, ProviderConfig
-from openclaw.models import BodyForm, MessageForm, ModelProfile, ThinkingForm, ToolForm
+from openclaw.models import BodyForm, MessageForm, ModelProfile, ThinkingForm
 
 _NOT_SENT = (
     "anthropicCompactThreshold",
@@ -52,7 +52,6 @@ def profile_of(
             {**compat.reasoning_effort_map, **model.thinking_level_map},
         ),
         body=_body(provider, model),
-        tools=ToolForm(compat.supports_tools, compat.tool_schema_profile),
         headers={name: value.reveal() for name, value in model.headers.items()},
         think_tags=compat.think_tags,
         session_ids=session_ids if told and compat.send_session_id_header else None,

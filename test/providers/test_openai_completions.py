@@ -30,7 +30,7 @@ from openclaw.events import ProviderFinished, ProviderUsage, ReasoningDelta, Tex
 from openclaw.messages import Message, ToolCall, Usage
 from openclaw.models import ModelRequest, Sampling
 from openclaw.providers.openai_completions import OpenAICompletionsProvider
-from openclaw.providers.openai_request import Endpoint, encode_request
+from openclaw.providers.openai_request import Endpoint, encode_call
 from openclaw.providers.sse import MAX_EVENT_BYTES
 from test.providers.http_fakes import DONE, REQUEST, Call, Peer, Upstream, chunk, event, text, usage
 
@@ -40,7 +40,7 @@ COST = ProviderUsage(Usage(10, 3))
 
 class RequestTests(SynchronousTestCase):
     def encoded(self, *messages: Message, **sampling: Any) -> dict[str, Any]:
-        document: dict[str, Any] = json.loads(encode_request(ModelRequest("m/x", messages, Sampling(**sampling))))
+        document: dict[str, Any] = json.loads(encode_call(ModelRequest("m/x", messages, Sampling(**sampling))).data)
         return document
 
     def test_least(self) -> None:
@@ -117,7 +117,7 @@ class RequestTests(SynchronousTestCase):
     def test_raw_bytes(self) -> None:
         """The response format is not even spelt anew."""
         raw = b'{ "type":"json_schema" , "n": 1e0 }'
-        self.assertIn(raw, encode_request(ModelRequest("m", (), Sampling(response_format=raw))))
+        self.assertIn(raw, encode_call(ModelRequest("m", (), Sampling(response_format=raw))).data)
 
 
 class EndpointTests(SynchronousTestCase):

@@ -13,7 +13,7 @@ from openclaw.errors import ConfigError, ProviderAuthFailed
 from openclaw.messages import Message, ToolCall
 from openclaw.models import BodyForm, ModelProfile, ModelRequest, Sampling
 from openclaw.providers.learning import MAX_RESENDS
-from openclaw.providers.openai_request import encode_call, encode_request, headers_of
+from openclaw.providers.openai_request import encode_call, headers_of
 from openclaw.providers.registry import Catalog
 from test.providers.http_fakes import DONE, Upstream, chunk, text
 
@@ -49,7 +49,7 @@ class ProfileTestCase(SynchronousTestCase):
         """The body of a call of a model, without what is always in it."""
         profile = self.profile(model, **(provider or {}))
         request = ModelRequest("m", messages, Sampling(**sampling), profile)
-        document: dict[str, Any] = json.loads(encode_request(request))
+        document: dict[str, Any] = json.loads(encode_call(request).data)
         self.assertEqual(("m", True), (document.pop("model"), document.pop("stream")))
         return document
 
