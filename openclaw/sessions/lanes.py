@@ -94,11 +94,7 @@ class Slot:
     def take_own(self, lane: str) -> None:
         """Take a lane that nobody else can have asked for, in the place of the session's; it goes with L{leave}."""
         self._lanes._sessions[lane] = deque()
-        session, self._session = self._session, lane
-        if session is not None:
-            # Last, as whoever gets it may look at once whether this lane is taken.
-            self._lanes._freed_sessions.append(session)
-            self._lanes._hand_over()
+        self._hold(lane)
 
     async def wait_for(self, lane: str) -> None:
         """Wait, beside the lane that is held, until another one is free, and then run again; meanwhile it is paused."""
@@ -110,9 +106,14 @@ class Slot:
 
     def leave_session(self) -> None:
         """Give the session lane to the next run for good; this one runs on.  Harmless without a session lane."""
-        session, self._session = self._session, None
-        if session is not None:
-            self._lanes._freed_sessions.append(session)
+        self._hold(None)
+
+    def _hold(self, lane: str | None) -> None:
+        """Hold this lane in the place of the one that is held, which goes to the next run."""
+        before, self._session = self._session, lane
+        if before is not None:
+            # Last, as whoever gets it may look at once whether the other one is taken.
+            self._lanes._freed_sessions.append(before)
             self._lanes._hand_over()
 
     async def enter_session(self, session: str) -> None:

@@ -8,7 +8,8 @@ lane of its own, in which only requests wait that extend it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
+from typing import Any
 
 import attrs
 from twisted.internet.defer import CancelledError
@@ -147,6 +148,8 @@ class Turns:
                 await self._founding[key].wait()
                 continue
             placement = sent.place_in(tree)
+            branch = tree.branch(placement.parent_id)
+            waiting: Coroutine[Any, Any, None] | None = None
             if placement.is_alone:
                 if slot.has_session:
                     slot.leave_session()
@@ -154,20 +157,19 @@ class Turns:
                     continue
             elif not slot.has_session:
                 # It did not need the lane when it entered.  Meanwhile the session has changed.
+                waiting = slot.enter_session(key)
+            elif branch and self._lanes.is_busy(root := _root_lane(key, branch[0].run_id)):
+                waiting = slot.wait_for(root)
+            if waiting is not None:
                 since_s = self._clock.seconds()
-                await slot.enter_session(key)
-                waited_s += self._clock.seconds() - since_s
-                continue
-            elif self._lanes.is_busy(root := _root_lane(key, tree.root_run(placement.parent_id))):
-                since_s = self._clock.seconds()
-                await slot.wait_for(root)
+                await waiting
                 waited_s += self._clock.seconds() - since_s
                 continue
             founding = None
             if placement.is_root and not placement.detached:
                 founding = self._founding[key] = Promise[None]()
             try:
-                placed = await self._store_turn(tree, sent, placement, run)
+                placed = await self._store_turn(tree, branch, sent, placement, run)
                 if placement.is_root:
                     self._roots[run.run_id] = False
                     slot.take_own(_root_lane(key, run.run_id))
@@ -186,8 +188,9 @@ class Turns:
                     del self._founding[key]
                     founding.fire(None)
 
-    async def _store_turn(self, tree: SessionTree, sent: SentTurn, placement: Placement, run: RunRecord) -> PlacedTurn:
-        branch = tree.branch(placement.parent_id)
+    async def _store_turn(
+        self, tree: SessionTree, branch: tuple[Entry, ...], sent: SentTurn, placement: Placement, run: RunRecord
+    ) -> PlacedTurn:
         entries = _chain(placement.parent_id, placement.new, run, streamed=sent.manner.streamed)
         at_tip = placement.takes_over or tree.node(placement.parent_id) is tree.node(tree.tip_id)
         beside = placement.detached or not at_tip
